@@ -1,0 +1,47 @@
+from odoo import api, fields, models
+
+
+class AccountMove(models.Model):
+    _inherit = 'account.move'
+
+    dunning_level_id = fields.Many2one(
+        'dunning.level', string="Dunning Level", compute='_compute_dunning', search='_search_dunning_level_id',
+        help="The highest level that an item of this entry has reached, by the notices that were sent or printed.")
+    dunning_last_date = fields.Date(
+        "Last Dunned On", compute='_compute_dunning', search='_search_dunning_last_date')
+    dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True)
+    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True)
+    dunning_notice_count = fields.Integer("Dunning Notices", compute='_compute_dunning_notice_count')
+
+    def _compute_dunning(self):
+        # Never stored: a stored value would lock invoices while mail goes out.
+        self.dunning_level_id = False
+        self.dunning_last_date = False
+        for move in self.filtered('line_ids'):
+            lines = move.line_ids.filtered('dunning_level_id')
+            if lines:
+                move.dunning_level_id = max(lines.dunning_level_id, key=lambda level: level.sequence)
+                move.dunning_last_date = max(lines.mapped('dunning_last_date'))
+
+    @api.model
+    def _search_dunning_level_id(self, operator, value):
+        return [('line_ids.dunning_level_id', operator, value)]
+
+    @api.model
+    def _search_dunning_last_date(self, operator, value):
+        return [('line_ids.dunning_last_date', operator, value)]
+
+    def _compute_dunning_notice_count(self):
+        counts = dict(self.env['dunning.notice.line']._read_group(
+            [('move_id', 'in', self.ids), ('notice_id.state', '!=', 'draft')],
+            ['move_id'], ['notice_id:count_distinct']))
+        for move in self:
+            move.dunning_notice_count = counts.get(move, 0)
+
+    def action_open_dunning_notices(self):
+        """Open the notices on which items of this entry stand."""
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice')
+        action['domain'] = [('line_ids.move_id', '=', self.id)]
+        action['context'] = {}
+        return action

@@ -1,0 +1,70 @@
+from odoo import api, fields, models
+from odoo.fields import Domain
+from odoo.tools import SQL
+
+
+class AccountMoveLine(models.Model):
+    _inherit = 'account.move.line'
+
+    dunning_level_id = fields.Many2one(
+        'dunning.level', string="Dunning Level", compute='_compute_dunning', search='_search_dunning_level_id')
+    dunning_last_date = fields.Date("Last Dunned On", compute='_compute_dunning', search='_search_dunning_last_date')
+    dunning_hold_until = fields.Date("No Dunning Until", copy=False)
+    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False)
+
+    def _compute_dunning(self):
+        self.dunning_level_id = False
+        self.dunning_last_date = False
+        if not self.ids:
+            return
+        self.env['dunning.notice'].flush_model()
+        self.env['dunning.notice.line'].flush_model()
+        for line_id, level_id, day, _deadline in self.env['dunning.notice.line'].sudo()._get_last_counted(self.ids):
+            line = self.browse(line_id)
+            line.dunning_level_id = level_id
+            line.dunning_last_date = day
+
+    @api.model
+    def _get_last_counted_query(self):
+        """Return a query of the last notice line that counted for each item: columns id, level_id, date."""
+        self.env['dunning.notice'].flush_model()
+        self.env['dunning.notice.line'].flush_model()
+        return SQL(
+            """
+            SELECT DISTINCT ON (l.move_line_id) l.move_line_id AS id, l.level_id, n.date
+              FROM dunning_notice_line l
+              JOIN dunning_notice n ON n.id = l.notice_id
+             WHERE n.is_counted AND l.kind = 'due'
+             ORDER BY l.move_line_id, n.date DESC, n.id DESC
+            """)
+
+    @api.model
+    def _search_dunned(self, condition):
+        rows = self.env.execute_query(SQL(
+            "SELECT id FROM (%s) AS last WHERE %s", self._get_last_counted_query(), condition))
+        return Domain('id', 'in', [row[0] for row in rows])
+
+    @api.model
+    def _search_dunning_level_id(self, operator, value):
+        if operator in Domain.NEGATIVE_OPERATORS:
+            return NotImplemented
+        if operator == 'any':
+            value = self.env['dunning.level']._search(value)
+        elif operator != 'in':
+            value = self.env['dunning.level']._search([('display_name', operator, value)])
+        level_ids = [level_id for level_id in value if level_id]
+        domain = self._search_dunned(SQL("level_id = ANY(%s)", level_ids))
+        if operator == 'in' and False in value:
+            domain |= ~self._search_dunned(SQL("TRUE"))
+        return domain
+
+    @api.model
+    def _search_dunning_last_date(self, operator, value):
+        if operator == 'in':
+            domain = self._search_dunned(SQL("date = ANY(%s)", [day for day in value if day]))
+            return domain | ~self._search_dunned(SQL("TRUE")) if False in value else domain
+        if operator not in ('<', '<=', '>', '>='):
+            return NotImplemented
+        comparison = {'<': SQL("date < %s", value), '<=': SQL("date <= %s", value),
+                      '>': SQL("date > %s", value), '>=': SQL("date >= %s", value)}
+        return self._search_dunned(comparison[operator])

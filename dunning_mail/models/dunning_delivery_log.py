@@ -1,0 +1,50 @@
+from datetime import timedelta
+
+from odoo import api, fields, models
+
+
+class DunningDeliveryLog(models.Model):
+    """What happened to a notice on its way, step by step. Written by the system only, never changed."""
+    _name = 'dunning.delivery.log'
+    _description = 'Dunning Delivery Log'
+    _order = 'date desc, id desc'
+    _rec_name = 'text'
+
+    notice_id = fields.Many2one('dunning.notice', required=True, ondelete='cascade', index=True)
+    company_id = fields.Many2one(related='notice_id.company_id', store=True, index=True)
+    provider_id = fields.Many2one('dunning.provider', ondelete='restrict')
+    date = fields.Datetime(required=True, default=fields.Datetime.now)
+    user_id = fields.Many2one('res.users', default=lambda self: self.env.user)
+    attempt = fields.Integer()
+    state_from = fields.Char("From")
+    state_to = fields.Char("To")
+    stage = fields.Char()
+    code = fields.Char()
+    text = fields.Text("What Happened")
+    host = fields.Char("Server")
+    tls_version = fields.Char("TLS")
+    queue_id = fields.Char("Server's Number")
+    message_id = fields.Char("Message-ID")
+    recipient_count = fields.Integer("Recipients", help="How many recipients the server accepted in this step.")
+
+    _provider_window = models.Index('(provider_id, date) WHERE recipient_count > 0')
+
+    @api.model
+    def _get_limit_slot(self, provider, limit, window, now):
+        """Return when a provider may send again under a sliding limit.
+
+        :param provider: `dunning.provider`
+        :param int limit: recipients allowed in any window
+        :param timedelta window: length of the window
+        :param datetime now: naive UTC
+        :return: naive UTC datetime
+        """
+        # Before the next mail goes out there must be at most limit - 1 recipients in the window.
+        left = limit - 1
+        for log in self.sudo().search(
+                [('provider_id', '=', provider.id), ('recipient_count', '>', 0), ('date', '>', now - window)],
+                order='date desc, id desc', limit=limit):
+            left -= log.recipient_count
+            if left < 0:
+                return log.date + window + timedelta(seconds=1)
+        return now

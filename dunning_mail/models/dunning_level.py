@@ -1,0 +1,149 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+from .default_texts import DEFAULT_TEXTS, get_default_texts
+
+
+class DunningLevel(models.Model):
+    """When a customer is dunned, at what cost and by which channel. Knows nothing of runs."""
+    _name = 'dunning.level'
+    _description = 'Dunning Level'
+    _inherit = ['mail.thread']
+    _order = 'procedure_id, sequence, id'
+
+    procedure_id = fields.Many2one('dunning.procedure', required=True, ondelete='cascade', index=True)
+    company_id = fields.Many2one(related='procedure_id.company_id', store=True, index=True)
+    sequence = fields.Integer("Level", required=True, default=1, tracking=True)
+    name = fields.Char(required=True, translate=True)
+    delay_days = fields.Integer(
+        "After Days", default=10, tracking=True,
+        help="First level: days after the due date. Later levels: days after the date of the last notice.")
+    deadline_days = fields.Integer(
+        "Payable Within Days", default=10, tracking=True,
+        help="Days from the date of the notice. The next level never starts before they are over.")
+    repeat = fields.Boolean(
+        tracking=True, help="On the last level: send it again and again, each time after the same delay.")
+    min_amount = fields.Monetary(
+        "Minimum Amount", currency_field='min_amount_currency_id', tracking=True,
+        help="In the company's currency. A customer who owes less falls back one level.")
+    min_amount_currency_id = fields.Many2one('res.currency', compute='_compute_currency')
+    send_by_mail = fields.Boolean("By E-mail", default=True, tracking=True)
+    report_id = fields.Many2one(
+        'ir.actions.report', string="Letter", domain=[('model', '=', 'dunning.notice')], ondelete='restrict',
+        default=lambda self: self.env.ref('dunning_mail.report_letter', raise_if_not_found=False))
+    archive_generated = fields.Boolean(
+        "Archive Letters", compute='_compute_archive_generated', inverse='_inverse_archive_generated',
+        help="Keep the PDF of every notice that was made with this letter for good. It is a setting of the letter.")
+    attach_invoices = fields.Boolean(
+        "Attach Invoices", tracking=True, help="Copies of the overdue invoices go along with the notice.")
+    fee_amount = fields.Monetary("Fee", currency_field='min_amount_currency_id', tracking=True)
+    fee_method = fields.Selection(
+        [('single', 'This level only'), ('cumulated', 'Added to those of earlier notices')],
+        required=True, default='single', tracking=True)
+    text_ids = fields.One2many('dunning.level.text', 'level_id', string="Dunning Texts", copy=True)
+    text_tone = fields.Selection(
+        [('friendly', 'Friendly reminder'), ('firm', 'Firm reminder'), ('final', 'Last reminder')],
+        string="Standard Texts",
+        help="The installed texts that this level gets for every language that is activated later.")
+    missing_text_langs = fields.Char("Texts Missing In", compute='_compute_missing_text_langs')
+
+    _sequence_unique = models.Constraint(
+        'UNIQUE(procedure_id, sequence)',
+        "Two dunning levels of one procedure cannot have the same number. Give each its own.")
+    _days_not_negative = models.Constraint(
+        'CHECK(delay_days >= 0 AND deadline_days >= 0)', "Days cannot be negative.")
+    _amounts_not_negative = models.Constraint(
+        'CHECK(COALESCE(fee_amount, 0) >= 0 AND COALESCE(min_amount, 0) >= 0)',
+        "Fee and minimum amount cannot be negative.")
+
+    @api.depends_context('company')
+    @api.depends('company_id')
+    def _compute_currency(self):
+        for level in self:
+            level.min_amount_currency_id = (level.company_id or self.env.company).currency_id
+
+    @api.depends('report_id.archive_generated')
+    def _compute_archive_generated(self):
+        for level in self:
+            level.archive_generated = level.sudo().report_id.archive_generated
+
+    def _inverse_archive_generated(self):
+        # Reports belong to the system administrators; that a dunning letter is kept is the accountants' decision.
+        for level in self:
+            level.check_access('write')
+            level.sudo().report_id.archive_generated = level.archive_generated
+
+    @api.depends('text_ids.lang')
+    def _compute_missing_text_langs(self):
+        installed = dict(self.env['res.lang'].get_installed())
+        for level in self:
+            present = set(level.text_ids.mapped('lang'))
+            level.missing_text_langs = ', '.join(name for code, name in installed.items() if code not in present)
+
+    @api.constrains('sequence')
+    def _check_sequence(self):
+        for level in self:
+            if level.sequence < 1:
+                raise ValidationError(self.env._(
+                    "Dunning level “%s” needs a number from 1 upwards.", level.name))
+
+    @api.constrains('report_id')
+    def _check_report(self):
+        for level in self:
+            if level.sudo().report_id and level.sudo().report_id.model != 'dunning.notice':
+                raise ValidationError(self.env._(
+                    "“%(report)s” is no letter for dunning notices. Choose another one for dunning level “%(level)s”.",
+                    report=level.sudo().report_id.name, level=level.name))
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_used(self):
+        used = self.env['dunning.notice'].sudo().search([('level_id', 'in', self.ids)], limit=1).level_id
+        if used:
+            raise UserError(self.env._(
+                "There are dunning notices of level “%s”, it cannot be deleted. Archive the procedure and make a new "
+                "one instead.", used.name))
+
+    # === TEXTS === #
+
+    def _get_text(self, lang):
+        """Return the row of texts in a language.
+
+        :param str lang: code of a language, for example `de_CH`
+        :return: `dunning.level.text`, empty where the level has none in that very language
+        """
+        self.ensure_one()
+        return self.text_ids.filtered(lambda text: text.lang == lang)[:1]
+
+    def _install_default_texts(self):
+        """Add the installed texts in every active language in which the level has none and they exist."""
+        vals_list = []
+        for level in self.filtered('text_tone'):
+            present = set(level.text_ids.mapped('lang'))
+            for lang, _name in self.env['res.lang'].get_installed():
+                if lang not in present and (texts := get_default_texts(level.text_tone, lang)):
+                    vals_list.append({'level_id': level.id, 'lang': lang, **texts})
+        self.env['dunning.level.text'].create(vals_list)
+
+    def action_install_default_texts(self):
+        """Add the installed texts for languages that lack one; rows that exist are left as they are.
+
+        :raise UserError: a level does not say which of the installed texts it takes
+        """
+        for level in self:
+            if level.text_tone not in DEFAULT_TEXTS:
+                raise UserError(self.env._(
+                    "Choose first which standard texts dunning level “%s” takes.", level.name))
+        self._install_default_texts()
+
+    def action_preview_texts(self):
+        """Show the texts as a chosen customer would get them."""
+        self.ensure_one()
+        partner = self.env['res.partner'].search([('customer_rank', '>', 0)], limit=1) or self.env.company.partner_id
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Preview"),
+            'res_model': 'dunning.text.preview',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'default_level_id': self.id, 'default_partner_id': partner.id},
+        }

@@ -1,0 +1,932 @@
+import email.policy
+import hashlib
+import logging
+from collections import defaultdict
+from datetime import timedelta
+
+import idna
+
+from odoo import api, fields, models
+from odoo.addons.base.models.res_partner import _lang_get
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tools import email_normalize, email_split, format_amount, format_date, formataddr
+from odoo.tools.mail import generate_tracking_message_id
+
+_logger = logging.getLogger(__name__)
+
+RETRY_UNCLEAR_AFTER = timedelta(minutes=10)
+
+
+class DunningNotice(models.Model):
+    """One recipient, one currency, one document, one delivery.
+
+    ========= ==================================== =======================================================
+    state     means                                may become
+    ========= ==================================== =======================================================
+    draft     a person reviews it                  excluded, issued (`_issue()`), cancelled (paid meanwhile)
+    excluded  not in this run, kept to be seen     draft
+    issued    has a number and a document          cancelled
+    cancelled does not count, never goes out       --
+    ========= ==================================== =======================================================
+
+    ============== ======================================= ================================================
+    delivery_state means                                   set by
+    ============== ======================================= ================================================
+    (empty)        not issued                              --
+    released       waits for the process engine            `_issue()`, `action_retry()`, a passing fault
+    paper          is, or was, to be printed               `_issue()`, `action_set_paper()`
+    sending        handed to the server, answer unknown    `_claim()`, committed before the first byte
+    sent           the server took it                      `_apply_outcome()`
+    failed         recipient refused, bounced, given up    `_apply_outcome()`, a bounce
+    unclear        the link broke after the handover       `_apply_outcome()`, or found in `sending` by the
+                                                           next holder of the provider's lock
+    ============== ======================================= ================================================
+
+    All changes of `state` go through `_set_state()`, all of `delivery_state` through `_set_delivery()`. Both are closed
+    to users: only methods that run as superuser get there.
+    """
+    _name = 'dunning.notice'
+    _description = 'Dunning Notice'
+    _inherit = ['mail.thread', 'mail.activity.mixin']
+    _order = 'date desc, id desc'
+    _check_company_auto = True
+
+    _STATE_TRANSITIONS = {
+        'draft': ('excluded', 'issued', 'cancelled'),
+        'excluded': ('draft', 'cancelled'),
+        'issued': ('cancelled',),
+    }
+    _DELIVERY_TRANSITIONS = {
+        False: ('released', 'paper'),
+        'released': ('sending', 'paper', 'failed', 'released'),
+        'paper': ('released',),
+        'sending': ('sent', 'failed', 'unclear', 'released'),
+        'sent': ('failed',),
+        'failed': ('released', 'paper'),
+        'unclear': ('released', 'paper', 'failed'),
+    }
+    # What a person may change while the notice is a draft; everything else is written by methods.
+    _EDITABLE_IN_DRAFT = frozenset({'recipient_id', 'date_deadline', 'lang', 'amount_fee'})
+    # Minutes until a notice that met a passing fault is tried again; after the last one it has failed.
+    _RETRY_AFTER_MINUTES = (1, 5, 15, 60, 240)
+
+    name = fields.Char("Number", readonly=True, copy=False, index='trigram')
+    run_id = fields.Many2one('dunning.run', required=True, ondelete='restrict', index=True, readonly=True)
+    company_id = fields.Many2one(related='run_id.company_id', store=True, index=True)
+    user_id = fields.Many2one('res.users', related='run_id.user_id', string="Clerk", store=True)
+    partner_id = fields.Many2one(
+        'res.partner', string="Customer", required=True, ondelete='restrict', index=True, readonly=True)
+    recipient_id = fields.Many2one(
+        'res.partner', required=True, ondelete='restrict', tracking=True,
+        domain="[('commercial_partner_id', '=', partner_id)]", help="Whose address stands on the letter.")
+    level_id = fields.Many2one('dunning.level', required=True, ondelete='restrict', index=True, readonly=True)
+    lang = fields.Selection(_lang_get, string="Language", required=True, tracking=True)
+    text_id = fields.Many2one('dunning.level.text', compute='_compute_text_id')
+    currency_id = fields.Many2one('res.currency', required=True, readonly=True)
+    date = fields.Date(required=True, readonly=True)
+    date_deadline = fields.Date("Payable Until", required=True, tracking=True)
+    line_ids = fields.One2many('dunning.notice.line', 'notice_id', string="Items")
+    amount_overdue = fields.Monetary("Overdue", compute='_compute_amounts', store=True)
+    amount_credit = fields.Monetary("Credits", compute='_compute_amounts', store=True)
+    amount_fee = fields.Monetary("Fee", readonly=True)
+    amount_fee_own = fields.Monetary("Fee of This Level", readonly=True)
+    amount_interest = fields.Monetary("Interest", readonly=True)
+    amount_total = fields.Monetary("Total", compute='_compute_amounts', store=True)
+    payment_reference = fields.Char(readonly=True, copy=False)
+    state = fields.Selection(
+        [('draft', 'Draft'), ('excluded', 'Excluded'), ('issued', 'Issued'), ('cancelled', 'Cancelled')],
+        required=True, default='draft', readonly=True, copy=False, index=True, tracking=True)
+    problem = fields.Text(
+        readonly=True, copy=False, help="Why the notice could not be issued. Mend it and print/send the run again.")
+
+    # === DELIVERY === #
+    delivery_state = fields.Selection(
+        [('released', 'Released for Sending'), ('paper', 'Paper'), ('sending', 'Sending'), ('sent', 'Sent'),
+         ('failed', 'Sending Failed'), ('unclear', 'Sending Unclear')],
+        string="Delivery", readonly=True, copy=False, tracking=True)
+    delivery_info = fields.Text("Transaction Info", readonly=True, copy=False)
+    provider_id = fields.Many2one('dunning.provider', ondelete='restrict', readonly=True, copy=False)
+    email_to = fields.Char("Mail Address", readonly=True, copy=False)
+    redirected_to = fields.Char("Trial Mode: Sent To", readonly=True, copy=False)
+    channel = fields.Selection(
+        [('mail', 'E-mail'), ('paper', 'Paper')], compute='_compute_channel',
+        help="How the notice goes out. Of a draft: how it would go out now.")
+    channel_info = fields.Char(compute='_compute_channel')
+    printed_at = fields.Datetime(readonly=True, copy=False, tracking=True)
+    printed_by = fields.Many2one('res.users', readonly=True, copy=False)
+    message_id = fields.Char("Message-ID", readonly=True, copy=False, index='btree_not_null')
+    attempt_count = fields.Integer("Attempts", readonly=True, copy=False)
+    next_attempt_at = fields.Datetime("Next Attempt", readonly=True, copy=False)
+    handover_at = fields.Datetime(
+        "First Handed Over", readonly=True, copy=False,
+        help="When the first byte of the mail went to the server. From then on document and mail are frozen.")
+    claimed_at = fields.Datetime(readonly=True, copy=False)
+    sent_at = fields.Datetime(readonly=True, copy=False)
+    delivery_log_ids = fields.One2many('dunning.delivery.log', 'notice_id', readonly=True)
+    is_counted = fields.Boolean(
+        "Counts", compute='_compute_is_counted', store=True,
+        help="The notice reached the world: sent, unclear or printed. Its items have reached their level.")
+    is_open = fields.Boolean(compute='_compute_is_counted', store=True)
+
+    # === DOCUMENT === #
+    document_id = fields.Many2one(
+        'ir.attachment', readonly=True, copy=False, ondelete='restrict', index='btree_not_null')
+    document_sha256 = fields.Char("SHA-256", readonly=True, copy=False)
+    mail_document_id = fields.Many2one(
+        'ir.attachment', string="Mail (.eml)", readonly=True, copy=False, ondelete='restrict', index='btree_not_null')
+
+    # === PLACEHOLDERS OF TEXTS === #
+    date_text = fields.Char(compute='_compute_texts')
+    date_deadline_text = fields.Char(compute='_compute_texts')
+    amount_overdue_text = fields.Char(compute='_compute_texts')
+    amount_credit_text = fields.Char(compute='_compute_texts')
+    amount_fee_text = fields.Char(compute='_compute_texts')
+    amount_interest_text = fields.Char(compute='_compute_texts')
+    amount_total_text = fields.Char(compute='_compute_texts')
+    items_html = fields.Html(compute='_compute_texts', sanitize=False)
+
+    _engine_queue = models.Index("(provider_id, next_attempt_at, id) WHERE delivery_state = 'released'")
+    _name_unique = models.UniqueIndex(
+        '(company_id, name) WHERE name IS NOT NULL', "A dunning notice with this number exists already.")
+
+    # === COMPUTES === #
+
+    @api.depends('name', 'state', 'partner_id')
+    def _compute_display_name(self):
+        for notice in self:
+            notice.display_name = notice.name or self.env._("Draft notice for %s", notice.partner_id.display_name)
+
+    @api.depends('line_ids.kind', 'line_ids.amount_residual', 'amount_fee', 'amount_interest')
+    def _compute_amounts(self):
+        for notice in self:
+            due = credit = 0.0
+            for line in notice.line_ids:
+                if line.kind == 'due':
+                    due += line.amount_residual
+                elif line.kind == 'credit':
+                    credit -= line.amount_residual
+            currency = notice.currency_id or notice.company_id.currency_id
+            notice.amount_overdue = currency.round(due)
+            notice.amount_credit = currency.round(credit)
+            notice.amount_total = currency.round(due - credit + notice.amount_fee + notice.amount_interest)
+
+    @api.depends('state', 'delivery_state', 'printed_at', 'redirected_to')
+    def _compute_is_counted(self):
+        for notice in self:
+            reached = bool(notice.printed_at) or (
+                notice.delivery_state in ('sent', 'unclear') and not notice.redirected_to)
+            notice.is_counted = notice.state == 'issued' and reached
+            notice.is_open = notice.state == 'draft' or (
+                notice.state == 'issued' and not reached
+                and notice.delivery_state in ('released', 'paper', 'sending'))
+
+    @api.depends('level_id.text_ids.lang', 'lang')
+    def _compute_text_id(self):
+        for notice in self:
+            notice.text_id = notice.level_id._get_text(notice.lang)
+
+    @api.depends('state', 'delivery_state', 'level_id.send_by_mail', 'partner_id.dunning_channel',
+                 'recipient_id.email', 'partner_id.email', 'recipient_id.dunning_email_refused',
+                 'partner_id.dunning_email_refused', 'company_id.dunning_provider_id')
+    def _compute_channel(self):
+        for notice in self:
+            if notice.state in ('draft', 'excluded'):
+                channel, info, _emails = notice._choose_channel()
+            else:
+                channel = 'paper' if notice.delivery_state == 'paper' else 'mail' if notice.delivery_state else False
+                info = notice.delivery_info
+            notice.channel = channel
+            notice.channel_info = info
+
+    @api.depends('date', 'date_deadline', 'lang', 'amount_total', 'amount_fee', 'amount_interest',
+                 'line_ids.amount_residual')
+    def _compute_texts(self):
+        for notice in self:
+            def amount(value, notice=notice):
+                return format_amount(self.env, value, notice.currency_id, lang_code=notice.lang)
+            notice.date_text = format_date(self.env, notice.date, lang_code=notice.lang)
+            notice.date_deadline_text = format_date(self.env, notice.date_deadline, lang_code=notice.lang)
+            for fname in ('overdue', 'credit', 'fee', 'interest', 'total'):
+                notice[f'amount_{fname}_text'] = amount(notice[f'amount_{fname}'])
+            notice.items_html = self.env['ir.qweb'].with_context(lang=notice.lang)._render(
+                'dunning_mail.mail_items', {
+                    'notice': notice.with_context(lang=notice.lang), 'format_amount': amount,
+                    'format_date': lambda day, notice=notice: format_date(self.env, day, lang_code=notice.lang)})
+
+    # === TEXTS === #
+
+    @api.model
+    def _get_placeholders(self):
+        """Return what texts may refer to.
+
+        :return: dict of expression -> translated description
+        """
+        _ = self.env._
+        return {
+            'object.name': _("Number of the notice"),
+            'object.partner_id.name': _("Customer"),
+            'object.recipient_id.name': _("Recipient (whose address stands on the letter)"),
+            'object.level_id.name': _("Dunning level"),
+            'object.date_text': _("Date of the notice"),
+            'object.date_deadline_text': _("Payable until"),
+            'object.amount_total_text': _("Total"),
+            'object.amount_overdue_text': _("Overdue amount"),
+            'object.amount_credit_text': _("Credits"),
+            'object.amount_fee_text': _("Fee"),
+            'object.amount_interest_text': _("Interest"),
+            'object.items_html': _("Table of the due items (not in subject and title)"),
+            'object.payment_reference': _("Payment reference"),
+            'object.run_id.name': _("Dunning run"),
+            'object.company_id.name': _("Your company"),
+            'object.company_id.phone': _("Your company's phone"),
+            'object.company_id.email': _("Your company's e-mail"),
+            'object.user_id.name': _("Clerk"),
+            'object.user_id.email': _("Clerk's e-mail"),
+            'object.user_id.phone': _("Clerk's phone"),
+        }
+
+    @api.model
+    def mail_allowed_qweb_expressions(self):
+        return tuple(self._get_placeholders())
+
+    @api.model
+    def _choose_lang(self, partner, recipient, level, company):
+        """Return the language of a whole notice.
+
+        The customer's, else the recipient's own, else the fallback language; the fallback too where the level has no
+        texts in the language, so that text, table and dates never differ.
+
+        :return: code of an active language
+        """
+        installed = dict(self.env['res.lang'].get_installed())
+        fallback = company._get_dunning_fallback_lang()
+        lang = next((code for code in (partner.lang, recipient.lang) if code and code in installed), fallback)
+        return lang if level._get_text(lang) else fallback
+
+    def _render_texts(self):
+        """Render the level's texts in the notice's language.
+
+        :return: dict with `mail_subject` and `letter_title` (str), `mail_body`, `letter_intro` and `letter_closing`
+            (Markup)
+        :raise UserError: the level has no texts in the language, or a text holds a wrong placeholder
+        """
+        self.ensure_one()
+        if not self.text_id:
+            raise UserError(self.env._(
+                "Dunning level “%(level)s” has no texts in %(lang)s. Add them on the level's tab Dunning Texts.",
+                level=self.level_id.name, lang=self.lang))
+        return self.text_id.sudo()._render_for(self.sudo())
+
+    # === TRANSITIONS === #
+
+    def write(self, vals):
+        if not self.env.su:
+            self._check_user_may_write(vals)
+        return super().write(vals)
+
+    def _check_user_may_write(self, vals):
+        """Keep state, amounts and evidence out of reach of users and scripts.
+
+        :raise AccessError: a field that only methods write
+        :raise UserError: the notice is no draft any more
+        """
+        own = {fname for fname in vals if self._fields[fname]._module == 'dunning_mail'}
+        if wrong := own - self._EDITABLE_IN_DRAFT:
+            raise AccessError(self.env._(
+                "These fields of a dunning notice are kept by the system: %s.", ', '.join(sorted(wrong))))
+        if own and (fixed := self.filtered(lambda notice: notice.state != 'draft')):
+            raise UserError(self.env._(
+                "Dunning notice %s is not a draft and cannot be changed. Cancel it and make a new run.",
+                fixed[0].display_name))
+
+    def _set_state(self, target, **values):
+        """Move notices to another state; those that may not go there are left alone and logged.
+
+        :param str target: the state to reach
+        :param values: further values to write
+        :return: the notices that were moved
+        """
+        allowed = self.filtered(lambda notice: target in self._STATE_TRANSITIONS.get(notice.state, ()))
+        for notice in self - allowed:
+            _logger.info("Dunning notice %s: no way from state %s to %s", notice.id, notice.state, target)
+        allowed.sudo().write({'state': target, **values})
+        return allowed
+
+    def _set_delivery(self, target, info, log=None, **values):
+        """Move notices to another delivery state and write the delivery log.
+
+        Issued notices only, and only along `_DELIVERY_TRANSITIONS`; the others are left alone and logged.
+
+        :param str target: the delivery state to reach
+        :param str info: what happened, in words for a clerk
+        :param dict log: further values for the delivery log: stage, code, text, host ...
+        :param values: further values of the notices
+        :return: the notices that were moved
+        """
+        allowed = self.filtered(lambda notice: (
+            notice.state == 'issued' and target in self._DELIVERY_TRANSITIONS[notice.delivery_state]))
+        for notice in self - allowed:
+            _logger.info("Dunning notice %s (%s): no way from delivery state %s to %s",
+                         notice.id, notice.state, notice.delivery_state, target)
+        self.env['dunning.delivery.log'].sudo().create([{
+            'notice_id': notice.id,
+            'provider_id': values.get('provider_id', notice.provider_id.id),
+            'attempt': values.get('attempt_count', notice.attempt_count),
+            'message_id': values.get('message_id', notice.message_id),
+            'state_from': notice.delivery_state or '',
+            'state_to': target,
+            'text': info,
+            **(log or {}),
+        } for notice in allowed])
+        allowed.sudo().write({'delivery_state': target, 'delivery_info': info, **values})
+        return allowed
+
+    # === CHANNEL === #
+
+    def _get_mail_partners(self):
+        """Return whose mail addresses count, in this order: the recipient's, then those it stands for."""
+        self.ensure_one()
+        addresses = self.partner_id.child_ids.filtered(lambda partner: partner.type in ('dunning', 'invoice'))
+        return (
+            self.recipient_id
+            | addresses.filtered(lambda partner: partner.type == 'dunning')
+            | addresses.filtered(lambda partner: partner.type == 'invoice')
+            | self.partner_id)
+
+    @api.model
+    def _parse_addresses(self, text):
+        """Read the usable addresses out of a partner's e-mail field.
+
+        :param str text: one or several addresses
+        :return: list of normalized addresses that can stand in an SMTP envelope
+        """
+        usable = []
+        for candidate in email_split(' '.join((text or '').split())):
+            address = email_normalize(candidate)
+            if not address or not address.rpartition('@')[0].isascii():
+                continue
+            local, _at, domain = address.rpartition('@')
+            try:
+                address = f'{local}@{idna.encode(domain).decode()}'
+            except idna.IDNAError:
+                continue
+            if '.' in domain and address not in usable:
+                usable.append(address)
+        return usable
+
+    def _choose_channel(self):
+        """Decide how the notice goes out.
+
+        :return: (`mail` or `paper`, reason in words where it is paper, list of addresses)
+        """
+        self.ensure_one()
+        _ = self.env._
+        if not self.level_id.send_by_mail:
+            return 'paper', _("This dunning level goes on paper."), []
+        if self.partner_id.dunning_channel == 'paper':
+            return 'paper', _("The customer wants paper."), []
+        refused, invalid = None, None
+        for partner in self._get_mail_partners():
+            if not (partner.email or '').strip():
+                continue
+            addresses = self._parse_addresses(partner.email)
+            if not addresses:
+                invalid = invalid or partner
+            elif partner.dunning_email_refused:
+                refused = refused or partner
+            elif not self.company_id.sudo().dunning_provider_id.active:
+                return 'paper', _("No service provider for dunning mail is chosen in the settings."), []
+            else:
+                return 'mail', '', addresses
+        if refused:
+            return 'paper', _(
+                "The address %(address)s refused mail on %(day)s: %(reason)s", address=refused.email,
+                day=format_date(self.env, refused.dunning_email_refused_date),
+                reason=refused.dunning_email_refused_reason or ''), []
+        if invalid:
+            return 'paper', _("“%(address)s” of %(partner)s is not a usable mail address.",
+                              address=' '.join(invalid.email.split()), partner=invalid.display_name), []
+        return 'paper', _("There is no mail address."), []
+
+    # === ISSUE === #
+
+    def _issue(self):
+        """Number the drafts, make their documents and release them: for sending, or on paper.
+
+        What cannot be issued stays a draft and says why in `problem`; the others are not stopped by it.
+
+        :return: the notices that were issued
+        """
+        today = fields.Date.context_today(self)
+        ready = self.browse()
+        for notice in self.filtered(lambda notice: notice.state == 'draft').sudo():
+            try:
+                with self.env.cr.savepoint():
+                    if notice._prepare_issue(today):
+                        ready |= notice
+            except (UserError, ValidationError) as error:
+                notice.problem = str(error)
+            except Exception:
+                _logger.exception("Dunning notice %s cannot be issued", notice.id)
+                notice.problem = self.env._(
+                    "The notice could not be prepared because of a technical fault. The server's log says more.")
+        documents = ready._make_documents()
+        issued = self.browse()
+        for notice in ready:
+            document = documents.get(notice.id)
+            if not isinstance(document, bytes):
+                notice.problem = str(document)
+                continue
+            issued |= notice
+        issued._store_documents(documents)
+        issued._set_state('issued', problem=False)
+        issued._release()
+        return issued
+
+    def _prepare_issue(self, today):
+        """Read the open amounts again, check and number one draft.
+
+        :param date today: for holds
+        :return: whether there is still something to issue
+        :raise UserError: a text is missing or holds a wrong placeholder
+        """
+        self.ensure_one()
+        if not self._refresh(today):
+            return False
+        if not self.partner_id.active:
+            raise UserError(self.env._(
+                "Customer %s has been archived or merged. Exclude the notice and make a new run.",
+                self.partner_id.display_name))
+        self._render_texts()
+        values = {'problem': False}
+        if not self.name:
+            values['name'] = self.env['ir.sequence'].with_company(self.company_id).next_by_code(
+                'dunning.notice', sequence_date=self.date)
+        self.write(values)
+        return True
+
+    def _refresh(self, today):
+        """Read the open amounts again and act on it, as long as nothing was handed over or printed.
+
+        :param date today: for holds
+        :return: whether the notice may go on
+        """
+        self.ensure_one()
+        verdict, words, line_values = self.env['dunning.proposal'].sudo()._recheck(self, today)
+        if self.partner_id.dunning_hold_until and self.partner_id.dunning_hold_until >= today:
+            verdict, words = 'held', self.env['dunning.proposal']._describe_hold(
+                self.partner_id.dunning_hold_until, self.partner_id.dunning_hold_reason)
+        if verdict == 'same':
+            return True
+        if verdict == 'changed':
+            self._replace_lines(line_values)
+            self._message_log(body=words)
+            return True
+        self._cancel(words)
+        return False
+
+    def _replace_lines(self, line_values):
+        """Give an unfrozen notice the lines as they stand now; those for information are left."""
+        self.ensure_one()
+        lines = self.sudo().line_ids.filtered(lambda line: line.kind != 'info')
+        lines.with_context(dunning_replace_lines=True).unlink()
+        self.sudo().write({'line_ids': [fields.Command.create(values) for values in line_values]})
+        self._update_level_from_lines()
+
+    def _update_level_from_lines(self):
+        """A notice bears the highest level of its due lines."""
+        for notice in self:
+            level = notice.line_ids.filtered(lambda line: line.kind == 'due').level_id.sorted('sequence')[-1:]
+            if level and level != notice.level_id:
+                notice.sudo().level_id = level
+
+    def _release(self):
+        """Choose the channel of issued notices and let them go."""
+        by_channel = defaultdict(self.browse)
+        for notice in self:
+            channel, info, addresses = notice._choose_channel()
+            by_channel[channel, info, ', '.join(addresses), notice.company_id.sudo().dunning_provider_id] |= notice
+        engines = self.env['ir.cron']
+        for (channel, info, addresses, provider), notices in by_channel.items():
+            if channel == 'paper':
+                notices._set_delivery('paper', info, email_to=False, provider_id=False)
+                continue
+            notices._set_delivery(
+                'released', self.env._("Waits for the process engine."), email_to=addresses, provider_id=provider.id,
+                next_attempt_at=False, attempt_count=0)
+            engines |= provider.sudo().engine_id
+        for engine in engines:
+            engine._trigger()
+
+    # === DOCUMENT === #
+
+    def _make_documents(self):
+        """Render the letters, one rendering a notice.
+
+        :return: dict notice id -> PDF as bytes, or the exception that says why there is none
+        """
+        documents = {}
+        by_report = defaultdict(self.browse)
+        for notice in self:
+            report = notice.sudo().level_id.report_id or self.env.ref('dunning_mail.report_letter').sudo()
+            by_report[report] |= notice
+        for report, notices in by_report.items():
+            documents.update(report._render_documents(notices))
+        return documents
+
+    def _store_documents(self, documents):
+        """Keep the PDFs with their notices.
+
+        :param dict documents: notice id -> bytes
+        """
+        old = self.sudo().document_id
+        attachments = self.env['ir.attachment'].sudo().create([
+            notice._prepare_document_values(documents[notice.id]) for notice in self])
+        for notice, attachment in zip(self.sudo(), attachments, strict=True):
+            notice.write({
+                'document_id': attachment.id,
+                'document_sha256': hashlib.sha256(documents[notice.id]).hexdigest()})
+        old.unlink()
+
+    def _prepare_document_values(self, content):
+        """Values of the attachment that keeps the PDF; a hook for other addons."""
+        self.ensure_one()
+        return {
+            'name': f'{self._get_file_name()}.pdf',
+            'raw': content,
+            'mimetype': 'application/pdf',
+            'res_model': self._name,
+            'res_id': self.id,
+        }
+
+    def _get_file_name(self):
+        self.ensure_one()
+        return (self.name or self.env._("Draft")).replace('/', '-')
+
+    def _is_frozen(self):
+        """Whether document and mail must not be made again: they were handed over or printed."""
+        self.ensure_one()
+        return bool(
+            self.handover_at or self.printed_at or self.delivery_state in ('sending', 'sent', 'unclear'))
+
+    def _get_document_bytes(self):
+        """Return the kept PDF.
+
+        :raise UserError: there is none, or it is not what was made
+        """
+        self.ensure_one()
+        content = self.sudo().document_id.raw
+        if not content:
+            raise UserError(self.env._(
+                "Dunning notice %s has no document any more: its letter is set not to be archived.",
+                self.display_name))
+        if hashlib.sha256(content).hexdigest() != self.document_sha256:
+            raise UserError(self.env._(
+                "The kept document of dunning notice %s is damaged: it is not what was made (SHA-256 differs). "
+                "Restore the file from your backup.", self.display_name))
+        return content
+
+    def _drop_unarchived_documents(self):
+        """Remove documents of delivered or printed notices whose letter is set not to be archived."""
+        for notice in self.sudo():
+            report = notice.level_id.report_id or self.env.ref('dunning_mail.report_letter')
+            if not report.archive_generated:
+                attachments = notice.document_id | notice.mail_document_id
+                notice.write({'document_id': False, 'mail_document_id': False})
+                attachments.unlink()
+
+    # === MAIL === #
+
+    def _build_message(self):
+        """Build the mail: text in the customer's language, plain-text part, the PDF, the invoices where wanted.
+
+        :return: (Message-ID, list of addresses for the envelope, bytes as they go over the wire)
+        """
+        self.ensure_one()
+        notice = self.with_context(lang=self.lang)
+        provider = notice.provider_id
+        texts = notice._render_texts()
+        body = self.env['ir.qweb'].with_context(lang=self.lang)._render('dunning_mail.mail_layout', {
+            'notice': notice, 'company': notice.company_id, 'body': texts['mail_body'],
+            'subject': texts['mail_subject']})
+        addresses = notice.email_to.split(', ')
+        name = ' '.join((notice.recipient_id.name or notice.partner_id.name or '').split())
+        headers = {'Auto-Submitted': 'auto-generated', 'X-Odoo-Objects': f'{self._name}-{self.id}'}
+        subject = texts['mail_subject']
+        if provider.redirect_to:
+            headers['X-Original-To'] = notice.email_to
+            subject = self.env._("[Trial for %(addresses)s] %(subject)s", addresses=notice.email_to, subject=subject)
+            addresses = self._parse_addresses(provider.redirect_to)
+        message_id = generate_tracking_message_id(f'{self.id}-{self._name}')
+        attachments = [(f'{notice._get_file_name()}.pdf', notice._get_document_bytes(), 'application/pdf')]
+        attachments += notice._get_invoice_documents()
+        message = self.env['ir.mail_server']._build_email__(
+            email_from=provider._get_from_header(notice.company_id),
+            email_to=', '.join(formataddr((name, address)) for address in addresses),
+            reply_to=notice._get_reply_to(),
+            subject=subject, body=body, subtype='html', message_id=message_id, headers=headers,
+            attachments=attachments)
+        # Lines of 7 bits only: the message is the same on every server, whether or not it offers 8BITMIME.
+        return message_id, addresses, message.as_bytes(policy=email.policy.SMTP.clone(cte_type='7bit'))
+
+    def _get_reply_to(self):
+        """Answers go to the address that Odoo reads, where there is one, else to the clerk, else to the company."""
+        self.ensure_one()
+        owner = self.user_id
+        if self.company_id.sudo().alias_domain_id.catchall_email:
+            return self._notify_get_reply_to()[self.id]
+        address = email_normalize(owner.email) or email_normalize(self.company_id.email)
+        name = ' '.join((owner.name if email_normalize(owner.email) else self.company_id.name or '').split())
+        return formataddr((name, address)) if address else False
+
+    def _get_invoice_documents(self):
+        """Return the stored PDFs of the due invoices, where the level says so.
+
+        :return: list of (file name, bytes, MIME type)
+        """
+        self.ensure_one()
+        if not self.level_id.attach_invoices:
+            return []
+        moves = self.line_ids.filtered(lambda line: line.kind == 'due').move_id
+        return [
+            (attachment.name, attachment.raw, 'application/pdf')
+            for attachment in moves.sudo().invoice_pdf_report_id if attachment.raw]
+
+    def _claim(self, now):
+        """Make one released notice ready to be handed over and say so before anything goes over the wire.
+
+        The caller commits. What a crash leaves in `sending` becomes `unclear` with the next holder of the provider's
+        lock.
+
+        :param datetime now: naive UTC
+        :return: (list of addresses, bytes of the message), or None where it must not be sent
+        """
+        self.ensure_one()
+        notice = self.sudo()
+        # What was handed over once is sent with the same bytes, or not at all.
+        is_frozen = bool(notice.handover_at or notice.printed_at)
+        today = fields.Date.context_today(self)
+        if notice.run_id.state == 'cancelled':
+            notice._cancel(self.env._("The dunning run was cancelled."))
+            return None
+        verdict, words, line_values = self.env['dunning.proposal'].sudo()._recheck(notice, today)
+        if notice.partner_id.dunning_hold_until and notice.partner_id.dunning_hold_until >= today:
+            verdict, words = 'held', self.env['dunning.proposal']._describe_hold(
+                notice.partner_id.dunning_hold_until, notice.partner_id.dunning_hold_reason)
+        if verdict in ('settled', 'held'):
+            notice._cancel(words)
+            return None
+        if not notice.handover_at:
+            channel, info, current = notice._choose_channel()
+            if channel == 'paper':
+                notice._set_delivery('paper', info, provider_id=False)
+                return None
+            notice.email_to = ', '.join(current)
+        if verdict == 'changed' and is_frozen:
+            notice._cancel(self.env._("Open amounts have changed since the document was sent or printed first."))
+            return None
+        if verdict == 'changed':
+            notice._replace_lines(line_values)
+            document = notice._make_documents()[notice.id]
+            if not isinstance(document, bytes):
+                notice._set_delivery('failed', str(document))
+                notice._ask_person('dunning_mail.mail_activity_failed', str(document))
+                return None
+            notice._store_documents({notice.id: document})
+        if notice.handover_at:
+            addresses = notice.email_to.split(', ')
+            message_id, content = notice.message_id, notice.mail_document_id.raw
+        else:
+            message_id, addresses, content = notice._build_message()
+            old = notice.mail_document_id
+            notice.mail_document_id = self.env['ir.attachment'].sudo().create({
+                'name': f'{notice._get_file_name()}.eml', 'raw': content, 'mimetype': 'message/rfc822',
+                'res_model': self._name, 'res_id': notice.id})
+            old.unlink()
+        redirect = notice.provider_id.redirect_to
+        notice._set_delivery(
+            'sending', self.env._("Is being handed to the mail server."),
+            message_id=message_id, attempt_count=notice.attempt_count + 1, claimed_at=now, next_attempt_at=False,
+            redirected_to=redirect)
+        return (self._parse_addresses(redirect) if redirect else addresses), content
+
+    def _ask_person(self, activity_xmlid, note):
+        """Give the person who answers for the run something to do."""
+        for notice in self:
+            user = notice.user_id if notice.user_id.active else self.env.user
+            user_env = self.env(context=dict(self.env.context, lang=user.lang))
+            notice.activity_schedule(
+                activity_xmlid, user_id=user.id, note=note,
+                summary=user_env._("Dunning notice to %s", notice.partner_id.display_name))
+
+    def _log_mail(self, sent_at):
+        """Show the mail in the chatter, under its own Message-ID: answers and bounces find the notice by it."""
+        self.ensure_one()
+        texts = self._render_texts()
+        self.env['mail.message'].sudo().create({
+            'model': self._name, 'res_id': self.id, 'message_id': self.message_id, 'date': sent_at,
+            'message_type': 'email_outgoing', 'subtype_id': self.env.ref('mail.mt_note').id, 'is_internal': True,
+            'subject': texts['mail_subject'], 'body': texts['mail_body'],
+            'author_id': self.user_id.partner_id.id, 'email_from': self.provider_id.email_from,
+            'record_name': self.display_name,
+        })
+
+    def _mark_orphans_unclear(self):
+        """Whatever a dead sender left in `sending` waits for a person: the server may have the mail."""
+        for notice in self.sudo():
+            words = self.env._(
+                "The sending process ended while the mail was being handed over. The customer may or may not have it: "
+                "ask the mail provider for Message-ID %s before you send again.", notice.message_id)
+            moved = notice._set_delivery(
+                'unclear', words, handover_at=notice.handover_at or notice.claimed_at or fields.Datetime.now())
+            moved._ask_person('dunning_mail.mail_activity_unclear', words)
+
+    # === ACTIONS === #
+
+    def action_exclude(self):
+        """Leave drafts out of their run.
+
+        :raise UserError: a notice is not a draft
+        """
+        self.check_access('write')
+        for notice in self:
+            if notice.state != 'draft':
+                raise UserError(self.env._("Dunning notice %s is not a draft.", notice.display_name))
+        self._set_state('excluded', problem=False)
+
+    def action_include(self):
+        """Put excluded notices back.
+
+        :raise UserError: an item is on another open notice meanwhile
+        """
+        self.check_access('write')
+        for notice in self.filtered(lambda notice: notice.state == 'excluded'):
+            notice._check_items_free()
+            notice._set_state('draft')
+
+    def action_cancel(self):
+        """Cancel issued notices: they do not count and never go out. Their delivery state stays what it was.
+
+        :raise UserError: a notice is being handed over right now
+        """
+        self.check_access('write')
+        for notice in self:
+            if notice.delivery_state == 'sending':
+                raise UserError(self.env._(
+                    "Dunning notice %s is being handed to the mail server right now. Wait for the outcome.",
+                    notice.display_name))
+        self._cancel(self.env._("Cancelled by %s.", self.env.user.name))
+
+    def _cancel(self, words):
+        """Cancel notices and say why, in the notice and in its log.
+
+        :param str words: the reason
+        """
+        moved = self._set_state('cancelled', problem=False)
+        self.env['dunning.delivery.log'].sudo().create([{
+            'notice_id': notice.id, 'provider_id': notice.provider_id.id, 'attempt': notice.attempt_count,
+            'state_from': notice.delivery_state or '', 'state_to': 'cancelled', 'text': words,
+        } for notice in moved])
+        for notice in moved.sudo():
+            notice.delivery_info = words
+            notice._message_log(body=words)
+        moved.sudo().activity_unlink(
+            ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
+        moved.run_id._update_state()
+
+    def _check_items_free(self):
+        """Check that no other open notice took the items meanwhile.
+
+        :raise UserError: names the other notice
+        """
+        for notice in self:
+            due = notice.line_ids.filtered(lambda line: line.kind == 'due')
+            other = self.env['dunning.notice.line'].sudo().search([
+                ('move_line_id', 'in', due.move_line_id.ids), ('is_reserved', '=', True),
+                ('notice_id', '!=', notice.id)], limit=1)
+            if other:
+                raise UserError(self.env._(
+                    "%(item)s is on another open notice meanwhile (%(notice)s).", item=other.name,
+                    notice=other.notice_id.display_name))
+
+    def action_retry(self):
+        """Release notices again that failed, are unclear, or wait as unprinted paper.
+
+        What was handed over once goes out with the same bytes and Message-ID.
+
+        :raise UserError: nothing to send, or an unclear notice younger than ten minutes
+        """
+        self.check_access('write')
+        now = fields.Datetime.now()
+        for notice in self:
+            if notice.state != 'issued' or notice.delivery_state not in ('failed', 'unclear', 'paper'):
+                raise UserError(self.env._(
+                    "Dunning notice %(notice)s cannot be sent again: only what failed, is unclear or waits on paper "
+                    "can.",
+                    notice=notice.display_name))
+            if notice.printed_at:
+                raise UserError(self.env._("Dunning notice %s has been printed.", notice.display_name))
+            if notice.delivery_state == 'unclear' and (
+                    notice.claimed_at and now < notice.claimed_at + RETRY_UNCLEAR_AFTER):
+                raise UserError(self.env._(
+                    "It is unclear whether dunning notice %s has reached the mail server. A second mail may reach your "
+                    "customer: ask the mail provider first. Sending again is possible 10 minutes after the attempt.",
+                    notice.display_name))
+            notice._check_items_free()
+            provider = notice.company_id.sudo().dunning_provider_id
+            addresses = notice.email_to
+            if not notice.handover_at:
+                # Where the address refused before, a person retries because it was corrected or cleared.
+                channel, info, current = notice._choose_channel()
+                if channel == 'paper':
+                    raise UserError(self.env._(
+                        "Dunning notice %(notice)s cannot go by mail. %(reason)s", notice=notice.display_name,
+                        reason=info))
+                addresses = ', '.join(current)
+            notice._set_delivery(
+                'released', self.env._("Released again by %s.", self.env.user.name), email_to=addresses,
+                provider_id=(notice.provider_id or provider).id, next_attempt_at=False, attempt_count=0)
+            notice.sudo().activity_feedback(
+                ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
+            notice.provider_id.sudo().engine_id._trigger()
+        self.run_id._update_state()
+
+    def action_set_paper(self):
+        """Take released, failed or unclear notices off the mail and put them on paper.
+
+        :raise UserError: a notice is elsewhere on its way
+        """
+        self.check_access('write')
+        for notice in self:
+            if notice.state != 'issued' or notice.delivery_state not in ('released', 'failed', 'unclear'):
+                raise UserError(self.env._(
+                    "Dunning notice %s cannot be put on paper in its present state.", notice.display_name))
+            if notice.delivery_state == 'failed':
+                notice._check_items_free()
+        self._set_delivery('paper', self.env._("Put on paper by %s.", self.env.user.name))
+        self.sudo().activity_feedback(
+            ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
+        self.run_id._update_state()
+
+    def action_mark_printed(self):
+        """Say that letters were printed by the current user: from now on they count.
+
+        :raise UserError: a notice is not on paper
+        """
+        self.check_access('write')
+        for notice in self:
+            if notice.state != 'issued' or notice.delivery_state != 'paper':
+                raise UserError(self.env._("Dunning notice %s is not on paper.", notice.display_name))
+        unprinted = self.filtered(lambda notice: not notice.printed_at).sudo()
+        unprinted.write({'printed_at': fields.Datetime.now(), 'printed_by': self.env.user.id})
+        self.env['dunning.delivery.log'].sudo().create([{
+            'notice_id': notice.id, 'state_from': 'paper', 'state_to': 'paper',
+            'text': self.env._("Printed by %s.", self.env.user.name)} for notice in unprinted])
+        unprinted._drop_unarchived_documents()
+        self.run_id._update_state()
+
+    def action_unmark_printed(self):
+        """Take back that letters were printed; their items have the level again that other notices say."""
+        self.check_access('write')
+        printed = self.filtered(lambda notice: notice.printed_at and notice.state == 'issued')
+        for notice in printed:
+            if not notice.document_id:
+                raise UserError(self.env._(
+                    "Dunning notice %s has no document any more: its letter is set not to be archived.",
+                    notice.display_name))
+            notice._check_items_free()
+        printed.sudo().write({'printed_at': False, 'printed_by': False})
+        self.env['dunning.delivery.log'].sudo().create([{
+            'notice_id': notice.id, 'state_from': 'paper', 'state_to': 'paper',
+            'text': self.env._("Not printed, says %s.", self.env.user.name)} for notice in printed])
+        printed.run_id._update_state()
+
+    def action_open_document(self):
+        """Open the PDF: the kept one, or of a draft what it would look like.
+
+        :raise UserError: the kept document is gone or damaged
+        """
+        self.ensure_one()
+        if self.state in ('draft', 'excluded'):
+            report = self.level_id.sudo().report_id or self.env.ref('dunning_mail.report_letter').sudo()
+            return report.report_action(self, config=False)
+        self._get_document_bytes()
+        return {
+            'type': 'ir.actions.act_url',
+            'url': f'/web/content/{self.document_id.id}?filename={self._get_file_name()}.pdf',
+            'target': 'new',
+        }
+
+    def action_clear_refused(self):
+        """Say that the mail addresses of these notices are good again."""
+        self.check_access('write')
+        for notice in self:
+            notice._get_mail_partners().sudo().action_clear_dunning_refused()
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_only_draft(self):
+        for notice in self:
+            if notice.state not in ('draft', 'excluded'):
+                raise UserError(self.env._(
+                    "Dunning notice %s has been issued and is kept as evidence. Cancel it instead.",
+                    notice.display_name))

@@ -1,0 +1,89 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+
+class DunningNoticeLine(models.Model):
+    """One receivable item on a notice, as it stood."""
+    _name = 'dunning.notice.line'
+    _description = 'Dunning Notice Line'
+    _order = 'notice_id, kind, date_due, id'
+
+    notice_id = fields.Many2one('dunning.notice', required=True, ondelete='cascade', index=True)
+    company_id = fields.Many2one(related='notice_id.company_id', store=True, index=True)
+    currency_id = fields.Many2one(related='notice_id.currency_id')
+    state = fields.Selection(related='notice_id.state')
+    kind = fields.Selection(
+        [('due', 'Due'), ('credit', 'Credit'), ('info', 'For information')],
+        required=True, default='due', readonly=True)
+    move_line_id = fields.Many2one('account.move.line', ondelete='restrict', index=True, readonly=True)
+    move_id = fields.Many2one('account.move', ondelete='restrict', index=True, readonly=True, string="Invoice")
+    name = fields.Char("Document", readonly=True)
+    date_invoice = fields.Date("Date", readonly=True)
+    date_due = fields.Date("Due Date", readonly=True)
+    days_overdue = fields.Integer(readonly=True)
+    amount_invoiced = fields.Monetary("Invoiced", readonly=True)
+    amount_residual = fields.Monetary("Open", readonly=True)
+    level_id = fields.Many2one('dunning.level', ondelete='restrict', index='btree_not_null', readonly=True)
+    previous_level_id = fields.Many2one('dunning.level', ondelete='restrict', string="Previous Level", readonly=True)
+    is_reserved = fields.Boolean(
+        compute='_compute_is_reserved', store=True,
+        help="The item is on a notice that has not reached the customer yet; no other notice may take it.")
+
+    # Two runs that propose at the same time cannot both get an item: the later one fails and is told so.
+    _reserved_unique = models.UniqueIndex(
+        '(move_line_id) WHERE is_reserved',
+        "An item is already on another open dunning notice. Generate the notices again.")
+
+    @api.depends('kind', 'move_line_id', 'notice_id.is_open')
+    def _compute_is_reserved(self):
+        for line in self:
+            line.is_reserved = line.kind == 'due' and bool(line.move_line_id) and line.notice_id.is_open
+
+    @api.model
+    def _get_last_counted(self, move_line_ids):
+        """Return the level that items reached, by the notices that counted.
+
+        :param move_line_ids: ids of `account.move.line`
+        :return: list of (move line id, level id, date of the notice, its payment deadline)
+        """
+        return self.env.execute_query(SQL(
+            """
+            SELECT DISTINCT ON (l.move_line_id) l.move_line_id, l.level_id, n.date, n.date_deadline
+              FROM dunning_notice_line l
+              JOIN dunning_notice n ON n.id = l.notice_id
+             WHERE n.is_counted AND l.kind = 'due' AND l.move_line_id = ANY(%s)
+             ORDER BY l.move_line_id, n.date DESC, n.id DESC
+            """, list(move_line_ids)))
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_only_from_draft(self):
+        if self.env.context.get('dunning_replace_lines') and self.env.su:
+            return
+        for line in self:
+            if line.notice_id.state not in ('draft', 'excluded'):
+                raise UserError(self.env._(
+                    "Dunning notice %s has been issued, its lines are fixed. Cancel the notice and make a new run.",
+                    line.notice_id.display_name))
+
+    def action_take_out(self):
+        """Take lines out of a draft. The last due line cannot be: exclude the notice instead.
+
+        :raise UserError: the notice is not a draft, or nothing would be left to claim
+        """
+        for notice in self.notice_id:
+            if notice.state != 'draft':
+                raise UserError(self.env._(
+                    "Dunning notice %s is not a draft, its lines are fixed.", notice.display_name))
+            lines = self.filtered(lambda line, notice=notice: line.notice_id == notice)
+            if not (notice.line_ids - lines).filtered(lambda line: line.kind == 'due'):
+                raise UserError(self.env._(
+                    "Nothing would be left to claim on the notice for %s. Exclude the notice instead.",
+                    notice.partner_id.display_name))
+            notice._message_log(body=self.env._("Taken out: %s", ', '.join(line.name or '' for line in lines)))
+            lines.unlink()
+            notice._update_level_from_lines()
+
+    def action_open_move(self):
+        self.ensure_one()
+        return self.move_id.get_formview_action()

@@ -1,0 +1,67 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+
+class DunningProcedure(models.Model):
+    """An ordered set of dunning levels."""
+    _name = 'dunning.procedure'
+    _description = 'Dunning Procedure'
+    _inherit = ['mail.thread']
+    _order = 'company_id, name, id'
+
+    name = fields.Char(required=True, translate=True)
+    company_id = fields.Many2one('res.company', index=True, help="Leave empty to share it among all companies.")
+    level_ids = fields.One2many('dunning.level', 'procedure_id', string="Levels", copy=True)
+    grace_days = fields.Integer(
+        tracking=True,
+        help="Items that are overdue by no more than these days are not dunned yet. "
+             "The levels count from the due date all the same.")
+    grouping = fields.Selection(
+        [('customer', 'One notice for each customer'), ('level', 'One notice for each customer and level')],
+        required=True, default='customer', tracking=True)
+    active = fields.Boolean(default=True)
+
+    _grace_days_not_negative = models.Constraint(
+        'CHECK(grace_days >= 0)', "The days of grace cannot be negative.")
+
+    def _get_next_level(self, level):
+        """Return the level after the given one; the same where it is the last and may be repeated.
+
+        :param level: the `dunning.level` that counted last, empty for none; one of another procedure stands for its
+            number
+        :return: `dunning.level`, empty after the last one
+        """
+        self.ensure_one()
+        levels = self.level_ids.sorted('sequence')
+        if not level:
+            return levels[:1]
+        following = levels.filtered(lambda candidate: candidate.sequence > level.sequence)
+        if following:
+            return following[0]
+        return levels[-1:].filtered('repeat')
+
+    def _check_ready(self, company):
+        """Check what a run needs of the procedure before anything is proposed.
+
+        :param company: `res.company` for which the notices are
+        :raise UserError: names the level, the language and the place where to mend it
+        """
+        lang = company._get_dunning_fallback_lang()
+        for procedure in self:
+            if not procedure.level_ids:
+                raise UserError(self.env._(
+                    "Dunning procedure “%s” has no level. Add one under Accounting > Configuration > Dunning > "
+                    "Procedures.", procedure.name))
+            for level in procedure.level_ids:
+                if not level._get_text(lang):
+                    raise UserError(self.env._(
+                        "Dunning level “%(level)s” of procedure “%(procedure)s” has no texts in %(language)s, the "
+                        "language of customers who have none. Add them on the level's tab Dunning Texts.",
+                        level=level.name, procedure=procedure.name,
+                        language=self.env['res.lang']._get_data(code=lang).name or lang))
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_used(self):
+        if self.env['dunning.notice'].sudo().search_count([('level_id', 'in', self.level_ids.ids)], limit=1):
+            raise UserError(self.env._(
+                "There are dunning notices with levels of this procedure. Archive it instead of deleting it."))

@@ -1,0 +1,517 @@
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from odoo import api, fields, models
+from odoo.tools import SQL, format_amount, format_date
+
+
+@dataclass
+class Item:
+    """An open receivable line as it stands; amounts in its own currency."""
+    line_id: int
+    move_id: int
+    number: str
+    partner_id: int
+    currency_id: int
+    residual: float
+    invoiced: float
+    date_due: date
+    date_invoice: date
+    blocked_by: tuple[str, str] | None = None
+    previous_level_id: int = False
+    previous_date: date | None = None
+    previous_deadline: date | None = None
+    # What credits leave open of it, and which ones took off how much.
+    uncovered: float = 0.0
+    credit_parts: list[tuple['Item', float]] = field(default_factory=list)
+    next_level: models.BaseModel | None = None
+    reason: tuple[str, str] | None = None
+
+    @property
+    def is_open(self):
+        """Whether the item takes part in setting off credits.
+
+        One on another open notice does: the credit that was set off there cannot be used again.
+        """
+        return not self.blocked_by or self.blocked_by[0] == 'reserved'
+
+
+@dataclass
+class Debt:
+    """What one customer owes in one currency."""
+    partner_id: int
+    currency_id: int
+    items: list[Item] = field(default_factory=list)
+    credits: list[Item] = field(default_factory=list)
+
+    def offset(self, currency):
+        """Set credits off against due items, oldest first; sets `uncovered` and `credit_parts` of the items.
+
+        :param currency: `res.currency`, for its rounding
+        """
+        left = [[credit, -credit.residual] for credit in self.credits]
+        for item in self.items:
+            item.uncovered, item.credit_parts = item.residual, []
+            if not item.is_open:
+                continue
+            for entry in left:
+                part = min(entry[1], item.uncovered)
+                if currency.compare_amounts(part, 0) > 0:
+                    entry[1] = currency.round(entry[1] - part)
+                    item.uncovered = currency.round(item.uncovered - part)
+                    item.credit_parts.append((entry[0], part))
+
+    @staticmethod
+    def sum_credits(items, currency):
+        """Add up what each credit took off the given items.
+
+        :return: list of (credit, positive amount), in the order of use
+        """
+        totals = {}
+        for item in items:
+            for credit, part in item.credit_parts:
+                totals.setdefault(credit.line_id, [credit, 0.0])[1] += part
+        return [(credit, currency.round(amount)) for credit, amount in totals.values()]
+
+
+class DunningProposal(models.AbstractModel):
+    """The judgement: who is dunned, at which level, for how much, and why not.
+
+    Reads the open items in sets, decides in plain Python, and returns values. It writes nothing.
+    """
+    _name = 'dunning.proposal'
+    _description = 'Dunning Proposal'
+
+    # === READING === #
+
+    @api.model
+    def _load_debts(self, company, due_until, day, partners=None):
+        """Read open items and credits of a company's customers.
+
+        :param company: `res.company`; its branches are included as core does
+        :param date due_until: items due on or before it
+        :param date day: the day for which holds are asked
+        :param partners: commercial partners to look at, None for all
+        :return: dict (partner id, currency id) -> :class:`Debt`, only where something is due
+        """
+        self.env['account.move.line'].flush_model()
+        self.env['account.move'].flush_model()
+        company_ids = self.env['res.company'].sudo().search([('id', 'child_of', company.ids)]).ids
+        partner_filter = SQL("AND p.commercial_partner_id IN %s", tuple(partners.ids)) if partners else SQL()
+        rows = self.env.execute_query_dict(SQL(
+            """
+            SELECT aml.id AS line_id, aml.move_id, COALESCE(am.name, '') AS number, am.move_type, am.payment_state,
+                   p.commercial_partner_id AS partner_id, aml.currency_id,
+                   aml.amount_residual_currency AS residual, aml.amount_currency AS invoiced,
+                   aml.date_maturity, aml.date, COALESCE(am.invoice_date, aml.date) AS date_invoice,
+                   COALESCE(aml.no_followup, FALSE) AS no_followup,
+                   aml.dunning_hold_until AS line_hold, aml.dunning_hold_reason AS line_hold_reason,
+                   am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason
+              FROM account_move_line aml
+              JOIN account_move am ON am.id = aml.move_id
+              JOIN account_account aa ON aa.id = aml.account_id
+              JOIN res_partner p ON p.id = aml.partner_id
+             WHERE aml.parent_state = 'posted'
+               AND aa.account_type = 'asset_receivable'
+               AND aa.non_trade IS NOT TRUE
+               AND aml.reconciled IS NOT TRUE
+               AND aml.amount_residual_currency <> 0
+               AND aml.company_id IN %(company_ids)s
+               AND (aml.amount_residual_currency < 0 OR COALESCE(aml.date_maturity, aml.date) <= %(due_until)s)
+               %(partner_filter)s
+             ORDER BY COALESCE(aml.date_maturity, aml.date), aml.id
+            """, company_ids=tuple(company_ids), due_until=due_until, partner_filter=partner_filter))
+        debts = {}
+        for row in rows:
+            key = (row['partner_id'], row['currency_id'])
+            debt = debts.setdefault(key, Debt(*key))
+            item = Item(
+                line_id=row['line_id'], move_id=row['move_id'], number=row['number'], partner_id=row['partner_id'],
+                currency_id=row['currency_id'], residual=row['residual'], invoiced=row['invoiced'],
+                date_due=row['date_maturity'] or row['date'], date_invoice=row['date_invoice'])
+            if item.residual < 0:
+                debt.credits.append(item)
+            else:
+                item.blocked_by = self._get_block(row, day)
+                debt.items.append(item)
+        debts = {key: debt for key, debt in debts.items() if debt.items}
+        self._load_history([item for debt in debts.values() for item in debt.items])
+        return debts
+
+    @api.model
+    def _get_block(self, row, day):
+        """Say why an item must not be dunned, whatever its age.
+
+        :param dict row: the item as read
+        :param date day: the day asked for
+        :return: (code, words) or None
+        """
+        _ = self.env._
+        if row['no_followup']:
+            return ('no_followup', _("Excluded from follow-up (“No Follow-Up” on the entry)."))
+        for until, reason in (
+                (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason'])):
+            if until and until >= day:
+                return ('item_hold', self._describe_hold(until, reason))
+        if row['payment_state'] in ('in_payment', 'paid', 'reversed'):
+            return ('in_payment', _("The invoice is paid or in payment, its open amount is not settled yet."))
+        if row['payment_state'] == 'blocked':
+            return ('blocked', _("The invoice is blocked for payment."))
+        return None
+
+    @api.model
+    def _describe_hold(self, until, reason):
+        day = format_date(self.env, until)
+        if reason:
+            return self.env._("On hold until %(day)s: %(reason)s", day=day, reason=reason)
+        return self.env._("On hold until %(day)s.", day=day)
+
+    @api.model
+    def _load_history(self, items):
+        """Set on each item what the notices that count say, and whether an open notice holds it.
+
+        :param items: list of :class:`Item`
+        """
+        if not items:
+            return
+        self.env['dunning.notice'].flush_model()
+        self.env['dunning.notice.line'].flush_model()
+        by_line = {item.line_id: item for item in items}
+        for line_id, level_id, day, deadline in self.env['dunning.notice.line']._get_last_counted(list(by_line)):
+            item = by_line[line_id]
+            item.previous_level_id, item.previous_date, item.previous_deadline = level_id, day, deadline
+        for line_id, number in self.env.execute_query(SQL(
+                """
+                SELECT l.move_line_id, n.name
+                  FROM dunning_notice_line l
+                  JOIN dunning_notice n ON n.id = l.notice_id
+                 WHERE l.is_reserved AND l.move_line_id = ANY(%s)
+                """, list(by_line))):
+            item = by_line[line_id]
+            if not item.blocked_by:
+                item.blocked_by = ('reserved', self.env._(
+                    "Already on another open notice (%s).", number or self.env._("draft")))
+
+    # === DECIDING === #
+
+    @api.model
+    def _propose(self, run):
+        """Decide on all customers of a run.
+
+        :param run: one `dunning.run`
+        :return: (list of values for `dunning.notice`, list of values for `dunning.run.exception`)
+        """
+        company = run.company_id
+        partner_filter = run.partner_ids.commercial_partner_id if run.partner_ids else None
+        debts = self._load_debts(company, min(run.due_until, run.date - timedelta(days=1)), run.date, partner_filter)
+        partners = self.env['res.partner'].with_company(company).browse({key[0] for key in debts})
+        partners.fetch(['name', 'lang', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
+        excluded = {
+            (notice.partner_id.id, notice.currency_id.id)
+            for notice in run.notice_ids if notice.state == 'excluded'}
+        recipients = self._find_recipients(partners)
+        proposed, exceptions = [], []
+        for debt in debts.values():
+            partner = partners.browse(debt.partner_id)
+            procedure = partner.dunning_procedure_id or company.dunning_procedure_id
+            if run.procedure_ids and procedure not in run.procedure_ids:
+                continue
+            if (debt.partner_id, debt.currency_id) in excluded:
+                exceptions.append(self._prepare_exception_values(run, debt, None, 'excluded', self.env._(
+                    "Excluded from this run by hand.")))
+                continue
+            self._judge(run, debt, partner, procedure, recipients[partner.id], proposed, exceptions)
+        self._set_fees(run, proposed)
+        return [self._prepare_notice_values(run, candidate) for candidate in proposed], exceptions
+
+    @api.model
+    def _judge(self, run, debt, partner, procedure, recipient, proposed, exceptions):
+        """Decide on what one customer owes in one currency; append to `proposed` and `exceptions`."""
+        company = run.company_id
+        currency = self.env['res.currency'].browse(debt.currency_id)
+
+        def leave_out(code, words, item=None):
+            exceptions.append(self._prepare_exception_values(run, debt, item, code, words))
+
+        if partner.dunning_hold_until and partner.dunning_hold_until >= run.date:
+            leave_out('partner_hold', self._describe_hold(partner.dunning_hold_until, partner.dunning_hold_reason))
+            return
+        if not procedure:
+            leave_out('no_procedure', self.env._("Neither the customer nor the company has a dunning procedure."))
+            return
+        debt.offset(currency)
+        for item in debt.items:
+            if item.blocked_by:
+                leave_out(*item.blocked_by, item=item)
+        items = [item for item in debt.items if not item.blocked_by]
+        open_items = [item for item in items if not currency.is_zero(item.uncovered)]
+        if items and not open_items:
+            leave_out('covered', self.env._(
+                "Credits of %s cover the debt.",
+                format_amount(self.env, -sum(credit.residual for credit in debt.credits), currency)))
+        if not open_items:
+            return
+        for item in items:
+            if currency.is_zero(item.uncovered):
+                leave_out('covered', self.env._("Covered by credits of the customer."), item=item)
+        if debt.currency_id != company.currency_id.id and not self._has_rate(currency, company, run.date):
+            leave_out('no_rate', self.env._(
+                "There is no rate for %(currency)s on %(day)s. Enter one under Accounting > Configuration > "
+                "Currencies.", currency=currency.name, day=format_date(self.env, run.date)))
+            return
+
+        due = []
+        for item in open_items:
+            self._find_level(item, procedure, run.date)
+            if item.next_level:
+                due.append(item)
+        amount = company.currency_id.round(currency._convert(
+            sum(item.uncovered for item in open_items), company.currency_id, company, run.date))
+        due, below = self._apply_minimum(due, amount, company, procedure)
+        for item in open_items:
+            if item not in due:
+                leave_out(*(below if below and not item.reason else item.reason), item=item)
+        if not due:
+            return
+        info = [item for item in open_items if item not in due]
+        groups = defaultdict(list)
+        for item in due:
+            groups[item.next_level if procedure.grouping == 'level' else procedure].append(item)
+        # The customer's other items stand on one notice only, the one of the highest level.
+        groups = sorted(groups.values(), key=lambda items: max(item.next_level.sequence for item in items))
+        for items in groups:
+            is_last = items is groups[-1]
+            level = max((item.next_level for item in items), key=lambda level: level.sequence)
+            proposed.append({
+                'partner': partner, 'recipient': recipient, 'currency': currency, 'level': level, 'due': items,
+                'info': info if is_last else [], 'credits': debt.sum_credits(items, currency), 'fee': 0.0,
+                'amount': sum(item.uncovered for item in items)})
+
+    @api.model
+    def _find_level(self, item, procedure, day):
+        """Set the level that an item reaches on a day, or the reason why it reaches none.
+
+        First level: days overdue >= its delay. Later ones: days since the last notice that counted >= their delay, and
+        that notice's deadline is over. Grace days select items without changing levels.
+        """
+        _ = self.env._
+        days_overdue = (day - item.date_due).days
+        previous = self.env['dunning.level'].browse(item.previous_level_id)
+        level = procedure._get_next_level(previous)
+        if not level:
+            item.reason = ('last_level', _(
+                "The last level was reached on %s and is not repeated.", format_date(self.env, item.previous_date)))
+            return
+        if previous:
+            start = max(
+                item.previous_date + timedelta(days=level.delay_days),
+                (item.previous_deadline or item.previous_date) + timedelta(days=1))
+        else:
+            start = item.date_due + timedelta(days=max(level.delay_days, 1))
+        start = max(start, item.date_due + timedelta(days=procedure.grace_days + 1))
+        if day >= start:
+            item.next_level = level
+        elif procedure.grace_days and days_overdue <= procedure.grace_days:
+            item.reason = ('grace', _("Within the days of grace until %s.", format_date(self.env, start)))
+        else:
+            item.reason = ('not_yet', _("Next notice on %s.", format_date(self.env, start)))
+
+    @api.model
+    def _apply_minimum(self, due, amount, company, procedure):
+        """Let a notice fall back level by level where the minimum amount is not reached.
+
+        :param due: items with the level they reach
+        :param float amount: what the customer owes, in the company's currency
+        :return: (items that are dunned, reason for those that are not)
+        """
+        if not due:
+            return due, None
+        words = self.env._("Less than the minimum amount (%s).", format_amount(self.env, amount, company.currency_id))
+        reason = ('below_minimum', words)
+        if company.currency_id.compare_amounts(amount, company.dunning_min_amount) < 0:
+            return [], reason
+        level = max((item.next_level for item in due), key=lambda level: level.sequence)
+        while company.currency_id.compare_amounts(amount, level.min_amount) < 0:
+            level = procedure.level_ids.filtered(
+                lambda candidate, sequence=level.sequence: candidate.sequence < sequence).sorted('sequence')[-1:]
+            if not level:
+                return [], reason
+        # A level that went out already is not sent again: what only reaches a higher one waits.
+        return [item for item in due if item.next_level.sequence <= level.sequence], reason
+
+    @api.model
+    def _set_fees(self, run, proposed):
+        """Put the level's fee on one notice of each customer, the one with the larger amount.
+
+        Fees are in the company's currency, converted at the run's date.
+        """
+        company = run.company_id
+        by_partner = defaultdict(list)
+        for candidate in proposed:
+            by_partner[candidate['partner'].id].append(candidate)
+        for candidates in by_partner.values():
+            def company_amount(candidate):
+                return candidate['currency']._convert(
+                    candidate['amount'], company.currency_id, company, run.date)
+            bearer = max(candidates, key=lambda candidate: (company_amount(candidate), -candidate['currency'].id))
+            level = max((candidate['level'] for candidate in candidates), key=lambda level: level.sequence)
+            fee = level.fee_amount
+            if fee and level.fee_method == 'cumulated':
+                fee += self._get_earlier_fees(
+                    [item.line_id for candidate in candidates for item in candidate['due']], company, run.date)
+            bearer['fee'] = company.currency_id._convert(fee, bearer['currency'], company, run.date) if fee else 0.0
+
+    @api.model
+    def _get_earlier_fees(self, line_ids, company, day):
+        """Sum the fees of the notices that counted for these items.
+
+        :return: float in the company's currency
+        """
+        notices = self.env['dunning.notice.line'].sudo().search([
+            ('move_line_id', 'in', line_ids), ('kind', '=', 'due'), ('notice_id.is_counted', '=', True),
+        ]).notice_id
+        return sum(notice.amount_fee_own and notice.currency_id._convert(
+            notice.amount_fee_own, company.currency_id, company, notice.date) for notice in notices)
+
+    @api.model
+    def _has_rate(self, currency, company, day):
+        return bool(self.env['res.currency.rate'].sudo().search_count([
+            ('currency_id', '=', currency.id), ('name', '<=', day),
+            ('company_id', 'in', (False, company.root_id.id))], limit=1))
+
+    @api.model
+    def _find_recipients(self, partners):
+        """Choose whose address stands on the notice: type dunning, else invoice, else the customer.
+
+        :param partners: commercial partners
+        :return: dict partner id -> `res.partner`
+        """
+        recipients = {partner.id: partner for partner in partners}
+        addresses = self.env['res.partner'].search(
+            [('commercial_partner_id', 'in', partners.ids), ('type', 'in', ('dunning', 'invoice')),
+             ('id', 'not in', partners.ids)], order='id desc')
+        for kind in ('invoice', 'dunning'):
+            for address in addresses.filtered(lambda candidate, kind=kind: candidate.type == kind):
+                recipients[address.commercial_partner_id.id] = address
+        return recipients
+
+    # === VALUES === #
+
+    @api.model
+    def _prepare_exception_values(self, run, debt, item, code, words):
+        """Values of one `dunning.run.exception`; a hook for other addons."""
+        amount = item.residual if item else sum(open_item.residual for open_item in debt.items)
+        return {
+            'run_id': run.id,
+            'partner_id': debt.partner_id,
+            'currency_id': debt.currency_id,
+            'move_line_id': item.line_id if item else False,
+            'amount': amount,
+            'date_due': item.date_due if item else min(open_item.date_due for open_item in debt.items),
+            'reason': code,
+            'description': words,
+        }
+
+    @api.model
+    def _prepare_notice_values(self, run, candidate):
+        """Values of one `dunning.notice` with its lines; a hook for other addons."""
+        level = candidate['level']
+        partner, recipient = candidate['partner'], candidate['recipient']
+        return {
+            'run_id': run.id,
+            'partner_id': partner.id,
+            'recipient_id': recipient.id,
+            'level_id': level.id,
+            'currency_id': candidate['currency'].id,
+            'date': run.date,
+            'date_deadline': run.date + timedelta(days=level.deadline_days),
+            'amount_fee': candidate['fee'],
+            'amount_fee_own': candidate['currency'].round(run.company_id.currency_id._convert(
+                level.fee_amount, candidate['currency'], run.company_id, run.date)) if candidate['fee'] else 0.0,
+            'lang': self.env['dunning.notice']._choose_lang(partner, recipient, level, run.company_id),
+            'line_ids': [
+                fields.Command.create(values) for values in [
+                    *(self._prepare_line_values(run, item, 'due', item.next_level) for item in candidate['due']),
+                    *(self._prepare_line_values(
+                        run, item, 'info', self.env['dunning.level'].browse(item.previous_level_id))
+                      for item in candidate['info']),
+                    *(self._prepare_credit_values(run, credit, amount) for credit, amount in candidate['credits']),
+                ]],
+        }
+
+    @api.model
+    def _prepare_line_values(self, run, item, kind, level):
+        """Values of one `dunning.notice.line` for an item; a hook for other addons."""
+        return {
+            'kind': kind,
+            'move_line_id': item.line_id,
+            'move_id': item.move_id,
+            'name': item.number,
+            'date_invoice': item.date_invoice,
+            'date_due': item.date_due,
+            'days_overdue': (run.date - item.date_due).days,
+            'amount_invoiced': item.invoiced,
+            'amount_residual': item.residual if kind == 'due' else item.uncovered,
+            'level_id': level.id if level else False,
+            'previous_level_id': item.previous_level_id or False,
+        }
+
+    @api.model
+    def _prepare_credit_values(self, run, credit, amount):
+        """Values of one `dunning.notice.line` for a credit; `amount` is positive and is subtracted."""
+        return {
+            'kind': 'credit',
+            'move_line_id': credit.line_id,
+            'move_id': credit.move_id,
+            'name': credit.number,
+            'date_invoice': credit.date_invoice,
+            'date_due': credit.date_due,
+            'amount_invoiced': credit.invoiced,
+            'amount_residual': -amount,
+        }
+
+    # === READING AGAIN === #
+
+    @api.model
+    def _recheck(self, notice, day):
+        """Read again what a notice's customer owes, as it stands now.
+
+        :param notice: one `dunning.notice`
+        :param date day: today, for holds
+        :return: (verdict, words, line values): `same`; `changed` with the values of the lines as they should be now;
+            `settled` when nothing is left to claim; `held` when an item must not be dunned any more
+        """
+        company, currency = notice.company_id, notice.currency_id
+        due_lines = notice.line_ids.filtered(lambda line: line.kind == 'due')
+        debts = self._load_debts(company, max(due_lines.mapped('date_due'), default=day), day, notice.partner_id)
+        debt = debts.get((notice.partner_id.id, currency.id)) or Debt(notice.partner_id.id, currency.id)
+        own_ids = set(due_lines.move_line_id.ids)
+        for item in debt.items:
+            if item.line_id in own_ids and item.blocked_by and item.blocked_by[0] == 'reserved':
+                item.blocked_by = None
+        debt.offset(currency)
+        items = [item for item in debt.items if item.line_id in own_ids]
+        for item in items:
+            if item.blocked_by and item.blocked_by[0] != 'in_payment':
+                return 'held', f'{item.number}: {item.blocked_by[1]}', []
+        items = [
+            item for item in items
+            if not currency.is_zero(item.uncovered) and not item.blocked_by]
+        if not items:
+            return 'settled', self.env._("Paid or covered by credits before sending."), []
+        levels = {line.move_line_id.id: line.level_id for line in due_lines}
+        run = notice.run_id
+        expected = [
+            *(self._prepare_line_values(run, item, 'due', levels[item.line_id]) for item in items),
+            *(self._prepare_credit_values(run, credit, amount)
+              for credit, amount in debt.sum_credits(items, currency))]
+
+        def amounts(values):
+            return sorted((value['kind'], value['move_line_id'], currency.round(value['amount_residual']))
+                          for value in values)
+        now = amounts({'kind': line.kind, 'move_line_id': line.move_line_id.id, 'amount_residual': line.amount_residual}
+                      for line in notice.line_ids if line.kind != 'info')
+        if now == amounts(expected):
+            return 'same', '', []
+        return 'changed', self.env._("Open amounts have changed since the proposal."), expected

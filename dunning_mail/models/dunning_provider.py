@@ -1,0 +1,511 @@
+import logging
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tools import email_normalize, formataddr
+
+from ..tools import smtp
+
+_logger = logging.getLogger(__name__)
+
+# Below this, mail providers are known to take a sender for a bulk sender.
+SAFE_INTERVAL = 60
+LOGIN_FIELDS = ('smtp_host', 'smtp_port', 'smtp_encryption', 'smtp_authentication', 'smtp_user', 'smtp_pass')
+# Minutes until a provider whose fault may pass by itself is tried again; the last one repeats.
+RESUME_AFTER_MINUTES = (1, 2, 5, 15, 30, 60)
+CONNECT_TIMEOUT = 30
+
+
+class DunningProvider(models.Model):
+    """Who sends dunning mail: with which login, and how fast.
+
+    ====== ================================================= ==========================
+    state  means                                             left by
+    ====== ================================================= ==========================
+    ready  the process engine may use it                     `_pause()`
+    paused no mail goes out, all its notices stay released   `action_resume()`, or by
+                                                             itself at `resume_at`
+    ====== ================================================= ==========================
+
+    The login is held on an `ir.mail_server` of the provider's own. That record is archived from its creation on and
+    cannot be activated: Odoo refuses to send through an archived server, so no other mail ever uses the login, and
+    nothing is left to switch off when the addon is uninstalled. The engine opens its sessions itself.
+    """
+    _name = 'dunning.provider'
+    _description = 'Dunning Service Provider'
+    _inherit = ['mail.thread', 'mail.activity.mixin']
+    _order = 'name, id'
+    _check_company_auto = True
+
+    name = fields.Char(required=True, tracking=True)
+    active = fields.Boolean(default=True, tracking=True)
+    company_id = fields.Many2one(
+        'res.company', index=True,
+        help="Only this company may send with this provider. Leave empty to share it among all companies.")
+    provider_type = fields.Selection([('email', 'E-mail')], string="Type", required=True, default='email')
+    engine_id = fields.Many2one(
+        'ir.cron', string="Process Engine", required=True, ondelete='restrict',
+        domain=[('model_id.model', '=', 'dunning.engine')], context={'active_test': True},
+        default=lambda self: self._default_engine_id(),
+        help="The scheduled action that works through the notices which are released for sending.")
+
+    # === LOGIN === #
+    mail_server_id = fields.Many2one(
+        'ir.mail_server', string="Login Record", readonly=True, copy=False, ondelete='restrict',
+        groups='base.group_system')
+    smtp_host = fields.Char("SMTP Server", compute='_compute_login', readonly=False, groups='base.group_system')
+    smtp_port = fields.Integer(
+        "Port", default=587, compute='_compute_login', readonly=False, groups='base.group_system')
+    smtp_encryption = fields.Selection(
+        [('starttls_strict', "STARTTLS, certificate verified"),
+         ('ssl_strict', "TLS from the start, certificate verified")],
+        string="Encryption", default='starttls_strict', compute='_compute_login', readonly=False,
+        groups='base.group_system')
+    smtp_authentication = fields.Selection(
+        selection='_selection_smtp_authentication', string="Log In With", default='login',
+        compute='_compute_login', readonly=False, groups='base.group_system')
+    smtp_user = fields.Char("Login", compute='_compute_login', readonly=False, groups='base.group_system')
+    smtp_pass = fields.Char(
+        "Password", compute='_compute_login', readonly=False, groups='base.group_system',
+        help="Can be set here, but never be read again.")
+    smtp_pass_is_set = fields.Boolean(compute='_compute_login', groups='base.group_system')
+
+    # === SENDING === #
+    email_from = fields.Char("Sender Address", tracking=True)
+    send_interval = fields.Integer(
+        "Send a Mail Every (Seconds)", default=SAFE_INTERVAL, tracking=True,
+        help="Seconds from the end of one handover to the start of the next.")
+    is_interval_short = fields.Boolean(compute='_compute_is_interval_short')
+    hourly_limit = fields.Integer(
+        "Recipients per Hour", tracking=True, help="In any 60 minutes. 0 means no limit.")
+    daily_limit = fields.Integer(
+        "Recipients per Day", tracking=True, help="In any 24 hours. 0 means no limit.")
+    redirect_to = fields.Char(
+        "Trial Mode: Send Everything To", tracking=True,
+        help="All mail of this provider goes to this address instead of the customers. "
+             "What is sent in trial mode does not count as a dunning level.")
+    incoming_server_id = fields.Many2one(
+        'fetchmail.server', string="Mailbox for Bounces", groups='base.group_system',
+        help="The incoming mail server that reads the mailbox to which undeliverable mail is returned.")
+
+    # === STATE === #
+    state = fields.Selection(
+        [('ready', 'Ready'), ('paused', 'Paused')],
+        required=True, default='ready', readonly=True, copy=False, tracking=True)
+    pause_reason = fields.Text(readonly=True, copy=False)
+    resume_at = fields.Datetime(
+        "Tried Again At", readonly=True, copy=False, help="Empty: a person has to resume the provider.")
+    fault_count = fields.Integer("Faults in a Row", readonly=True, copy=False)
+    policy_refusal_count = fields.Integer("Recipients Refused for Policy in a Row", readonly=True, copy=False)
+    next_send_at = fields.Datetime("Next Mail Not Before", readonly=True, copy=False)
+    released_count = fields.Integer("Waiting Notices", compute='_compute_released_count')
+
+    _send_interval_not_negative = models.Constraint(
+        'CHECK(send_interval >= 0)', "The seconds between two mails cannot be negative.")
+    _limits_not_negative = models.Constraint(
+        'CHECK(COALESCE(hourly_limit, 0) >= 0 AND COALESCE(daily_limit, 0) >= 0)',
+        "A limit of recipients cannot be negative. Use 0 for no limit.")
+
+    # === DEFAULTS, COMPUTES === #
+
+    @api.model
+    def _default_engine_id(self):
+        return self.env.ref('dunning_mail.ir_cron_engine', raise_if_not_found=False)
+
+    @api.model
+    def _selection_smtp_authentication(self):
+        """Offer what core knows, less the two that bring their own connection settings (command line, certificate)."""
+        selection = self.env['ir.mail_server']._fields['smtp_authentication']._description_selection(self.env)
+        return [(key, label) for key, label in selection if key not in ('cli', 'certificate')]
+
+    @api.depends('mail_server_id')
+    def _compute_login(self):
+        for provider in self:
+            server = provider.sudo().mail_server_id
+            provider.smtp_host = server.smtp_host
+            provider.smtp_port = server.smtp_port if server else 587
+            # Core's OAuth logins insist on its unverified 'starttls'; sessions opened here verify all the same.
+            provider.smtp_encryption = (
+                'ssl_strict' if server.smtp_encryption in ('ssl', 'ssl_strict') else 'starttls_strict')
+            provider.smtp_authentication = server.smtp_authentication or 'login'
+            provider.smtp_user = server.smtp_user
+            provider.smtp_pass = False
+            provider.smtp_pass_is_set = bool(server.smtp_pass)
+
+    @api.depends('send_interval')
+    def _compute_is_interval_short(self):
+        for provider in self:
+            provider.is_interval_short = 0 <= provider.send_interval < SAFE_INTERVAL
+
+    def _compute_released_count(self):
+        counts = dict(self.env['dunning.notice'].sudo()._read_group(
+            [('provider_id', 'in', self.ids), ('delivery_state', '=', 'released'), ('state', '=', 'issued')],
+            ['provider_id'], ['__count']))
+        for provider in self:
+            provider.released_count = counts.get(provider, 0)
+
+    # === CONSTRAINTS === #
+
+    @api.constrains('email_from', 'redirect_to', 'provider_type')
+    def _check_addresses(self):
+        for provider in self.filtered(lambda p: p.provider_type == 'email'):
+            if not email_normalize(provider.email_from):
+                raise ValidationError(self.env._(
+                    "Service provider “%(name)s” has no valid sender address (“%(address)s”). "
+                    "Enter one mail address, such as accounts@your-company.com, on the tab Login.",
+                    name=provider.name, address=provider.email_from or ''))
+            if provider.redirect_to and not email_normalize(provider.redirect_to):
+                raise ValidationError(self.env._(
+                    "Service provider “%(name)s”: “%(address)s” is not a mail address. "
+                    "Enter one address for the trial mode, or leave it empty to send to the customers.",
+                    name=provider.name, address=provider.redirect_to))
+
+    @api.constrains('engine_id')
+    def _check_engine(self):
+        for provider in self:
+            if provider.engine_id.sudo().model_id.model != 'dunning.engine':
+                raise ValidationError(self.env._(
+                    "“%(engine)s” is no process engine for dunning mail. Choose an installed one for service provider "
+                    "“%(name)s”.", engine=provider.engine_id.sudo().name, name=provider.name))
+
+    # === CRUD === #
+
+    @api.model
+    def _pop_login_values(self, vals):
+        """Take the login out of a provider's values, in the form of its mail server.
+
+        :param dict vals: values of a provider; the login's are removed
+        :return: values for `ir.mail_server`, only those that were given
+        :raise ValidationError: the encryption does not verify the certificate
+        :raise AccessError: the user is no system administrator
+        """
+        login = {fname: vals.pop(fname) for fname in LOGIN_FIELDS if fname in vals}
+        if login and not self.env.is_system():
+            raise AccessError(self.env._("Only a system administrator may set the login of a service provider."))
+        if 'smtp_encryption' in login and login['smtp_encryption'] not in ('starttls_strict', 'ssl_strict'):
+            raise ValidationError(self.env._(
+                "Dunning mail is only sent over encrypted connections whose certificate is verified, since the "
+                "password and your customers' debts go over it. “%(encryption)s” does not do that. "
+                "Choose STARTTLS or TLS from the start, with verification.",
+                encryption=login['smtp_encryption'] or ''))
+        if 'smtp_authentication' in login and login['smtp_authentication'] not in dict(
+                self._selection_smtp_authentication()):
+            raise ValidationError(self.env._(
+                "“%s” is not a way to log in that service providers support. Use login and password, or one of the "
+                "installed OAuth logins.", login['smtp_authentication'] or ''))
+        return login
+
+    @api.model
+    def _prepare_mail_server_values(self, login, server):
+        """Make a login fit for core's mail server.
+
+        :param dict login: what `_pop_login_values()` returned
+        :param server: the `ir.mail_server` to be written, empty for a new one
+        """
+        values = {} if server else {
+            'smtp_encryption': 'starttls_strict', 'smtp_authentication': 'login', 'smtp_port': 587, 'active': False}
+        values.update(login)
+        authentication = values.get('smtp_authentication', server.smtp_authentication)
+        if authentication != 'login' and values.get('smtp_encryption', 'starttls_strict') == 'starttls_strict':
+            # Core's OAuth logins accept no other value; sessions opened here verify all the same.
+            values['smtp_encryption'] = 'starttls'
+        return values
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        vals_list = [dict(vals) for vals in vals_list]
+        logins = [self._pop_login_values(vals) for vals in vals_list]
+        providers = super().create(vals_list)
+        for provider, login in zip(providers, logins, strict=True):
+            server = self.env['ir.mail_server'].sudo().browse()
+            provider.sudo().mail_server_id = server.create({
+                'name': self.env._("Dunning: %s", provider.name),
+                **self._prepare_mail_server_values(login, server),
+            })
+        providers.invalidate_recordset(LOGIN_FIELDS)
+        return providers
+
+    def write(self, vals):
+        vals = dict(vals)
+        login = self._pop_login_values(vals)
+        if not self.env.su and (protected := self._get_protected_fields() & vals.keys()):
+            raise AccessError(self.env._(
+                "The state of a service provider is kept by the process engine (%s). "
+                "Use Pause, Resume or Test Connection.", ', '.join(sorted(protected))))
+        result = super().write(vals)
+        if login:
+            for server in self.sudo().mail_server_id:
+                server.write(self._prepare_mail_server_values(login, server))
+            self.invalidate_recordset(LOGIN_FIELDS)
+        return result
+
+    @api.model
+    def _get_protected_fields(self):
+        return {'state', 'pause_reason', 'resume_at', 'fault_count', 'policy_refusal_count', 'next_send_at'}
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_used(self):
+        for provider in self:
+            if self.env['dunning.notice'].sudo().search_count([('provider_id', '=', provider.id)], limit=1):
+                raise UserError(self.env._(
+                    "Service provider “%s” has sent dunning notices and is part of their evidence. "
+                    "Archive it instead.", provider.name))
+
+    def unlink(self):
+        servers = self.sudo().mail_server_id
+        result = super().unlink()
+        servers.unlink()
+        return result
+
+    # === SENDING === #
+
+    def _get_smtp_from(self):
+        """Return the bare address that goes into MAIL FROM; undeliverable mail returns to it."""
+        self.ensure_one()
+        return email_normalize(self.email_from)
+
+    def _get_from_header(self, company):
+        """Return the From header: the company's name with the provider's sender address.
+
+        :param company: `res.company` whose notice it is
+        """
+        self.ensure_one()
+        name = ' '.join((company.name or '').split())
+        return formataddr((name, self._get_smtp_from()))
+
+    def _open_session(self):
+        """Open a verified and logged-in SMTP session.
+
+        :return: :class:`~..tools.smtp.Session`, to be closed by the caller
+        :raise smtp.DeliveryFault: with an outcome of kind `provider` that says at which stage and why
+        """
+        self.ensure_one()
+        server = self.sudo().mail_server_id
+
+        def login(connection):
+            if server.smtp_user:
+                server._smtp_login__(connection, server.smtp_user, server.smtp_pass or '')
+
+        return smtp.open_session(
+            server.smtp_host or '', server.smtp_port or 587,
+            implicit_tls=server.smtp_encryption in ('ssl', 'ssl_strict'),
+            login=login, timeout=CONNECT_TIMEOUT)
+
+    def _lock(self):
+        """Try to become the one sender of this provider, over all processes and hosts.
+
+        A session-level advisory lock of PostgreSQL: it survives commits and dies with its connection. Release it with
+        `_unlock()` on the same cursor, since Odoo's connection pool would keep it.
+
+        :return: whether the lock was taken
+        """
+        self.ensure_one()
+        self.env.cr.execute("SELECT pg_try_advisory_lock(hashtext('dunning_mail.provider'), %s)", [self.id])
+        return self.env.cr.fetchone()[0]
+
+    def _unlock(self):
+        for provider in self:
+            self.env.cr.execute("SELECT pg_advisory_unlock(hashtext('dunning_mail.provider'), %s)", [provider.id])
+
+    def _get_next_slot(self, now):
+        """Return when the provider may send its next mail, as far as its pace and limits say.
+
+        :param datetime now: naive UTC
+        :return: naive UTC datetime, not before `now`
+        """
+        self.ensure_one()
+        slot = max(now, self.next_send_at or now, (self.state == 'paused' and self.resume_at) or now)
+        for limit, window in ((self.hourly_limit, timedelta(hours=1)), (self.daily_limit, timedelta(days=1))):
+            if limit:
+                slot = max(slot, self.env['dunning.delivery.log']._get_limit_slot(self, limit, window, now))
+        return slot
+
+    def _after_handover(self, ended_at):
+        """Store the next slot, measured from the end of this handover.
+
+        :param datetime ended_at: naive UTC
+        """
+        self.ensure_one()
+        if not self.send_interval:
+            values = {'next_send_at': False}
+        else:
+            slot = ended_at + timedelta(seconds=self.send_interval)
+            if slot.microsecond:
+                # Datetimes are stored in whole seconds: rounding down would cut the gap short.
+                slot = slot.replace(microsecond=0) + timedelta(seconds=1)
+            values = {'next_send_at': slot}
+        if self.state == 'paused' or self.fault_count:
+            values.update(state='ready', pause_reason=False, resume_at=False, fault_count=0)
+        self.sudo().write(values)
+
+    # === PAUSE AND RESUME === #
+
+    def _pause(self, reason, *, passing=False, now=None):
+        """Stop sending: all notices stay released.
+
+        :param str reason: in words, with the remedy
+        :param bool passing: the fault may pass by itself, the engine tries again with growing delays
+        :param datetime now: naive UTC, default the current time
+        """
+        now = now or fields.Datetime.now()
+        for provider in self.sudo():
+            delay = RESUME_AFTER_MINUTES[min(provider.fault_count, len(RESUME_AFTER_MINUTES) - 1)]
+            is_news = provider.state != 'paused' or provider.pause_reason != reason
+            provider.with_context(tracking_disable=not is_news).write({
+                'state': 'paused',
+                'pause_reason': reason,
+                'resume_at': now + timedelta(minutes=delay) if passing else False,
+                'fault_count': provider.fault_count + 1,
+            })
+            if is_news:
+                _logger.info("Dunning provider %s paused: %s", provider.id, reason)
+                provider._schedule_pause_activity(reason)
+
+    def _schedule_pause_activity(self, reason):
+        self.ensure_one()
+        administrators = self.env.ref('base.group_system').sudo().all_user_ids.filtered(
+            lambda user: user.active and not user.share and (
+                not self.company_id or self.company_id in user.company_ids))
+        for user in administrators - self.activity_ids.filtered(
+                lambda a: a.activity_type_id == self.env.ref('dunning_mail.mail_activity_provider_paused')).user_id:
+            self.with_context(lang=user.lang).activity_schedule(
+                'dunning_mail.mail_activity_provider_paused', user_id=user.id,
+                summary=self.env(context=dict(self.env.context, lang=user.lang))._("Dunning mail is paused"),
+                note=reason)
+
+    # === ACTIONS === #
+
+    def action_pause(self):
+        """Stop sending until somebody resumes. Notices stay released."""
+        self.check_access('write')
+        self._pause(self.env._("Paused by %s.", self.env.user.name))
+
+    def action_resume(self):
+        """Test the connection and go on sending.
+
+        :raise UserError: the connection test failed; the provider stays paused
+        """
+        self.check_access('write')
+        for provider in self:
+            provider._test_connection()
+            provider.sudo().write({
+                'state': 'ready', 'pause_reason': False, 'resume_at': False, 'fault_count': 0,
+                'policy_refusal_count': 0})
+            provider.sudo().activity_feedback(['dunning_mail.mail_activity_provider_paused'])
+            provider.engine_id.sudo()._trigger()
+
+    def action_test_connection(self):
+        """Log in and offer the sender address, without sending anything.
+
+        :raise UserError: names what is wrong: host, port, certificate, login or sender
+        """
+        self.check_access('write')
+        for provider in self:
+            provider._test_connection()
+        return {
+            'type': 'ir.actions.client',
+            'tag': 'display_notification',
+            'params': {
+                'type': 'success',
+                'message': self.env._("Connection, certificate, login and sender address are accepted."),
+                'next': {'type': 'ir.actions.act_window_close'},
+            },
+        }
+
+    def action_open_released(self):
+        """Open the notices that wait for this provider."""
+        self.ensure_one()
+        return {
+            **self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice'),
+            'domain': [('provider_id', '=', self.id), ('delivery_state', '=', 'released')],
+            'context': {},
+        }
+
+    def action_open_mail_server(self):
+        """Open the login record, where core's OAuth logins are linked."""
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'res_model': 'ir.mail_server',
+            'res_id': self.mail_server_id.id,
+            'view_mode': 'form',
+        }
+
+    def _test_connection(self):
+        """Open a session and offer the sender.
+
+        :raise UserError: says at which stage it failed and what to do
+        """
+        self.ensure_one()
+        if not self.sudo().mail_server_id.smtp_host:
+            raise UserError(self.env._(
+                "Service provider “%s” has no SMTP server. Enter it on the tab Login.", self.name))
+        try:
+            session = self._open_session()
+        except smtp.DeliveryFault as fault:
+            raise UserError(self._describe_fault(fault.outcome)) from fault
+        try:
+            outcome = session.check_sender(self._get_smtp_from())
+        finally:
+            session.close()
+        if outcome.kind != smtp.Kind.ACCEPTED:
+            raise UserError(self._describe_fault(outcome))
+
+    def _describe_fault(self, outcome):
+        """Put a provider's fault into words, with the remedy.
+
+        :param outcome: :class:`~..tools.smtp.Outcome` of kind `provider` or `transient`
+        :return: translated text, without any secret
+        """
+        self.ensure_one()
+        _, Reason = self.env._, smtp.Reason
+        server = self.sudo().mail_server_id
+        names = {'host': server.smtp_host, 'where': f'{server.smtp_host}:{server.smtp_port}', 'sender': self.email_from}
+        messages = (
+            ((Reason.HOST_NOT_FOUND,), _(
+                "The SMTP server “%(host)s” was not found. Check its name on the tab Login.", **names)),
+            ((Reason.CONNECTION_REFUSED,), _(
+                "%(where)s refuses the connection. Check server and port on the tab Login.", **names)),
+            ((Reason.CONNECT_TIMEOUT, Reason.NETWORK_UNREACHABLE), _(
+                "%(where)s does not answer. Check server and port, and whether a firewall is in between.", **names)),
+            ((Reason.SERVICE_UNAVAILABLE, Reason.SERVICE_REFUSED, Reason.EHLO_REFUSED), _(
+                "%(where)s does not serve this machine at present. Ask the mail provider if it lasts.", **names)),
+            ((Reason.NO_STARTTLS, Reason.TLS_UNAVAILABLE), _(
+                "%(where)s offers no encryption (STARTTLS), so nothing was sent. Check the port: usually 587 for "
+                "STARTTLS, 465 for TLS from the start.", **names)),
+            ((Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID), _(
+                "The certificate of %(where)s has expired or is not valid yet. Nothing was sent; the mail provider has "
+                "to renew it.", **names)),
+            ((Reason.CERTIFICATE_HOSTNAME,), _(
+                "The certificate of %(where)s belongs to another server. Check the server's name on the tab Login.",
+                **names)),
+            ((Reason.CERTIFICATE_UNTRUSTED,), _(
+                "The certificate of %(where)s is not signed by an authority that this machine trusts. "
+                "Check the server's name, or have the authority installed.", **names)),
+            ((Reason.NOT_TLS, Reason.TLS_FAILED), _(
+                "No encrypted connection to %(where)s came about. Check port and encryption on the tab Login.",
+                **names)),
+            ((Reason.LOGIN_REFUSED, Reason.CREDENTIALS_UNUSABLE), _(
+                "%(where)s refuses the login. Check login and password on the tab Login.", **names)),
+            ((Reason.LOGIN_REQUIRED, Reason.RELAY_DENIED), _(
+                "%(where)s takes no mail without a login, or not with this one. Check login and password on the tab "
+                "Login.", **names)),
+            ((Reason.LOGIN_NOT_SUPPORTED,), _(
+                "%(where)s offers no login that is supported here. Ask the mail provider which one it expects, for "
+                "example a password for applications.", **names)),
+            ((Reason.SENDER_REFUSED, Reason.SENDER_AUTHENTICATION), _(
+                "%(where)s refuses the sender address %(sender)s. Check it on the tab Login, and whether this login may "
+                "send with it.", **names)),
+            ((Reason.QUOTA,), _(
+                "The mail provider's quota is used up (%(where)s). Set a limit per hour or day on the tab Login, or wait "
+                "until it allows more.", **names)),
+            ((Reason.POLICY_BLOCK,), _(
+                "The mail provider blocks this sender (%(where)s). Ask it for the reason before you resume.", **names)),
+        )
+        message = next((text for reasons, text in messages if outcome.reason in reasons), None) or _(
+            "The mail server %(where)s has a fault (step “%(stage)s”). Check the tab Login, or ask the mail provider.",
+            stage=str(outcome.stage), **names)
+        if outcome.answer:
+            message += '\n' + _("The server says: %s", outcome.answer)
+        return message

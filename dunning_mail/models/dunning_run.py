@@ -1,0 +1,420 @@
+import logging
+from collections import defaultdict
+
+from psycopg2 import errors as pg_errors
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, LockError, UserError
+
+_logger = logging.getLogger(__name__)
+
+# Up to here a run is issued while the clerk waits; larger ones go on in the background.
+ISSUE_AT_ONCE = 50
+# Notices in one transaction of the background job.
+ISSUE_BATCH = 50
+
+
+class DunningRun(models.Model):
+    """One date, one company, many notices.
+
+    ========== ============================================== ==================================
+    state      means                                          left by
+    ========== ============================================== ==================================
+    draft      nothing proposed yet                           `action_generate_notices()`
+    proposed   notices are there, a person reviews them       `action_print_and_send()`
+    processing being issued, or notices are on their way      `_update_state()`
+    done       every notice is where it should be             `_update_state()` (a retry reopens)
+    cancelled  given up; what went out stays what it is       --
+    ========== ============================================== ==================================
+    """
+    _name = 'dunning.run'
+    _description = 'Dunning Run'
+    _inherit = ['mail.thread', 'mail.activity.mixin']
+    _order = 'date desc, id desc'
+    _check_company_auto = True
+
+    name = fields.Char(required=True, copy=False, default=lambda self: self.env._("New"))
+    company_id = fields.Many2one(
+        'res.company', required=True, readonly=True, default=lambda self: self.env.company, index=True)
+    user_id = fields.Many2one(
+        'res.users', string="Clerk", required=True, default=lambda self: self.env.user, tracking=True,
+        help="Who stands on the letters and is told what fails.")
+    date = fields.Date(required=True, default=fields.Date.context_today, tracking=True)
+    due_until = fields.Date(
+        required=True, compute='_compute_due_until', store=True, precompute=True, readonly=False, tracking=True,
+        help="Items that are due on or before this day.")
+    procedure_ids = fields.Many2many(
+        'dunning.procedure', string="Procedures", check_company=True,
+        help="Only customers with these procedures. Empty: all.")
+    partner_ids = fields.Many2many('res.partner', string="Customers", help="Only these customers. Empty: all.")
+    state = fields.Selection(
+        [('draft', 'New'), ('proposed', 'Proposed'), ('processing', 'Processing'), ('done', 'Done'),
+         ('cancelled', 'Cancelled')],
+        required=True, default='draft', readonly=True, copy=False, tracking=True, index=True)
+    is_issuing = fields.Boolean(readonly=True, copy=False)
+    issue_total = fields.Integer(readonly=True, copy=False)
+    notice_ids = fields.One2many('dunning.notice', 'run_id', string="Notices", readonly=True, copy=False)
+    exception_ids = fields.One2many(
+        'dunning.run.exception', 'run_id', string="Exceptions", readonly=True, copy=False)
+    provider_id = fields.Many2one(related='company_id.dunning_provider_id', string="Service Provider")
+    provider_warning = fields.Text(compute='_compute_provider_warning')
+
+    notice_count = fields.Integer("Number of Notices", compute='_compute_counts')
+    draft_count = fields.Integer("To Issue", compute='_compute_counts')
+    problem_count = fields.Integer("With Problems", compute='_compute_counts')
+    released_count = fields.Integer("Released", compute='_compute_counts')
+    paper_count = fields.Integer("Paper", compute='_compute_counts')
+    unprinted_count = fields.Integer("To Print", compute='_compute_counts')
+    sending_count = fields.Integer("Sending", compute='_compute_counts')
+    sent_count = fields.Integer("Sent", compute='_compute_counts')
+    failed_count = fields.Integer("Failed", compute='_compute_counts')
+    unclear_count = fields.Integer("Unclear", compute='_compute_counts')
+    cancelled_count = fields.Integer("Cancelled", compute='_compute_counts')
+    exception_count = fields.Integer("Number of Exceptions", compute='_compute_exception_count')
+    progress = fields.Float(compute='_compute_counts', help="Per cent of the notices that are where they should be.")
+    is_moving = fields.Boolean(compute='_compute_counts', help="Something changes without the user's doing.")
+
+    # === COMPUTES === #
+
+    @api.depends('date')
+    def _compute_due_until(self):
+        for run in self:
+            run.due_until = run.date
+
+    @api.depends('notice_ids.state', 'notice_ids.delivery_state', 'notice_ids.printed_at', 'notice_ids.problem',
+                 'is_issuing', 'issue_total')
+    def _compute_counts(self):
+        counts = defaultdict(lambda: defaultdict(int))
+        Notice = self.env['dunning.notice']
+        for run, state, delivery_state, count in Notice._read_group(
+                [('run_id', 'in', self.ids)], ['run_id', 'state', 'delivery_state'], ['__count']):
+            counts[run.id][state if state != 'issued' else delivery_state] += count
+        unprinted = dict(Notice._read_group(
+            [('run_id', 'in', self.ids), ('state', '=', 'issued'), ('delivery_state', '=', 'paper'),
+             ('printed_at', '=', False)], ['run_id'], ['__count']))
+        problems = dict(Notice._read_group(
+            [('run_id', 'in', self.ids), ('state', '=', 'draft'), ('problem', '!=', False)], ['run_id'], ['__count']))
+        for run in self:
+            count = counts[run.id]
+            run.notice_count = sum(count.values())
+            run.draft_count = count['draft']
+            run.problem_count = problems.get(run, 0)
+            run.unprinted_count = unprinted.get(run, 0)
+            for state in ('released', 'paper', 'sending', 'sent', 'failed', 'unclear', 'cancelled'):
+                run[f'{state}_count'] = count[state]
+            counted = run.notice_count - count['excluded'] - count['cancelled']
+            arrived = count['sent'] + count['paper'] + count['failed'] + count['unclear']
+            if run.is_issuing:
+                run.progress = 100.0 * (1 - count['draft'] / run.issue_total) if run.issue_total else 0.0
+            else:
+                run.progress = 100.0 * arrived / counted if counted else 0.0
+            run.is_moving = run.is_issuing or bool(count['released'] or count['sending'])
+
+    def _compute_exception_count(self):
+        counts = dict(self.env['dunning.run.exception']._read_group(
+            [('run_id', 'in', self.ids)], ['run_id'], ['__count']))
+        for run in self:
+            run.exception_count = counts.get(run, 0)
+
+    @api.depends('company_id.dunning_provider_id.state', 'company_id.dunning_provider_id.redirect_to', 'released_count')
+    def _compute_provider_warning(self):
+        for run in self:
+            provider = run.company_id.sudo().dunning_provider_id
+            words = []
+            if run.state in ('done', 'cancelled'):
+                pass
+            elif not provider or not provider.active:
+                words.append(self.env._(
+                    "No service provider for dunning mail is chosen in the settings: all notices go on paper."))
+            else:
+                if provider.state == 'paused':
+                    words.append(self.env._(
+                        "Service provider “%(name)s” is paused, no mail goes out: %(reason)s", name=provider.name,
+                        reason=provider.pause_reason or ''))
+                if provider.redirect_to:
+                    words.append(self.env._(
+                        "Trial mode: all mail of “%(name)s” goes to %(address)s instead of the customers.",
+                        name=provider.name, address=provider.redirect_to))
+            run.provider_warning = '\n'.join(words)
+
+    # === CRUD === #
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        new = self.env._("New")
+        for vals in vals_list:
+            if vals.get('name', new) == new:
+                company = self.env['res.company'].browse(vals.get('company_id') or self.env.company.id)
+                vals['name'] = self.env['ir.sequence'].with_company(company).next_by_code(
+                    'dunning.run', sequence_date=vals.get('date'))
+        return super().create(vals_list)
+
+    def write(self, vals):
+        if not self.env.su:
+            if wrong := {'state', 'is_issuing', 'issue_total', 'company_id'} & vals.keys():
+                raise AccessError(self.env._(
+                    "These fields of a dunning run are kept by the system: %s.", ', '.join(sorted(wrong))))
+            if {'date', 'due_until', 'procedure_ids', 'partner_ids'} & vals.keys():
+                for run in self:
+                    if run.state not in ('draft', 'proposed') or run.notice_ids.filtered(
+                            lambda notice: notice.state not in ('draft', 'excluded')):
+                        raise UserError(self.env._(
+                            "Notices of dunning run %s have been issued; its dates and filters are fixed. "
+                            "Make a new run.", run.name))
+        return super().write(vals)
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_only_unissued(self):
+        for run in self:
+            if run.notice_ids.filtered(lambda notice: notice.state not in ('draft', 'excluded')):
+                raise UserError(self.env._(
+                    "Notices of dunning run %s have been issued and are kept as evidence. Cancel the run instead.",
+                    run.name))
+
+    def unlink(self):
+        self._unlink_only_unissued()
+        self.sudo().notice_ids.unlink()
+        return super().unlink()
+
+    # === PROPOSAL === #
+
+    def _lock(self):
+        """Keep others from working on these runs at the same time.
+
+        :raise UserError: somebody does already
+        """
+        try:
+            self.lock_for_update(allow_referencing=True)
+        except LockError:
+            raise UserError(self.env._(
+                "Somebody else is working on this dunning run right now. Try again in a moment.")) from None
+
+    def action_generate_notices(self):
+        """Propose the notices. Drafts of an earlier proposal are replaced, nothing else is touched.
+
+        :return: notification for the web client
+        :raise UserError: nothing can be proposed: names what is missing and where
+        """
+        self.check_access('write')
+        found = 0
+        for run in self:
+            run._lock()
+            run._check_ready()
+            if run.state not in ('draft', 'proposed'):
+                raise UserError(self.env._(
+                    "Dunning run %s has been printed and sent. Make a new run for what is due now.", run.name))
+            run = run.sudo().with_company(run.company_id)
+            run.notice_ids.filtered(lambda notice: notice.state == 'draft').unlink()
+            run.exception_ids.unlink()
+            try:
+                notice_values, exception_values = self.env['dunning.proposal'].sudo().with_company(
+                    run.company_id)._propose(run)
+                with self.env.cr.savepoint():
+                    notices = self.env['dunning.notice'].sudo().with_context(
+                        tracking_disable=True, mail_create_nolog=True).create(notice_values)
+                    notices.flush_recordset()
+                    self.env['dunning.notice.line'].flush_model()
+            except pg_errors.UniqueViolation:
+                raise UserError(self.env._(
+                    "Another dunning run took some of the items at the same moment. Generate the notices again.",
+                )) from None
+            self.env['dunning.run.exception'].sudo().create(exception_values)
+            run.state = 'proposed'
+            found += len(notices)
+        if found:
+            message, kind = self.env._("%s notices proposed.", found), 'success'
+        else:
+            message, kind = self.env._(
+                "Nothing is to be dunned on this date. The tab Exceptions says what is overdue and why it was left "
+                "out."), 'warning'
+        return {
+            'type': 'ir.actions.client',
+            'tag': 'display_notification',
+            'params': {'type': kind, 'message': message, 'next': {'type': 'ir.actions.client', 'tag': 'soft_reload'}},
+        }
+
+    def _check_ready(self):
+        """Check what can be checked before anything is proposed.
+
+        :raise UserError: names company, procedure, level and language, and where to mend it
+        """
+        for run in self:
+            company = run.company_id
+            procedures = run.procedure_ids or self.env['dunning.procedure'].sudo().search(
+                [('company_id', 'in', (False, company.id))])
+            if not company.dunning_procedure_id and not run.procedure_ids:
+                raise UserError(self.env._(
+                    "Company %s has no dunning procedure. Choose one under Accounting > Configuration > Settings > "
+                    "Customer Invoices > Dunning.", company.name))
+            (procedures & (run.procedure_ids | company.dunning_procedure_id)).sudo()._check_ready(company)
+
+    # === ISSUE === #
+
+    def action_print_and_send(self):
+        """Issue all drafts: number them, make the letters, release the mails, and hand out the paper as one PDF.
+
+        Small runs answer at once; larger ones go on in the background.
+
+        :return: action for the web client: the letters to print, if any
+        :raise UserError: there is nothing to issue, or a provider is not fit to send
+        """
+        self.check_access('write')
+        for run in self:
+            run._lock()
+            run._check_sendable()
+        for run in self.sudo():
+            drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft')
+            run.write({'state': 'processing', 'issue_total': len(drafts)})
+            if len(drafts) > ISSUE_AT_ONCE:
+                run.is_issuing = True
+                self.env.ref('dunning_mail.ir_cron_issue').sudo()._trigger()
+            else:
+                drafts.with_user(self.env.user).sudo()._issue()
+                run._after_issue()
+        return self._get_after_issue_action()
+
+    def _check_sendable(self):
+        """Check before anything is issued.
+
+        :raise UserError: says what is missing and what to do
+        """
+        self.ensure_one()
+        if self.state == 'draft':
+            raise UserError(self.env._("Generate the notices of dunning run %s first.", self.name))
+        if self.is_issuing:
+            raise UserError(self.env._("Dunning run %s is being processed already.", self.name))
+        if self.state == 'cancelled' or not self.notice_ids.filtered(lambda notice: notice.state == 'draft'):
+            raise UserError(self.env._("Dunning run %s has no notice to print or send.", self.name))
+        provider = self.company_id.sudo().dunning_provider_id
+        if provider.active and not provider.sudo().mail_server_id.smtp_host:
+            raise UserError(self.env._(
+                "Service provider “%s” has no SMTP server. Enter it on its tab Login.", provider.name))
+
+    def _get_after_issue_action(self):
+        """Tell what happened, and open the letters where there are any."""
+        unprinted = self.notice_ids.filtered(
+            lambda notice: notice.state == 'issued' and notice.delivery_state == 'paper' and not notice.printed_at)
+        problems = sum(self.mapped('problem_count'))
+        if any(self.mapped('is_issuing')):
+            message, kind = self.env._(
+                "The notices are being made in the background. You may close this page."), 'info'
+        elif problems:
+            message, kind = self.env._(
+                "%s notices could not be issued. They say why, and stay drafts until it is mended.",
+                problems), 'warning'
+        else:
+            message, kind = self.env._(
+                "%(released)s notices released for sending, %(paper)s letters to print.",
+                released=sum(self.mapped('released_count')), paper=len(unprinted)), 'success'
+        following = {'type': 'ir.actions.client', 'tag': 'soft_reload'}
+        if unprinted and len(self) == 1:
+            following = self.action_print_letters()
+        return {
+            'type': 'ir.actions.client',
+            'tag': 'display_notification',
+            'params': {'type': kind, 'message': message, 'next': following},
+        }
+
+    def action_print_letters(self):
+        """Open all letters of the run that go on paper as one PDF.
+
+        :raise UserError: there is none
+        """
+        self.ensure_one()
+        if not self._get_letters():
+            raise UserError(self.env._("Dunning run %s has no letters to print.", self.name))
+        return {'type': 'ir.actions.act_url', 'url': f'/dunning_mail/run/{self.id}/letters', 'target': 'new'}
+
+    def _get_letters(self):
+        """Return the notices on paper, in the order of the customers' names; those not printed yet, else all."""
+        self.ensure_one()
+        paper = self.notice_ids.filtered(lambda notice: (
+            notice.state == 'issued' and notice.delivery_state == 'paper' and notice.document_id))
+        return (paper.filtered(lambda notice: not notice.printed_at) or paper).sorted(
+            lambda notice: (notice.recipient_id.name or '', notice.id))
+
+    def action_mark_printed(self):
+        """Say that all letters of these runs were printed by the current user."""
+        self.notice_ids.filtered(lambda notice: (
+            notice.state == 'issued' and notice.delivery_state == 'paper' and not notice.printed_at
+        )).action_mark_printed()
+
+    @api.model
+    def _process_issuing(self):
+        """Entry of the scheduled action: issue large runs in batches that commit, and go on after a restart."""
+        for run in self.sudo().search([('is_issuing', '=', True)], order='id'):
+            tried = self.env['dunning.notice']
+            while True:
+                run = run.try_lock_for_update(allow_referencing=True)
+                if not run:
+                    break
+                drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft') - tried
+                batch = drafts[:ISSUE_BATCH].with_company(run.company_id)
+                if not batch or run.state == 'cancelled':
+                    run._after_issue()
+                    self.env['ir.cron']._commit_progress()
+                    break
+                batch._issue()
+                tried |= batch
+                time_left = self.env['ir.cron']._commit_progress(len(batch), remaining=len(drafts) - len(batch))
+                run.invalidate_recordset()
+                if not time_left:
+                    # The scheduler calls again at once, since something remains.
+                    return
+
+    def _after_issue(self):
+        """Whatever could not be issued stays with the person who reviews."""
+        for run in self.sudo():
+            run.is_issuing = False
+            run._update_state()
+
+    def _update_state(self):
+        """Derive the state of runs from their notices."""
+        for run in self.sudo():
+            if run.state == 'cancelled' or run.is_issuing:
+                continue
+            notices = run.notice_ids
+            if notices.filtered(lambda notice: notice.state == 'draft'):
+                state = 'proposed' if run.state in ('draft', 'proposed') or notices.filtered('problem') else run.state
+            elif notices.filtered(lambda notice: notice.state == 'issued' and (
+                    notice.delivery_state in ('released', 'sending', 'unclear')
+                    or (notice.delivery_state == 'paper' and not notice.printed_at))):
+                state = 'processing'
+            elif run.state == 'draft':
+                continue
+            else:
+                state = 'done'
+            if run.state != state:
+                run.state = state
+
+    def action_cancel(self):
+        """Give a run up: drafts are removed, what is released is cancelled, what went out stays what it is."""
+        self.check_access('write')
+        for run in self:
+            run._lock()
+            notices = run.sudo().notice_ids
+            notices.filtered(lambda notice: notice.state in ('draft', 'excluded')).unlink()
+            waiting = notices.exists().filtered(lambda notice: notice.state == 'issued' and (
+                notice.delivery_state == 'released'
+                or (notice.delivery_state == 'paper' and not notice.printed_at)))
+            run.sudo().write({'state': 'cancelled', 'is_issuing': False})
+            waiting._cancel(self.env._("The dunning run was cancelled by %s.", self.env.user.name))
+
+    # === VIEWS === #
+
+    def action_open_notices(self):
+        """Open the notices, filtered by the delivery state in the context (`dunning_delivery_state`)."""
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice')
+        action['domain'] = [('run_id', '=', self.id)]
+        action['context'] = {}
+        if state := self.env.context.get('dunning_delivery_state'):
+            action['domain'] += [('state', '=', 'issued'), ('delivery_state', '=', state)]
+        return action
+
+    def action_open_exceptions(self):
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_run_exception')
+        action['domain'] = [('run_id', '=', self.id)]
+        action['context'] = {}
+        return action

@@ -1,0 +1,40 @@
+from odoo import fields, models
+
+
+class DunningRunException(models.Model):
+    """An overdue customer or item that a run does not dun, and why."""
+    _name = 'dunning.run.exception'
+    _description = 'Dunning Run Exception'
+    _order = 'run_id, reason, partner_id, date_due, id'
+    _rec_name = 'description'
+
+    run_id = fields.Many2one('dunning.run', required=True, ondelete='cascade', index=True)
+    company_id = fields.Many2one(related='run_id.company_id', store=True)
+    partner_id = fields.Many2one('res.partner', string="Customer", ondelete='cascade', index='btree_not_null')
+    move_line_id = fields.Many2one('account.move.line', string="Item", ondelete='cascade', index='btree_not_null')
+    move_id = fields.Many2one(related='move_line_id.move_id', string="Invoice")
+    currency_id = fields.Many2one('res.currency')
+    amount = fields.Monetary()
+    date_due = fields.Date("Due Date")
+    reason = fields.Selection([
+        ('no_followup', "Excluded from follow-up"),
+        ('partner_hold', "Customer on hold"),
+        ('item_hold', "Invoice on hold"),
+        ('reserved', "On another open notice"),
+        ('in_payment', "In payment"),
+        ('blocked', "Blocked"),
+        ('no_procedure', "No dunning procedure"),
+        ('covered', "Covered by credits"),
+        ('not_yet', "Not yet due for the next level"),
+        ('grace', "Within days of grace"),
+        ('last_level', "Last level reached"),
+        ('below_minimum', "Below minimum amount"),
+        ('no_rate', "No exchange rate"),
+        ('excluded', "Excluded by hand"),
+    ], required=True)
+    description = fields.Char("In Words", required=True)
+
+    def action_open_record(self):
+        """Open the invoice, or the customer where the reason concerns all of them."""
+        self.ensure_one()
+        return (self.move_id or self.partner_id).get_formview_action()

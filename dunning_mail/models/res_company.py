@@ -1,0 +1,47 @@
+from odoo import api, fields, models
+from odoo.addons.base.models.res_partner import _lang_get
+from odoo.exceptions import ValidationError
+
+
+class ResCompany(models.Model):
+    _inherit = 'res.company'
+
+    dunning_provider_id = fields.Many2one(
+        'dunning.provider', string="Service Provider for Dunning Mail",
+        domain="['|', ('company_id', '=', False), ('company_id', '=', id)]")
+    dunning_procedure_id = fields.Many2one(
+        'dunning.procedure', string="Default Dunning Procedure",
+        default=lambda self: self.env.ref('dunning_mail.procedure_standard', raise_if_not_found=False),
+        domain="['|', ('company_id', '=', False), ('company_id', '=', id)]")
+    dunning_fallback_lang = fields.Selection(
+        _lang_get, string="Fallback Language of Dunning",
+        help="For customers without a language, and where a level has no texts in theirs. "
+             "Empty: the installed German, without one the company's language.")
+    dunning_min_amount = fields.Monetary(
+        "Minimum Amount for Dunning", help="Customers who owe less than this are not dunned.")
+
+    def _get_dunning_fallback_lang(self):
+        """Return the language for customers without one.
+
+        :return: code of an active language
+        """
+        self.ensure_one()
+        installed = [code for code, _name in self.env['res.lang'].get_installed()]
+        if self.dunning_fallback_lang in installed:
+            return self.dunning_fallback_lang
+        own = self.partner_id.lang
+        country = (self.account_fiscal_country_id or self.country_id).code or ''
+        german = [code for code in installed if code.split('_')[0] == 'de']
+        preferred = [own, f'de_{country}', 'de_DE', *german] if german else [own]
+        if german:
+            preferred = [code for code in preferred if code in german]
+        return next((code for code in preferred if code in installed), installed[0])
+
+    @api.constrains('dunning_provider_id', 'dunning_procedure_id')
+    def _check_dunning_company(self):
+        for company in self:
+            for record in (company.sudo().dunning_provider_id, company.sudo().dunning_procedure_id):
+                if record.company_id and record.company_id != company:
+                    raise ValidationError(self.env._(
+                        "“%(record)s” belongs to company %(other)s and cannot be used by %(company)s.",
+                        record=record.display_name, other=record.company_id.name, company=company.name))

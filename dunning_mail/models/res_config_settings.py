@@ -1,0 +1,10 @@
+from odoo import fields, models
+
+
+class ResConfigSettings(models.TransientModel):
+    _inherit = 'res.config.settings'
+
+    dunning_provider_id = fields.Many2one(related='company_id.dunning_provider_id', readonly=False)
+    dunning_procedure_id = fields.Many2one(related='company_id.dunning_procedure_id', readonly=False)
+    dunning_fallback_lang = fields.Selection(related='company_id.dunning_fallback_lang', readonly=False)
+    dunning_min_amount = fields.Monetary(related='company_id.dunning_min_amount', readonly=False)

@@ -1,0 +1,63 @@
+from odoo import fields, models
+
+
+class ResPartner(models.Model):
+    _inherit = 'res.partner'
+
+    type = fields.Selection(selection_add=[('dunning', 'Dunning')], ondelete={'dunning': 'set default'})
+    dunning_procedure_id = fields.Many2one(
+        'dunning.procedure', company_dependent=True, help="Empty: the company's default procedure.")
+    dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True)
+    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True)
+    dunning_channel = fields.Selection(
+        [('level', 'As the dunning level says'), ('paper', 'Always on paper')], string="Dunning Channel",
+        required=True, default='level', tracking=True)
+    dunning_email_refused = fields.Boolean(
+        "Mail Address Refused", copy=False, readonly=True,
+        help="The address is known to refuse mail: dunning notices go on paper until the address is changed or this is "
+             "cleared.")
+    dunning_email_refused_date = fields.Date("Refused On", copy=False, readonly=True)
+    dunning_email_refused_reason = fields.Char("Refused Because", copy=False, readonly=True)
+    dunning_notice_count = fields.Integer("Dunning Notices", compute='_compute_dunning_notice_count')
+
+    def _compute_dunning_notice_count(self):
+        counts = dict(self.env['dunning.notice']._read_group(
+            [('partner_id', 'in', self.commercial_partner_id.ids), ('state', '!=', 'draft')],
+            ['partner_id'], ['__count']))
+        for partner in self:
+            partner.dunning_notice_count = counts.get(partner.commercial_partner_id, 0)
+
+    def write(self, vals):
+        if 'email' in vals:
+            # A corrected address gets its chance.
+            changed = self.filtered(
+                lambda partner: partner.dunning_email_refused and partner.email != vals['email'])
+            changed.sudo().action_clear_dunning_refused()
+        return super().write(vals)
+
+    def _set_dunning_refused(self, reason):
+        """Remember that the address refuses mail.
+
+        :param str reason: the server's words
+        """
+        self.write({
+            'dunning_email_refused': True,
+            'dunning_email_refused_date': fields.Date.context_today(self),
+            'dunning_email_refused_reason': reason,
+        })
+        for partner in self:
+            partner._message_log(body=self.env._(
+                "Mail address %(address)s refused: %(reason)s", address=partner.email, reason=reason))
+
+    def action_clear_dunning_refused(self):
+        """Say that the address is good: the next dunning notice goes by mail again."""
+        self.write({
+            'dunning_email_refused': False, 'dunning_email_refused_date': False, 'dunning_email_refused_reason': False})
+
+    def action_open_dunning_notices(self):
+        """Open the notices of this customer."""
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice')
+        action['domain'] = [('partner_id', '=', self.commercial_partner_id.id)]
+        action['context'] = {}
+        return action

@@ -1,0 +1,295 @@
+import base64
+import re
+
+from markupsafe import Markup
+
+from odoo import api, models
+from odoo.addons.base.models.ir_actions_report import _wkhtml
+from odoo.tools import format_date, formatLang, html2plaintext, is_html_empty
+from odoo.tools.image import image_data_uri, image_process
+
+# Where the recipient's address lies, and so where the window of the envelope is (SN 010130 knows both sides, and the
+# right one is what Swiss window envelopes have; DIN 5008 form B and most of Europe: left).
+ADDRESS_RIGHT_COUNTRIES = ('CH', 'LI')
+
+# The company's font (document layout settings) -> its regular, bold and italic face, all of which Odoo ships.
+FONTS = {
+    'Lato': ('lato/Lato-Reg-webfont.ttf', 'lato/Lato-Bol-webfont.ttf', 'lato/Lato-RegIta-webfont.ttf'),
+    'Roboto': (
+        'google/Roboto/Roboto-Regular.ttf', 'google/Roboto/Roboto-Bold.ttf', 'google/Roboto/Roboto-Italic.ttf'),
+    'Open_Sans': (
+        'google/Open_Sans/Open_Sans-Regular.ttf', 'google/Open_Sans/Open_Sans-Bold.ttf',
+        'google/Open_Sans/Open_Sans-Italic.ttf'),
+    'Montserrat': (
+        'google/Montserrat/Montserrat-Regular.ttf', 'google/Montserrat/Montserrat-Bold.ttf',
+        'google/Montserrat/Montserrat-Italic.ttf'),
+    'Oswald': ('google/Oswald/Oswald-Regular.ttf', 'google/Oswald/Oswald-Bold.ttf', None),
+    'Raleway': (
+        'google/Raleway/Raleway-Regular.ttf', 'google/Raleway/Raleway-Bold.ttf', 'google/Raleway/Raleway-Italic.ttf'),
+    'Tajawal': ('google/Tajawal/Tajawal-Regular.ttf', 'google/Tajawal/Tajawal-Bold.ttf', None),
+    'Fira_Mono': ('google/Fira_Mono/Fira_Mono-Regular.ttf', 'google/Fira_Mono/Fira_Mono-Bold.ttf', None),
+}
+
+DEFAULT_PRIMARY = '#1f3a5f'
+TEXT_COLOR = '#22262a'
+# What a name may take of the envelope's window (two lines), so that street and town stay in it.
+ADDRESS_LINE_LIMIT = 88
+# The logo is printed at most 70 mm wide: more pixels would only make every letter heavier.
+LOGO_SIZE = (800, 320)
+
+
+class ReportDunningLetter(models.AbstractModel):
+    """What the dunning letter shows. Everything is in the notice's language, never in the viewer's."""
+    _name = 'report.dunning_mail.letter'
+    _description = 'Dunning Letter'
+
+    @api.model
+    def _get_report_values(self, docids, data=None):
+        return {
+            'doc_ids': docids,
+            'doc_model': 'dunning.notice',
+            'docs': self.env['dunning.notice'].browse(docids),
+            'pdf_engine': (data or {}).get('pdf_engine') or 'wkhtmltopdf',
+            'get_letter_values': self._get_letter_values,
+            # shared by all letters of one call: what only depends on company and language
+            'letter_cache': {},
+        }
+
+    @api.model
+    def _get_letter_values(self, notice, cache=None):
+        """Return all that the letter of one notice shows, formatted in the notice's language.
+
+        Another addon that wants one more thing on the letter adds it here.
+
+        :param notice: `dunning.notice`, one record
+        :param dict cache: kept between the letters of one call
+        :return: dict for the template `dunning_mail.letter_document`
+        """
+        notice = notice.with_context(lang=notice.lang)
+        self = self.with_env(notice.env)
+        cache = {} if cache is None else cache
+        key = (notice.company_id.id, notice.lang)
+        if key not in cache:
+            cache[key] = self._get_company_values(notice.company_id, notice.lang)
+        currency = notice.currency_id
+
+        def amount(value):
+            return formatLang(self.env, value or 0.0, digits=currency.decimal_places).replace(' ', '\u00a0')
+
+        def line_values(line):
+            return {
+                'name': line.name or line.move_id.name or '',
+                'date': format_date(self.env, line.date_invoice),
+                'date_due': format_date(self.env, line.date_due),
+                'days_overdue': line.days_overdue if line.days_overdue and line.days_overdue > 0 else '',
+                'level': line.level_id.sequence or '',
+                'invoiced': amount(line.amount_invoiced),
+                'residual': amount(line.amount_residual),
+            }
+
+        lines = {'due': [], 'credit': [], 'info': []}
+        for line in notice.line_ids:
+            lines[line.kind].append(line_values(line))
+        return {
+            **cache[key],
+            'number': notice.name or '',
+            'texts': notice._render_texts(),
+            'sender_line': self._get_sender_line(notice),
+            'address_lines': self._get_address_lines(notice),
+            'date': format_date(self.env, notice.date, date_format='long'),
+            'deadline': format_date(self.env, notice.date_deadline, date_format='long'),
+            'customer_number': notice.partner_id.ref or '',
+            'clerk': self._get_clerk_values(notice),
+            'currency': currency.name,
+            'due_lines': lines['due'],
+            'credit_lines': lines['credit'],
+            'info_lines': lines['info'],
+            'overdue': amount(notice.amount_overdue),
+            'fee': not currency.is_zero(notice.amount_fee or 0.0) and amount(notice.amount_fee),
+            'interest': not currency.is_zero(notice.amount_interest or 0.0) and amount(notice.amount_interest),
+            'total': amount(notice.amount_total),
+            'bank': self._get_bank_values(notice),
+            'payment_reference': notice.payment_reference or '',
+        }
+
+    # === COMPANY === #
+
+    @api.model
+    def _get_company_values(self, company, lang):
+        """Return what depends on the company alone: letterhead, colours, font, place, side of the address.
+
+        :param company: `res.company` in the language of the letter
+        :param str lang: code of that language
+        :return: dict, part of what `_get_letter_values` returns
+        """
+        company = company.sudo().with_context(lang=lang)
+        primary = company.primary_color if self._is_color(company.primary_color) else DEFAULT_PRIMARY
+        secondary = company.secondary_color if self._is_color(company.secondary_color) else primary
+        return {
+            'company': company,
+            'side': self._get_address_side(company),
+            # wkhtmltopdf with unpatched Qt makes 75 points of a CSS inch's 96, whatever it is told
+            'core_zoom': 1 if _wkhtml().is_patched_qt else 1.28,
+            'direction': self.env['res.lang']._get_data(code=lang).direction or 'ltr',
+            'html_lang': lang.replace('_', '-').partition('@')[0],
+            'font_family': (company.font or 'Lato').replace('_', ' '),
+            'font_faces': self._get_font_faces(company.font or 'Lato'),
+            'primary': primary,
+            'secondary': secondary,
+            # A colour chosen for areas may be too light to read as text on white.
+            'heading_color': primary if self._is_readable(primary) else TEXT_COLOR,
+            'logo': self._get_logo(company),
+            'tagline': company.report_header if not is_html_empty(company.report_header) else '',
+            'details': self._get_company_details(company),
+            'report_footer': company.report_footer if not is_html_empty(company.report_footer) else '',
+            'place': company.city or '',
+        }
+
+    @api.model
+    def _get_address_side(self, company):
+        """Return on which side of the letter the recipient's address lies.
+
+        :param company: `res.company` that sends the letter
+        :return: `right` or `left`
+        """
+        return 'right' if company.country_id.code in ADDRESS_RIGHT_COUNTRIES else 'left'
+
+    @api.model
+    def _get_font_faces(self, font):
+        """Return the CSS that brings a font of the document layout settings along.
+
+        :param str font: a key of `FONTS`; unknown ones are left to the system
+        """
+        faces = zip(FONTS.get(font, ()), (('400', 'normal'), ('700', 'normal'), ('400', 'italic')), strict=False)
+        return Markup('').join(
+            Markup("@font-face{font-family:'%s';src:url('/web/static/fonts/%s');font-weight:%s;font-style:%s}") % (
+                font.replace('_', ' '), path, weight, style)
+            for path, (weight, style) in faces if path
+        )
+
+    @api.model
+    def _get_logo(self, company):
+        """Return the company's logo as a `data:` address, False when it has none of its own."""
+        if not company.logo or company.uses_default_logo:
+            return False
+        logo = image_process(base64.b64decode(company.logo), size=LOGO_SIZE)
+        return image_data_uri(base64.b64encode(logo))
+
+    @api.model
+    def _get_company_details(self, company):
+        """Return the company's address block: what the document layout settings say, else what the company says."""
+        if html2plaintext(company.company_details or ''):
+            return company.company_details
+        partner = company.partner_id
+        lines = [company.name, *self._split_address(partner, without_country=True)]
+        lines += [company.phone, company.email, company.website and re.sub(r'^https?://', '', company.website)]
+        if company.vat:
+            lines.append(company.vat)
+        return Markup('<br/>').join(line for line in lines if line)
+
+    @staticmethod
+    def _is_color(color):
+        return bool(color and re.fullmatch(r'#[0-9a-fA-F]{6}', color))
+
+    @staticmethod
+    def _is_readable(color):
+        """Whether text of a colour has enough contrast to white (WCAG: 4.5 to 1)."""
+        channels = [int(color[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+        return 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 4.5
+
+    # === RECIPIENT === #
+
+    @api.model
+    def _get_sender_line(self, notice):
+        """Return where the post takes the letter back to, in one line above the recipient's address."""
+        company = notice.company_id.sudo()
+        is_domestic = self._is_domestic(notice)
+        parts = (
+            company.name,
+            ', '.join(filter(None, (company.street, company.street2))),
+            ' '.join(filter(None, (not is_domestic and company.country_id.code, company.zip, company.city))),
+        )
+        return ' · '.join(part for part in parts if part)
+
+    @api.model
+    def _is_domestic(self, notice):
+        recipient = notice.recipient_id or notice.partner_id
+        return not recipient.country_id or recipient.country_id == notice.company_id.country_id
+
+    @api.model
+    def _get_address_lines(self, notice):
+        """Return the lines of the recipient's address, as its country writes them.
+
+        The country comes last, in capitals, and only on letters that leave the company's country.
+
+        :param notice: `dunning.notice`, one record
+        :return: list of str
+        """
+        recipient = notice.recipient_id or notice.partner_id
+        commercial = recipient.commercial_partner_id
+        lines = []
+        # An address of a company often has no name of its own, or names a person or department in it.
+        if commercial != recipient and commercial.is_company or not recipient.name:
+            lines.append(commercial.name)
+        if recipient.name and recipient.name not in lines:
+            lines.append(recipient.name)
+        lines = [self._shorten(line) for line in lines if line]
+        lines += self._split_address(recipient, without_country=self._is_domestic(notice))
+        return [re.sub(r'\s+', ' ', line).strip() for line in lines]
+
+    @api.model
+    def _split_address(self, partner, without_country=False):
+        # The company's name is added above, where it is not the recipient's own.
+        address_format, values = partner._prepare_display_address(without_company=True)
+        values['country_name'] = '' if without_country else (values['country_name'] or '').upper()
+        for field in ('street', 'street2', 'city'):
+            values[field] = self._shorten(values[field] or '')
+        return [line.strip(' ,') for line in (address_format % values).splitlines() if line.strip(' ,')]
+
+    @staticmethod
+    def _shorten(text, limit=ADDRESS_LINE_LIMIT):
+        return text if len(text) <= limit else text[:limit - 1].rstrip() + '…'
+
+    @api.model
+    def _get_clerk_values(self, notice):
+        """Return name, phone and mail of the person whom the customer may ask."""
+        user, company = notice.user_id.sudo(), notice.company_id.sudo()
+        return {
+            'name': user.name or '',
+            'phone': user.phone or company.phone or '',
+            'email': user.email or company.email or '',
+        }
+
+    @api.model
+    def _get_bank_values(self, notice):
+        """Return the account to pay into: the company's first one for the notice's currency.
+
+        :param notice: `dunning.notice`, one record
+        :return: dict of number, bank, bic and holder; empty when there is none
+        """
+        account = self._get_bank_account(notice)
+        if not account:
+            return {}
+        number = account.acc_number or ''
+        if account.acc_type == 'iban':
+            compact = re.sub(r'\s', '', number)
+            number = '\u00a0'.join(compact[i:i + 4] for i in range(0, len(compact), 4))
+        return {
+            'number': number,
+            'is_iban': account.acc_type == 'iban',
+            'bank': account.bank_name or '',
+            'bic': account.bank_bic or '',
+            'holder': account.acc_holder_name or notice.company_id.name,
+        }
+
+    @api.model
+    def _get_bank_account(self, notice):
+        """Return the `res.partner.bank` to pay into, empty when no account takes the notice's currency."""
+        company = notice.company_id.sudo()
+        accounts = company.partner_id.bank_ids.filtered(lambda account: (
+            account.currency_id in (notice.currency_id, self.env['res.currency'])
+            and account.company_id in (company, self.env['res.company'])
+        ))
+        # one kept in that very currency comes before one that takes any
+        return accounts.sorted(lambda account: not account.currency_id)[:1]

@@ -1,0 +1,180 @@
+import importlib.util
+import os
+import pathlib
+import unittest
+import unittest.mock
+from datetime import date, timedelta
+
+from freezegun import freeze_time
+
+from odoo import Command, fields
+from odoo.tests import TransactionCase, new_test_user
+
+TODAY = date(2026, 11, 24)
+
+
+def load_smtpd():
+    """Return the module of the development SMTP server, or None where it is not at hand."""
+    path = pathlib.Path(os.environ.get('DUNNING_TEST_SMTPD', ''))
+    if not path.is_file():
+        return None
+    spec = importlib.util.spec_from_file_location('dunning_test_smtpd', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class DunningCommon(TransactionCase):
+    """A company with a chart of accounts, customers and overdue invoices; a clerk with no more rights than she needs."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        clock = freeze_time(TODAY.isoformat() + ' 08:00:00', tick=True)
+        clock.start()
+        cls.addClassCleanup(clock.stop)
+        for code in ('de_DE', 'de_CH', 'fr_FR', 'it_IT'):
+            cls.env['res.lang']._activate_lang(code)
+        cls.company = cls.env.company
+        if not cls.company.chart_template:
+            cls.env['account.chart.template'].try_loading('generic_coa', company=cls.company, install_demo=False)
+        cls.env['account.move.line'].search([
+            ('account_type', '=', 'asset_receivable'), ('reconciled', '=', False), ('company_id', '=', cls.company.id),
+        ]).no_followup = True
+        cls.currency = cls.company.currency_id
+        cls.foreign = cls.env.ref('base.EUR' if cls.currency != cls.env.ref('base.EUR') else 'base.USD')
+        cls.foreign.active = True
+        cls.env['res.currency.rate'].search([('currency_id', '=', cls.foreign.id)]).unlink()
+        cls.env['res.currency.rate'].create({
+            'currency_id': cls.foreign.id, 'name': '2026-01-01', 'rate': 2.0, 'company_id': cls.company.root_id.id})
+        cls.procedure = cls.env.ref('dunning_mail.procedure_standard')
+        cls.level_1, cls.level_2, cls.level_3 = cls.procedure.level_ids.sorted('sequence')
+        cls.company.write({
+            'dunning_procedure_id': cls.procedure.id, 'dunning_provider_id': False, 'dunning_min_amount': 0,
+            'dunning_fallback_lang': 'de_DE', 'name': 'Muster & Söhne AG', 'email': 'info@muster.test'})
+        cls.clerk = new_test_user(
+            cls.env, login='clerk', name='Petra Muster', email='petra@muster.test',
+            groups='account.group_account_invoice', lang='de_DE', company_id=cls.company.id)
+        cls.manager = new_test_user(
+            cls.env, login='dunning_manager', name='Max Leiter', email='max@muster.test',
+            groups='account.group_account_manager', company_id=cls.company.id)
+
+    # === RECORDS === #
+
+    @classmethod
+    def make_partner(cls, name, lang='de_DE', email='auto', **values):
+        if email == 'auto':
+            email = f"{''.join(c for c in name.lower() if c.isascii() and c.isalnum())}@customer.test"
+        partner = cls.env['res.partner'].create({
+            'name': name, 'is_company': True, 'email': email, 'street': 'Bahnhofstrasse 1', 'zip': '8001',
+            'city': 'Zürich', 'country_id': cls.env.ref('base.ch').id, **values})
+        partner.lang = lang
+        return partner
+
+    @classmethod
+    def make_invoice(cls, partner, amount=100.0, due='2026-10-01', move_type='out_invoice', currency=None, **values):
+        """Post an invoice without tax; `due` is the due date."""
+        move = cls.env['account.move'].create({
+            'move_type': move_type, 'partner_id': partner.id, 'invoice_date': '2026-09-01',
+            'invoice_date_due': due, 'invoice_payment_term_id': False,
+            'currency_id': (currency or cls.currency).id,
+            'invoice_line_ids': [Command.create({
+                'name': 'Service', 'quantity': 1, 'price_unit': amount, 'tax_ids': False})],
+            **values})
+        move.invoice_date_due = due
+        move.action_post()
+        return move
+
+    @classmethod
+    def receivable(cls, move):
+        return move.line_ids.filtered(lambda line: line.account_type == 'asset_receivable')
+
+    @classmethod
+    def pay(cls, move, amount=None, day='2026-11-20'):
+        """Reconcile a payment with an invoice, in full or in part."""
+        journal = cls.env['account.journal'].search(
+            [('type', '=', 'bank'), ('company_id', '=', cls.company.id)], limit=1)
+        item = cls.receivable(move)
+        amount = amount or abs(item.amount_residual_currency)
+        entry = cls.make_unallocated(move.partner_id, amount, day, journal=journal, currency=move.currency_id)
+        (item | cls.receivable(entry)).reconcile()
+        return entry
+
+    @classmethod
+    def make_unallocated(cls, partner, amount, day='2026-11-20', journal=None, currency=None):
+        """Post a payment entry that nothing is reconciled with."""
+        journal = journal or cls.env['account.journal'].search(
+            [('type', '=', 'bank'), ('company_id', '=', cls.company.id)], limit=1)
+        currency = currency or cls.currency
+        balance = currency._convert(amount, cls.currency, cls.company, fields.Date.to_date(day))
+        receivable = partner.with_company(cls.company).property_account_receivable_id
+        entry = cls.env['account.move'].create({
+            'move_type': 'entry', 'journal_id': journal.id, 'date': day,
+            'line_ids': [
+                Command.create({
+                    'account_id': journal.default_account_id.id, 'debit': balance, 'currency_id': currency.id,
+                    'amount_currency': amount}),
+                Command.create({
+                    'account_id': receivable.id, 'partner_id': partner.id, 'credit': balance,
+                    'currency_id': currency.id, 'amount_currency': -amount}),
+            ]})
+        entry.action_post()
+        return entry
+
+    @classmethod
+    def make_run(cls, day=TODAY, generate=True, user=None, **values):
+        run = cls.env['dunning.run'].with_user(user or cls.clerk).create({'date': day, **values})
+        if generate:
+            run.action_generate_notices()
+        return run
+
+    def dun(self, day=TODAY, **values):
+        """Run, print and mark as printed: every notice counts afterwards."""
+        run = self.make_run(day, **values)
+        run.action_print_and_send()
+        run.action_mark_printed()
+        return run
+
+    @staticmethod
+    def days(count):
+        return TODAY + timedelta(days=count)
+
+
+@unittest.skipUnless(load_smtpd(), "needs the development SMTP server (DUNNING_TEST_SMTPD)")
+class DunningMailCommon(DunningCommon):
+    """With a real SMTP server on loopback: verified TLS and login."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        certs = pathlib.Path(os.environ['DUNNING_TEST_CERTS'])
+        cls.smtpd_module = load_smtpd()
+        cls.smtp = cls.enterClassContext(cls.smtpd_module.SmtpServer(
+            cert=str(certs / 'server.pem'), key=str(certs / 'server.key'), user='dunning', password='geheim'))
+        # The authority of the development certificates, as an administrator would have installed it.
+        cls.enterClassContext(unittest.mock.patch.dict(os.environ, {'SSL_CERT_FILE': str(certs / 'bundle.pem')}))
+        cls.provider = cls.make_provider()
+        cls.company.dunning_provider_id = cls.provider
+        cls.engine = cls.env.ref('dunning_mail.ir_cron_engine')
+
+    def setUp(self):
+        super().setUp()
+        self.smtp.clear()
+        self.smtp.set_rules('')
+
+    @classmethod
+    def make_provider(cls, **values):
+        return cls.env['dunning.provider'].create({
+            'name': 'Test provider', 'smtp_host': 'localhost', 'smtp_port': cls.smtp.port,
+            'smtp_user': 'dunning', 'smtp_pass': 'geheim', 'email_from': 'mahnung@muster.test', 'send_interval': 0,
+            **values})
+
+    def run_engine(self):
+        """Run the scheduled action as the scheduler does, in this transaction."""
+        with self.enter_registry_test_mode():
+            self.env.flush_all()
+            self.engine.with_user(self.env.ref('base.user_root')).method_direct_trigger()
+        self.env.invalidate_all()
+
+    def mails(self):
+        return [message.email for message in self.smtp.messages]

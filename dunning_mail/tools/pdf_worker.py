@@ -1,0 +1,222 @@
+"""The helper process in which an HTML document becomes a PDF. Started by ``pdf.py``; nothing imports it.
+
+It is a program of its own because PlutoPrint and WeasyPrint run a lot of native code over text that customers and
+users wrote: whatever such a document does (an endless loop, a crash, all the memory), it does to this process alone.
+It knows nothing of Odoo, inherits none of its files, sockets or secrets, and opens no address.
+
+It reads requests from standard input and answers on standard output, one at a time, until its input ends. A frame is
+the length of its JSON head (4 bytes, big endian), the head, and the data whose lengths the head names.
+JSON, because unpickling would let a document that took over this process take over Odoo too.
+"""
+
+import io
+import json
+import math
+import os
+import resource
+import signal
+import struct
+import sys
+
+# More than the caller's own time limit: that one speaks first, these end the process when the caller is gone.
+GRACE_SECONDS = 5
+# The largest file this process may write: it writes none but what the font library caches.
+FILE_LIMIT = 8 * 1024 * 1024
+
+
+def read_exactly(stream, length):
+    data = stream.read(length)
+    if len(data) != length:
+        # The caller is gone, or has no more work. Native libraries that are torn down in an orderly way may crash
+        # over it, and the kernel's log would tell of that.
+        os._exit(0)
+    return data
+
+
+def read_request(stream, remembered):
+    """Read a request.
+
+    :param dict remembered: contents of earlier requests by their numbers; takes up those of this one
+    """
+    head = json.loads(read_exactly(stream, struct.unpack(">I", read_exactly(stream, 4))[0]))
+    html = read_exactly(stream, head["html"]).decode()
+    resources = {}
+    for url, mimetype, number, length in head["resources"]:
+        data = remembered[number] if length is None else read_exactly(stream, length)
+        if number is not None:
+            remembered[number] = data
+        resources[url] = (data, mimetype)
+    return head, html, resources
+
+
+def write_answer(stream, head, data=b""):
+    encoded = json.dumps(head).encode()
+    stream.write(struct.pack(">I", len(encoded)) + encoded)
+    stream.write(data)
+    stream.flush()
+
+
+class Refused(ValueError):
+    """An address that was not handed in together with the document."""
+
+
+def look_up(resources, url):
+    try:
+        return resources[url]
+    except KeyError:
+        raise Refused(f"not handed in with the document: {url[:100]}") from None
+
+
+def load_plutoprint():
+    import plutoprint  # noqa: PLC0415  only the engine that is asked for is loaded
+
+    class Fetcher(plutoprint.ResourceFetcher):
+        def __init__(self, resources):
+            super().__init__()
+            self.resources = resources
+
+        def fetch_url(self, url):
+            try:
+                data, mimetype = look_up(self.resources, url)
+            except Refused:
+                # An exception in here would be printed with its traceback; no data is a missing picture too.
+                data, mimetype = b"", "application/octet-stream"
+            return plutoprint.ResourceData(data, mimetype, "utf-8")
+
+    def render(html, resources, base_url):
+        book = plutoprint.Book(margins=plutoprint.PAGE_MARGINS_NONE)
+        book.custom_resource_fetcher = Fetcher(resources)
+        book.load_html(html, base_url=base_url)
+        stream = io.BytesIO()
+        book.write_to_pdf_stream(stream)
+        return stream.getvalue()
+
+    return render
+
+
+def load_weasyprint():
+    import logging  # noqa: PLC0415
+
+    import weasyprint  # noqa: PLC0415
+
+    # its warnings about every property that it does not know would fill the log
+    logging.getLogger("weasyprint").setLevel(logging.CRITICAL)
+    logging.getLogger("fontTools").setLevel(logging.CRITICAL)
+    try:
+        from weasyprint.urls import URLFetcher, URLFetcherResponse  # noqa: PLC0415
+    except ImportError:  # WeasyPrint before 68
+        URLFetcher = None
+
+    if URLFetcher:
+
+        class Fetcher(URLFetcher):
+            def __init__(self, resources):
+                super().__init__(allowed_protocols=["data"], allow_redirects=False)
+                self.resources = resources
+
+            def fetch(self, url, headers=None):
+                if url.startswith("data:"):
+                    return super().fetch(url, headers)
+                data, mimetype = look_up(self.resources, url)
+                return URLFetcherResponse(url, data, {"Content-Type": mimetype})
+
+        def make_fetcher(resources):
+            return Fetcher(resources)
+
+    else:
+
+        def make_fetcher(resources):
+            def fetch(url, *args, **kwargs):
+                if url.startswith("data:"):
+                    return weasyprint.default_url_fetcher(url)
+                data, mimetype = look_up(resources, url)
+                return {"string": data, "mime_type": mimetype}
+
+            return fetch
+
+    def render(html, resources, base_url):
+        document = weasyprint.HTML(string=html, base_url=base_url, url_fetcher=make_fetcher(resources))
+        return document.write_pdf(pdf_variant="pdf/a-3b")
+
+    return render
+
+
+LOADERS = {"plutoprint": load_plutoprint, "weasyprint": load_weasyprint}
+
+
+def page_texts(data):
+    from pypdf import PdfReader  # noqa: PLC0415
+
+    return [page.extract_text() for page in PdfReader(io.BytesIO(data)).pages]
+
+
+def limit_time(seconds):
+    """Let the kernel end this process if a document takes longer, even when nobody is left who would.
+
+    :param float seconds: what the document may take
+    """
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = usage.ru_utime + usage.ru_stime
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used + seconds) + GRACE_SECONDS, resource.RLIM_INFINITY))
+    signal.alarm(math.ceil(seconds) + GRACE_SECONDS)
+
+
+def forget_log():
+    """Keep of standard error what concerns the present document only."""
+    try:
+        os.lseek(2, 0, os.SEEK_SET)
+        os.ftruncate(2, 0)
+    except OSError:
+        pass
+
+
+def answer(render, head, html, resources):
+    """Render one document.
+
+    :return: the head of the answer and the PDF
+    """
+    if not html.strip():
+        return {"reason": "invalid_html", "detail": "the document is empty"}, b""
+    try:
+        data = render(html, resources, head["base_url"])
+        if not data.startswith(b"%PDF-"):
+            return {"reason": "failed", "detail": "the engine gave no PDF"}, b""
+        texts = page_texts(data) if head["texts"] else None
+    except MemoryError:
+        return {"reason": "memory", "detail": ""}, b""
+    except Exception as error:  # whatever the engine raises belongs to this document alone
+        reason = "memory" if "out of memory" in str(error).lower() else "failed"
+        return {"reason": reason, "detail": f"{type(error).__name__}: {error}"[:500]}, b""
+    return {"length": len(data), "texts": texts}, data
+
+
+def main(engine, memory_limit):
+    # What a library prints must not end up between two frames.
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT))
+    if memory_limit:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
+    render = None
+    remembered = {}
+    while True:
+        head, html, resources = read_request(requests, remembered)
+        forget_log()
+        limit_time(head["seconds"])
+        if render is None:
+            try:
+                render = LOADERS[engine]()
+            except (ImportError, OSError) as error:  # OSError: a native library is missing
+                reason = "memory" if "failed to map segment" in str(error) else "engine_missing"
+                write_answer(answers, {"reason": reason, "detail": str(error)[:500]})
+                continue
+        write_answer(answers, *answer(render, head, html, resources))
+        signal.alarm(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -58,6 +58,7 @@ import email.policy
 import fnmatch
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import re
@@ -68,6 +69,9 @@ import threading
 import time
 
 from aiosmtpd.smtp import SMTP, AuthResult
+
+# aiosmtpd logs each line of each session, and Odoo's logging shows all that is INFO; SmtpServer.log has it in order
+logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 STAGES = ("connect", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "body", "eod", "quit")
 GARBAGE = b"\x00\xff not a reply of any kind"

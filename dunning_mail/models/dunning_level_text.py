@@ -35,6 +35,8 @@ class DunningLevelText(models.Model):
     letter_intro = fields.Html(required=True, render_engine='qweb', sanitize='email_outgoing')
     letter_closing = fields.Html(required=True, render_engine='qweb', sanitize='email_outgoing')
     placeholder_help = fields.Html(compute='_compute_placeholder_help')
+    placeholders = fields.Json(
+        compute='_compute_placeholder_help', help="Expression and description of each placeholder, for the editor.")
 
     _lang_unique = models.Constraint(
         'UNIQUE(level_id, lang)', "A dunning level has its texts once in each language.")
@@ -43,8 +45,10 @@ class DunningLevelText(models.Model):
         self.render_model = 'dunning.notice'
 
     def _compute_placeholder_help(self):
-        self.placeholder_help = self.env['ir.qweb']._render('dunning_mail.placeholder_help', {
-            'placeholders': self.env['dunning.notice']._get_placeholders()})
+        placeholders = self.env['dunning.notice']._get_placeholders()
+        self.placeholders = placeholders
+        self.placeholder_help = self.env['ir.qweb']._render(
+            'dunning_mail.placeholder_help', {'placeholders': placeholders})
 
     @api.constrains(*INLINE_FIELDS, *HTML_FIELDS)
     def _check_placeholders(self):

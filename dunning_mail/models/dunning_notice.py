@@ -112,6 +112,9 @@ class DunningNotice(models.Model):
         [('mail', 'E-mail'), ('paper', 'Paper')], compute='_compute_channel',
         help="How the notice goes out. Of a draft: how it would go out now.")
     channel_info = fields.Char(compute='_compute_channel')
+    provider_warning = fields.Text(compute='_compute_provider_warning')
+    is_email_refused = fields.Boolean(
+        compute='_compute_is_email_refused', help="A mail address of the customer is known to refuse mail.")
     printed_at = fields.Datetime(readonly=True, copy=False, tracking=True)
     printed_by = fields.Many2one('res.users', readonly=True, copy=False)
     message_id = fields.Char("Message-ID", readonly=True, copy=False, index='btree_not_null')
@@ -197,6 +200,18 @@ class DunningNotice(models.Model):
                 info = notice.delivery_info
             notice.channel = channel
             notice.channel_info = info
+
+    @api.depends('state', 'delivery_state', 'run_id.provider_warning')
+    def _compute_provider_warning(self):
+        for notice in self:
+            is_concerned = notice.state == 'draft' or (
+                notice.state == 'issued' and notice.delivery_state == 'released')
+            notice.provider_warning = is_concerned and notice.run_id.provider_warning
+
+    @api.depends('recipient_id.dunning_email_refused', 'partner_id.child_ids.dunning_email_refused')
+    def _compute_is_email_refused(self):
+        for notice in self:
+            notice.is_email_refused = any(notice._get_mail_partners().mapped('dunning_email_refused'))
 
     @api.depends('date', 'date_deadline', 'lang', 'amount_total', 'amount_fee', 'amount_interest',
                  'line_ids.amount_residual')
@@ -458,12 +473,19 @@ class DunningNotice(models.Model):
                 "Customer %s has been archived or merged. Exclude the notice and make a new run.",
                 self.partner_id.display_name))
         self._render_texts()
-        values = {'problem': False}
+        values = {'problem': False, 'payment_reference': self._get_payment_reference()}
         if not self.name:
             values['name'] = self.env['ir.sequence'].with_company(self.company_id).next_by_code(
                 'dunning.notice', sequence_date=self.date)
         self.write(values)
         return True
+
+    def _get_payment_reference(self):
+        """Return the invoice's own reference, as long as it stands for all that the notice claims."""
+        self.ensure_one()
+        moves = self.line_ids.filtered(lambda line: line.kind == 'due').move_id
+        is_alone = len(self.line_ids.filtered(lambda line: line.kind != 'info')) == 1
+        return moves.payment_reference if is_alone and not self.amount_fee and not self.amount_interest else False
 
     def _refresh(self, today):
         """Read the open amounts again and act on it, as long as nothing was handed over or printed.
@@ -486,10 +508,9 @@ class DunningNotice(models.Model):
         return False
 
     def _replace_lines(self, line_values):
-        """Give an unfrozen notice the lines as they stand now; those for information are left."""
+        """Give an unfrozen notice the lines as they stand now."""
         self.ensure_one()
-        lines = self.sudo().line_ids.filtered(lambda line: line.kind != 'info')
-        lines.with_context(dunning_replace_lines=True).unlink()
+        self.sudo().line_ids.with_context(dunning_replace_lines=True).unlink()
         self.sudo().write({'line_ids': [fields.Command.create(values) for values in line_values]})
         self._update_level_from_lines()
 

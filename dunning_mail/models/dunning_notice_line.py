@@ -71,6 +71,7 @@ class DunningNoticeLine(models.Model):
 
         :raise UserError: the notice is not a draft, or nothing would be left to claim
         """
+        self.notice_id.check_access('write')
         for notice in self.notice_id:
             if notice.state != 'draft':
                 raise UserError(self.env._(
@@ -81,7 +82,12 @@ class DunningNoticeLine(models.Model):
                     "Nothing would be left to claim on the notice for %s. Exclude the notice instead.",
                     notice.partner_id.display_name))
             notice._message_log(body=self.env._("Taken out: %s", ', '.join(line.name or '' for line in lines)))
-            lines.unlink()
+            lines.sudo().unlink()
+            verdict, _words, line_values = self.env['dunning.proposal'].sudo()._recheck(
+                notice.sudo(), fields.Date.context_today(self))
+            if verdict == 'changed':
+                # Credits that were set off against what was taken out leave with it.
+                notice._replace_lines(line_values)
             notice._update_level_from_lines()
 
     def action_open_move(self):

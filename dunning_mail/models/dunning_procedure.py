@@ -12,6 +12,7 @@ class DunningProcedure(models.Model):
     name = fields.Char(required=True, translate=True)
     company_id = fields.Many2one('res.company', index=True, help="Leave empty to share it among all companies.")
     level_ids = fields.One2many('dunning.level', 'procedure_id', string="Levels", copy=True)
+    next_sequence = fields.Integer(compute='_compute_next_sequence', help="The number that a new level gets.")
     grace_days = fields.Integer(
         tracking=True,
         help="Items that are overdue by no more than these days are not dunned yet. "
@@ -23,6 +24,11 @@ class DunningProcedure(models.Model):
 
     _grace_days_not_negative = models.Constraint(
         'CHECK(grace_days >= 0)', "The days of grace cannot be negative.")
+
+    @api.depends('level_ids.sequence')
+    def _compute_next_sequence(self):
+        for procedure in self:
+            procedure.next_sequence = max(procedure.level_ids.mapped('sequence'), default=0) + 1
 
     def _get_next_level(self, level):
         """Return the level after the given one; the same where it is the last and may be repeated.

@@ -483,35 +483,37 @@ class DunningProposal(models.AbstractModel):
             `settled` when nothing is left to claim; `held` when an item must not be dunned any more
         """
         company, currency = notice.company_id, notice.currency_id
-        due_lines = notice.line_ids.filtered(lambda line: line.kind == 'due')
-        debts = self._load_debts(company, max(due_lines.mapped('date_due'), default=day), day, notice.partner_id)
+        lines = notice.line_ids.filtered(lambda line: line.kind != 'credit')
+        due_ids = set(lines.filtered(lambda line: line.kind == 'due').move_line_id.ids)
+        # Items that are due later get credits only after these: they need not be read.
+        debts = self._load_debts(company, max(lines.mapped('date_due'), default=day), day, notice.partner_id)
         debt = debts.get((notice.partner_id.id, currency.id)) or Debt(notice.partner_id.id, currency.id)
-        own_ids = set(due_lines.move_line_id.ids)
         for item in debt.items:
-            if item.line_id in own_ids and item.blocked_by and item.blocked_by[0] == 'reserved':
+            if item.line_id in due_ids and item.blocked_by and item.blocked_by[0] == 'reserved':
                 item.blocked_by = None
         debt.offset(currency)
-        items = [item for item in debt.items if item.line_id in own_ids]
-        for item in items:
-            if item.blocked_by and item.blocked_by[0] != 'in_payment':
+        items = {item.line_id: item for item in debt.items}
+        for line in lines.filtered(lambda line: line.kind == 'due'):
+            item = items.get(line.move_line_id.id)
+            if item and item.blocked_by and item.blocked_by[0] != 'in_payment':
                 return 'held', f'{item.number}: {item.blocked_by[1]}', []
-        items = [
-            item for item in items
-            if not currency.is_zero(item.uncovered) and not item.blocked_by]
-        if not items:
-            return 'settled', self.env._("Paid or covered by credits before sending."), []
-        levels = {line.move_line_id.id: line.level_id for line in due_lines}
-        run = notice.run_id
-        expected = [
-            *(self._prepare_line_values(run, item, 'due', levels[item.line_id]) for item in items),
-            *(self._prepare_credit_values(run, credit, amount)
-              for credit, amount in debt.sum_credits(items, currency))]
+        expected, due_items = [], []
+        for line in lines:
+            item = items.get(line.move_line_id.id)
+            if not item or item.blocked_by or currency.is_zero(item.uncovered):
+                continue
+            expected.append(self._prepare_line_values(notice.run_id, item, line.kind, line.level_id))
+            if line.kind == 'due':
+                due_items.append(item)
+        if not due_items:
+            return 'settled', self.env._("Paid, or covered by credits, before sending."), []
+        expected += [
+            self._prepare_credit_values(notice.run_id, credit, amount)
+            for credit, amount in debt.sum_credits(due_items, currency)]
 
         def amounts(values):
-            return sorted((value['kind'], value['move_line_id'], currency.round(value['amount_residual']))
-                          for value in values)
-        now = amounts({'kind': line.kind, 'move_line_id': line.move_line_id.id, 'amount_residual': line.amount_residual}
-                      for line in notice.line_ids if line.kind != 'info')
-        if now == amounts(expected):
+            return sorted((kind, move_line_id, currency.round(residual)) for kind, move_line_id, residual in values)
+        if amounts((line.kind, line.move_line_id.id, line.amount_residual) for line in notice.line_ids) == amounts(
+                (value['kind'], value['move_line_id'], value['amount_residual']) for value in expected):
             return 'same', '', []
         return 'changed', self.env._("Open amounts have changed since the proposal."), expected

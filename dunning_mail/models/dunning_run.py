@@ -269,7 +269,7 @@ class DunningRun(models.Model):
                 run.is_issuing = True
                 self.env.ref('dunning_mail.ir_cron_issue').sudo()._trigger()
             else:
-                drafts.with_user(self.env.user).sudo()._issue()
+                drafts._issue()
                 run._after_issue()
         return self._get_after_issue_action()
 
@@ -342,25 +342,24 @@ class DunningRun(models.Model):
     @api.model
     def _process_issuing(self):
         """Entry of the scheduled action: issue large runs in batches that commit, and go on after a restart."""
+        Notice = self.env['dunning.notice'].sudo()
         for run in self.sudo().search([('is_issuing', '=', True)], order='id'):
-            tried = self.env['dunning.notice']
-            while True:
-                run = run.try_lock_for_update(allow_referencing=True)
-                if not run:
-                    break
-                drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft') - tried
-                batch = drafts[:ISSUE_BATCH].with_company(run.company_id)
+            last_id = 0
+            # Each commit gives up the lock: it is taken anew, and the run read anew, for each batch.
+            while run.try_lock_for_update(allow_referencing=True):
+                domain = [('run_id', '=', run.id), ('state', '=', 'draft'), ('id', '>', last_id)]
+                batch = Notice.search(domain, order='id', limit=ISSUE_BATCH).with_company(run.company_id)
                 if not batch or run.state == 'cancelled':
                     run._after_issue()
                     self.env['ir.cron']._commit_progress()
                     break
                 batch._issue()
-                tried |= batch
-                time_left = self.env['ir.cron']._commit_progress(len(batch), remaining=len(drafts) - len(batch))
-                run.invalidate_recordset()
-                if not time_left:
-                    # The scheduler calls again at once, since something remains.
+                last_id = batch[-1].id
+                remaining = Notice.search_count([*domain, ('id', '>', last_id)])
+                if not self.env['ir.cron']._commit_progress(len(batch), remaining=remaining) and remaining:
+                    # The scheduler calls again, since something remains.
                     return
+                run.invalidate_recordset()
 
     def _after_issue(self):
         """Whatever could not be issued stays with the person who reviews."""
@@ -371,21 +370,24 @@ class DunningRun(models.Model):
     def _update_state(self):
         """Derive the state of runs from their notices."""
         for run in self.sudo():
-            if run.state == 'cancelled' or run.is_issuing:
+            if run.state in ('draft', 'cancelled') or run.is_issuing:
                 continue
-            notices = run.notice_ids
-            if notices.filtered(lambda notice: notice.state == 'draft'):
-                state = 'proposed' if run.state in ('draft', 'proposed') or notices.filtered('problem') else run.state
-            elif notices.filtered(lambda notice: notice.state == 'issued' and (
-                    notice.delivery_state in ('released', 'sending', 'unclear')
-                    or (notice.delivery_state == 'paper' and not notice.printed_at))):
+            if run._has_notice([('state', '=', 'draft')]):
+                # Not yet printed and sent, or something could not be issued: a person's turn.
+                state = 'proposed'
+            elif run._has_notice([
+                    ('state', '=', 'issued'),
+                    '|', ('delivery_state', 'in', ('released', 'sending', 'unclear')),
+                    '&', ('delivery_state', '=', 'paper'), ('printed_at', '=', False)]):
                 state = 'processing'
-            elif run.state == 'draft':
-                continue
             else:
                 state = 'done'
             if run.state != state:
                 run.state = state
+
+    def _has_notice(self, domain):
+        self.ensure_one()
+        return bool(self.env['dunning.notice'].search_count([('run_id', '=', self.id), *domain], limit=1))
 
     def action_cancel(self):
         """Give a run up: drafts are removed, what is released is cancelled, what went out stays what it is."""

@@ -297,6 +297,9 @@ class IrActionsReport(models.Model):
         page = _parse(str(bodies[0]))
         if not isinstance(page, lxml.html.HtmlElement) or page.tag != 'html':
             page = lxml.html.document_fromstring(f'<html><body>{bodies[0]}</body></html>')
+        # Meant for wkhtmltopdf's view of a screen: a page without height that hides what does not fit.
+        page.attrib.pop('style', None)
+        page.body.set('class', (page.body.get('class') or '').replace('overflow-hidden', ''))
         for body in bodies[1:]:
             for child in _parse(str(body)).body:
                 page.body.append(child)
@@ -412,8 +415,8 @@ class IrActionsReport(models.Model):
         return resources
 
     def _collect_css_resources(self, css, base_url, resources):
-        for groups in CSS_URL.findall(css):
-            self._collect_resource(urljoin(base_url, next(filter(None, groups), '')), resources)
+        for address in _find_css_addresses(css):
+            self._collect_resource(urljoin(base_url, address), resources)
 
     def _collect_resource(self, url, resources):
         if url in resources:
@@ -432,7 +435,7 @@ class IrActionsReport(models.Model):
             resource = self._read_resource(path)
         except (AccessError, MissingError, OSError, ValueError):
             # as in the browser: a picture is missing where the user may not see it
-            _logger.info("Report %s: %s is left out", self.sudo().name, path)
+            _logger.debug("Report %s: %s is left out", self.sudo().name, path)
             return False
         if resource:
             resources[url] = resource
@@ -477,6 +480,11 @@ class IrActionsReport(models.Model):
 def _parse(html):
     parser = lxml.html.HTMLParser(encoding='utf-8') if isinstance(html, bytes) else None
     return lxml.html.document_fromstring(html, parser=parser)
+
+
+@lru_cache(maxsize=8)
+def _find_css_addresses(css):
+    return frozenset(next(filter(None, groups), '') for groups in CSS_URL.findall(css))
 
 
 @lru_cache(maxsize=64)

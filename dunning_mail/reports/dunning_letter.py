@@ -32,8 +32,11 @@ FONTS = {
 
 DEFAULT_PRIMARY = '#1f3a5f'
 TEXT_COLOR = '#22262a'
-# What a name may take of the envelope's window (two lines), so that street and town stay in it.
-ADDRESS_LINE_LIMIT = 88
+# What a name, street or town may take of the envelope's window, in characters, so that the whole address stays in it.
+ADDRESS_LIMITS = {'name': 72, 'street': 60, 'street2': 60, 'city': 40}
+# How many characters of the normal size fit into the window's width, and how many lines into its height.
+ADDRESS_WIDTH = 40
+ADDRESS_HEIGHT = 7
 # The logo is printed at most 70 mm wide: more pixels would only make every letter heavier.
 LOGO_SIZE = (800, 320)
 
@@ -87,6 +90,7 @@ class ReportDunningLetter(models.AbstractModel):
                 'residual': amount(line.amount_residual),
             }
 
+        address_lines = self._get_address_lines(notice)
         lines = {'due': [], 'credit': [], 'info': []}
         for line in notice.line_ids:
             lines[line.kind].append(line_values(line))
@@ -95,7 +99,8 @@ class ReportDunningLetter(models.AbstractModel):
             'number': notice.name or '',
             'texts': notice._render_texts(),
             'sender_line': self._get_sender_line(notice),
-            'address_lines': self._get_address_lines(notice),
+            'address_lines': address_lines,
+            'address_size': self._get_address_size(address_lines),
             'date': format_date(self.env, notice.date, date_format='long'),
             'deadline': format_date(self.env, notice.date_deadline, date_format='long'),
             'customer_number': notice.partner_id.ref or '',
@@ -234,7 +239,7 @@ class ReportDunningLetter(models.AbstractModel):
             lines.append(commercial.name)
         if recipient.name and recipient.name not in lines:
             lines.append(recipient.name)
-        lines = [self._shorten(line) for line in lines if line]
+        lines = [self._shorten(line, ADDRESS_LIMITS['name']) for line in lines if line]
         lines += self._split_address(recipient, without_country=self._is_domestic(notice))
         return [re.sub(r'\s+', ' ', line).strip() for line in lines]
 
@@ -244,11 +249,17 @@ class ReportDunningLetter(models.AbstractModel):
         address_format, values = partner._prepare_display_address(without_company=True)
         values['country_name'] = '' if without_country else (values['country_name'] or '').upper()
         for field in ('street', 'street2', 'city'):
-            values[field] = self._shorten(values[field] or '')
+            values[field] = self._shorten(values[field] or '', ADDRESS_LIMITS[field])
         return [line.strip(' ,') for line in (address_format % values).splitlines() if line.strip(' ,')]
 
     @staticmethod
-    def _shorten(text, limit=ADDRESS_LINE_LIMIT):
+    def _get_address_size(lines):
+        """Return in which size of letters an address fits into the window: `normal`, `small` or `smaller`."""
+        height = sum(-(-len(line) // ADDRESS_WIDTH) for line in lines)
+        return 'normal' if height <= ADDRESS_HEIGHT else 'small' if height <= ADDRESS_HEIGHT + 1 else 'smaller'
+
+    @staticmethod
+    def _shorten(text, limit):
         return text if len(text) <= limit else text[:limit - 1].rstrip() + '…'
 
     @api.model

@@ -470,6 +470,8 @@ def _check_texts(texts: list[str], number: str, others: Iterable[str], every_pag
         return "it has no page"
     own = _number_pattern(number)
     for index, text in enumerate(texts, start=1):
+        # pypdf gives the two bytes of a character one by one where a font leaves it in the dark
+        text = text.replace("\0", "")
         if (every_page or index == 1) and not own.search(text):
             return f"page {index} of {len(texts)} does not carry the number {number}"
         for other in others:

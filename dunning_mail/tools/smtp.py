@@ -132,7 +132,7 @@ class Reason(StrEnum):
     # Login
     LOGIN_REFUSED = 'login_refused'
     LOGIN_REQUIRED = 'login_required'                # the server wants a login, and had none or one without right
-    LOGIN_NOT_SUPPORTED = 'login_not_supported'      # no common mechanism, basic login switched off, application password
+    LOGIN_NOT_SUPPORTED = 'login_not_supported'      # no common mechanism; basic login switched off
     LOGIN_UNAVAILABLE = 'login_unavailable'          # 454: the server cannot check it now
     CREDENTIALS_UNUSABLE = 'credentials_unusable'    # non-ASCII characters or line breaks: cannot even be sent
     # The sender and its right to send
@@ -291,15 +291,15 @@ _CLIENT_WORDS = _pattern(
     r'(sending|client|source) ip\b', r'the ip you.re using',
 )
 # At MAIL and RCPT nothing of the message is known yet: a list can only be about the client.
-_LIST_WORDS = _pattern(r'blocked using', r'(black|block|deny) ?-?list', r'\bRBL\b', r'spamhaus', r'ip (address )?.*reputation')
+_LIST_WORDS = _pattern(r'blocked using', r'(black|block|deny) ?-?list', r'\bRBL\b', r'spamhaus', r'\bip .*reputation')
 _POLICY_WORDS = _pattern(
     r'spam', r'\bjunk\b', r'unsolicited', r'\bbulk\b', r'polic(y|ies)', r'(black|block|deny) ?-?list', r'blocked',
     r'reputation', r'access denied', r'not allowed', r'prohibited', r'suspicious',
 )
 _GREYLIST_WORDS = _pattern(r'gr[ae]y ?-?list')
 _SIZE_WORDS = _pattern(
-    r'(message|mail|e-?mail|data|content) (is |was )?(too (large|big)|size)', r'(maximum|max\.?|exceed\w*).{0,40}\bsize',
-    r'size (limit|exceed)', r'\btoo large\b',
+    r'(message|mail|e-?mail|data|content) (is |was )?(too (large|big)|size)',
+    r'(maximum|max\.?|exceed\w*).{0,40}\bsize', r'size (limit|exceed)', r'\btoo large\b',
 )
 _RECIPIENTS_WORDS = _pattern(r'too many recipients')
 # About sending, beyond doubt: also where the code says "mailbox" (Google: 450 4.2.1 Peak SMTP relay limit exceeded).
@@ -316,14 +316,15 @@ _QUOTA_WORDS = _pattern(
 )
 _WINDOW_WORDS = _pattern(r'\b(daily|hourly)\b', r'\b(per|a|an) (day|hour)\b')
 _MAILBOX_WORDS = _pattern(
-    r'(mailbox|inbox|mail ?drop).{0,60}(full|quota|storage|limit|exceed)', r'(full|quota|exceed\w*).{0,60}(mailbox|inbox)',
+    r'(mailbox|inbox|mail ?drop).{0,60}(full|quota|storage|limit|exceed)',
+    r'(full|quota|exceed\w*).{0,60}(mailbox|inbox)',
     r'out of (disk |storage )?space', r'out of storage', r'(disk|storage) (quota|full)', r'user is over',
 )
 _FULL_WORDS = _pattern(r'over ?-?quota', r'quota (is )?(exceeded|full)', r'exceed\w* .{0,20}(quota|storage)')
 _UNKNOWN_WORDS = _pattern(
     r'unknown', r'no such', r'not? (a )?(known|valid|existing)', r'does ?n.t exist', r'does not exist', r'not exist',
-    r'invalid (recipient|mailbox|address|user)', r'(user|mailbox|recipient|account|address)( \S+)?( is| was)? not found',
-    r'no mailbox', r'undeliverable', r'not our customer', r'not listed',
+    r'invalid (recipient|mailbox|address|user)', r'no mailbox',
+    r'(user|mailbox|recipient|account|address)( \S+)?( is| was)? not found', r'undeliverable', r'not our customer', r'not listed',
 )
 
 # RFC 3463 subject 7, RFC 5248 registry and Microsoft's list of non-delivery reports: details that are about the sender,

@@ -141,7 +141,8 @@ class Client:
         if "error" in answer:
             data = answer["error"].get("data", {})
             raise RuntimeError(f"{path}: {data.get('name')}: {data.get('message')}\n{data.get('debug', '')}")
-        return answer["result"]
+        # a method without a return value answers without a result
+        return answer.get("result")
 
     def call(self, model, method, *args, **kwargs):
         kwargs.setdefault("context", self.context)

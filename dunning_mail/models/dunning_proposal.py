@@ -286,7 +286,7 @@ class DunningProposal(models.AbstractModel):
             proposed.append({
                 'partner': partner, 'recipient': recipient, 'currency': currency, 'level': level, 'due': items,
                 'info': info if is_last else [], 'credits': debt.sum_credits(items, currency), 'fee': 0.0,
-                'amount': sum(item.uncovered for item in items)})
+                'fee_own': 0.0, 'amount': sum(item.uncovered for item in items)})
 
     @api.model
     def _find_level(self, item, procedure, day):
@@ -360,7 +360,9 @@ class DunningProposal(models.AbstractModel):
             if fee and level.fee_method == 'cumulated':
                 fee += self._get_earlier_fees(
                     [item.line_id for candidate in candidates for item in candidate['due']], company, run.date)
-            bearer['fee'] = company.currency_id._convert(fee, bearer['currency'], company, run.date) if fee else 0.0
+            bearer['fee'] = company.currency_id._convert(fee, bearer['currency'], company, run.date)
+            bearer['fee_own'] = company.currency_id._convert(
+                level.fee_amount, bearer['currency'], company, run.date)
 
     @api.model
     def _get_earlier_fees(self, line_ids, company, day):
@@ -371,8 +373,10 @@ class DunningProposal(models.AbstractModel):
         notices = self.env['dunning.notice.line'].sudo().search([
             ('move_line_id', 'in', line_ids), ('kind', '=', 'due'), ('notice_id.is_counted', '=', True),
         ]).notice_id
-        return sum(notice.amount_fee_own and notice.currency_id._convert(
-            notice.amount_fee_own, company.currency_id, company, notice.date) for notice in notices)
+        # A fee that was waived in the draft is not asked for later.
+        fees = ((notice, min(notice.amount_fee_own, notice.amount_fee)) for notice in notices)
+        return sum(notice.currency_id._convert(
+            fee, company.currency_id, company, notice.date) for notice, fee in fees if fee)
 
     @api.model
     def _has_rate(self, currency, company, day):
@@ -427,8 +431,7 @@ class DunningProposal(models.AbstractModel):
             'date': run.date,
             'date_deadline': run.date + timedelta(days=level.deadline_days),
             'amount_fee': candidate['fee'],
-            'amount_fee_own': candidate['currency'].round(run.company_id.currency_id._convert(
-                level.fee_amount, candidate['currency'], run.company_id, run.date)) if candidate['fee'] else 0.0,
+            'amount_fee_own': candidate['fee_own'],
             'lang': self.env['dunning.notice']._choose_lang(partner, recipient, level, run.company_id),
             'line_ids': [
                 fields.Command.create(values) for values in [

@@ -308,7 +308,8 @@ class IrActionsReport(models.Model):
             for node in nodes:
                 node.set('style', f'{node.get("style") or ""};position:running({place});width:100%')
                 page.body.insert(0, node)
-        style = lxml.html.fromstring(f'<style>{self._get_page_css(arguments)}</style>')
+        style = page.makeelement('style')
+        style.text = self._get_page_css(arguments)
         page.head.append(style)
         return page
 
@@ -328,7 +329,9 @@ class IrActionsReport(models.Model):
             f'margin: {float(top)}mm {float(paper.margin_right)}mm {float(bottom)}mm {float(paper.margin_left)}mm; '
             '@top-center {content: element(headers); width: 100%; vertical-align: bottom} '
             '@bottom-center {content: element(footers); width: 100%; vertical-align: top}} '
-            'span.page::before {content: counter(page)} span.topage::before {content: counter(pages)}'
+            'span.page::before {content: counter(page)} span.topage::before {content: counter(pages)} '
+            # core fills wkhtmltopdf's page by these
+            'html, body, .article {height: auto !important; min-height: 0 !important; overflow: visible !important}'
         )
 
     def _render_by_wkhtmltopdf(self, record, data, numbers):

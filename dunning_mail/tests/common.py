@@ -122,8 +122,9 @@ class DunningCommon(TransactionCase):
         return entry
 
     @classmethod
-    def make_run(cls, day=TODAY, generate=True, user=None, **values):
-        run = cls.env['dunning.run'].with_user(user or cls.clerk).create({'date': day, **values})
+    def make_run(cls, day=TODAY, generate=True, user=None, lang='en_US', **values):
+        run = cls.env['dunning.run'].with_user(user or cls.clerk).with_context(lang=lang).create({
+            'date': day, **values})
         if generate:
             run.action_generate_notices()
         return run

@@ -28,7 +28,8 @@ hash_of() { sha256sum | cut -c1-16; }
 lock() {
     mkdir -p "$DEV"
     exec 9>"$DEV/$1.lock"
-    if ! flock -n 9; then
+    # most hold it for a moment only, of which nobody needs to hear
+    if ! flock -w 2 9; then
         say "waiting for another process that holds $DEV/$1.lock"
         flock 9
     fi

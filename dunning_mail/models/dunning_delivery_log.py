@@ -30,17 +30,19 @@ class DunningDeliveryLog(models.Model):
     _provider_window = models.Index('(provider_id, date) WHERE recipient_count > 0')
 
     @api.model
-    def _get_limit_slot(self, provider, limit, window, now):
+    def _get_limit_slot(self, provider, limit, window, now, recipient_count=1):
         """Return when a provider may send again under a sliding limit.
 
         :param provider: `dunning.provider`
         :param int limit: recipients allowed in any window
         :param timedelta window: length of the window
         :param datetime now: naive UTC
+        :param int recipient_count: recipients of the next mail
         :return: naive UTC datetime
         """
-        # Before the next mail goes out there must be at most limit - 1 recipients in the window.
-        left = limit - 1
+        # Together with the next mail's there may be `limit` recipients in the window. A mail to more than that goes out
+        # when the window is empty.
+        left = limit - min(recipient_count, limit)
         for log in self.sudo().search(
                 [('provider_id', '=', provider.id), ('recipient_count', '>', 0), ('date', '>', now - window)],
                 order='date desc, id desc', limit=limit):

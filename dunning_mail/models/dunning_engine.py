@@ -1,6 +1,9 @@
+import contextlib
 import logging
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
 
 from odoo import api, fields, models
 from odoo.tools import SQL
@@ -19,6 +22,8 @@ LOOK_EVERY = 1
 ANSWER_TIMEOUT = 60
 # A kept session is tested before it is used again after this.
 SESSION_IDLE_SECONDS = 5
+# How often an outcome is written down anew, and how many steps in a row may collide with what others write.
+CONFLICTS_IN_A_ROW = 5
 # Three different recipients refused in a row for policy: it is the sender who is not liked.
 POLICY_REFUSALS_TO_PAUSE = 3
 
@@ -47,20 +52,22 @@ class DunningEngine(models.AbstractModel):
         locked = self.env['dunning.provider']
         skipped = self.env['dunning.provider']
         sessions = {}
+        conflicts = 0
         try:
+            for provider in self._get_owners_of_sending(engine):
+                if provider._lock():
+                    locked |= provider
+                    self._find_orphans(provider)
             while True:
                 provider, slot = self._get_next(engine, skipped)
                 if not provider:
                     break
-                wait = (slot - fields.Datetime.now()).total_seconds()
+                wait = (slot - self._now()).total_seconds()
                 left = end - time.monotonic()
                 if wait > WAIT_HORIZON or left <= 0:
                     break
                 if wait > 0:
-                    # No transaction stays open while the pass waits.
-                    self.env['ir.cron']._commit_progress()
-                    self._wait(min(wait, left, LOOK_EVERY))
-                    self.env.invalidate_all()
+                    self._pause_pass(min(wait, left, LOOK_EVERY))
                     continue
                 if provider not in locked:
                     if not provider._lock():
@@ -68,14 +75,42 @@ class DunningEngine(models.AbstractModel):
                         continue
                     locked |= provider
                     self._find_orphans(provider)
-                if not self._send_next(provider, sessions):
+                try:
+                    verdict = self._send_next(provider, sessions)
+                    conflicts = 0
+                except psycopg2.OperationalError:
+                    # Somebody else wrote to the same rows: nothing was handed over, so it can simply be tried again.
+                    conflicts += 1
+                    if self.env.cr.closed or conflicts > CONFLICTS_IN_A_ROW:
+                        raise
+                    self.env.cr.rollback()
+                    continue
+                if verdict == 'done':
                     skipped |= provider
+                elif verdict == 'busy':
+                    self._pause_pass(min(left, LOOK_EVERY))
+        except BaseException:
+            # A failed transaction takes no further statement, not even the one that gives the locks back.
+            with contextlib.suppress(psycopg2.Error):
+                self.env.cr.rollback()
+            raise
         finally:
             for session, _used_at in sessions.values():
                 session.close()
-            if not self.env.cr.closed:
-                locked._unlock()
+            locked._unlock()
         self._schedule(engine)
+
+    @api.model
+    def _pause_pass(self, seconds):
+        """Wait without an open transaction, and see afterwards what others did."""
+        self.env['ir.cron']._commit_progress()
+        self._wait(seconds)
+        self.env.invalidate_all()
+
+    @api.model
+    def _now(self):
+        """Return the current time as naive UTC, to the microsecond: the pace is not measured in whole seconds."""
+        return datetime.now(UTC).replace(tzinfo=None)
 
     @api.model
     def _wait(self, seconds):
@@ -100,11 +135,15 @@ class DunningEngine(models.AbstractModel):
         self.env['dunning.notice'].flush_model()
         rows = self.env.execute_query(SQL(
             """
-            SELECT provider_id, MIN(COALESCE(next_attempt_at, %s))
-              FROM dunning_notice
-             WHERE delivery_state = 'released' AND state = 'issued' AND provider_id IN %s
-             GROUP BY provider_id
-            """, now, tuple(providers.ids)))
+            SELECT p.id, COALESCE(n.next_attempt_at, %s)
+              FROM unnest(%s) AS p (id)
+             CROSS JOIN LATERAL (
+                   SELECT next_attempt_at
+                     FROM dunning_notice
+                    WHERE provider_id = p.id AND delivery_state = 'released' AND state = 'issued'
+                    ORDER BY next_attempt_at NULLS FIRST
+                    LIMIT 1) n
+            """, now, providers.ids))
         best = (self.env['dunning.provider'], None)
         for provider_id, attempt_at in rows:
             provider = providers.browse(provider_id)
@@ -137,10 +176,24 @@ class DunningEngine(models.AbstractModel):
         return True
 
     @api.model
+    def _get_owners_of_sending(self, engine):
+        """Return the engine's providers, archived and paused ones too, that have notices in `sending`."""
+        self.env['dunning.notice'].flush_model()
+        rows = self.env.execute_query(SQL(
+            "SELECT DISTINCT provider_id FROM dunning_notice WHERE delivery_state = 'sending' AND state = 'issued'"))
+        providers = self.env['dunning.provider'].sudo().browse([row[0] for row in rows if row[0]])
+        return providers.filtered(lambda provider: provider.engine_id == engine) if engine else providers
+
+    @api.model
     def _find_orphans(self, provider):
         """With the provider's lock in hand, nothing can be on its way: what says so is orphaned."""
-        self.env['dunning.notice'].sudo().search([
-            ('provider_id', '=', provider.id), ('delivery_state', '=', 'sending')])._mark_orphans_unclear()
+        orphans = self.env['dunning.notice'].sudo().search([
+            ('provider_id', '=', provider.id), ('delivery_state', '=', 'sending'), ('state', '=', 'issued')])
+        if orphans:
+            # Nobody knows when that handover ended: the pace counts from now.
+            provider._set_next_slot(self._now())
+            orphans._mark_orphans_unclear()
+            orphans.run_id._update_state()
         self.env['ir.cron']._commit_progress()
 
     # === SENDING === #
@@ -151,20 +204,34 @@ class DunningEngine(models.AbstractModel):
 
         :param provider: `dunning.provider`
         :param dict sessions: provider id -> (session, when it was used last), kept over several mails
-        :return: whether the provider is of further use in this pass
+        :return: `next` when the provider may have more to send, `busy` when what it has is in other hands right now,
+            `done` when it is of no more use in this pass
         """
         try:
             session = self._get_session(provider, sessions)
         except smtp.DeliveryFault as fault:
+            provider = provider.with_context(lang=provider.create_uid.lang)
             provider._pause(provider._describe_fault(fault.outcome), passing=fault.outcome.passing)
             self.env['ir.cron']._commit_progress()
-            return False
+            return 'done'
         notice = self._lock_next_notice(provider)
         if not notice:
-            return False
+            return 'busy'
+        # What the engine says is for the person who answers for the run.
+        lang = notice.user_id.lang
+        self, notice, provider = (records.with_context(lang=lang) for records in (self, notice, provider))
+        now = self._now()
+        slot = provider._get_next_slot(now, notice._count_recipients())
+        if slot > now:
+            # A mail to several recipients may have to wait where one to a single one would not.
+            provider.next_send_at = slot.replace(microsecond=0) + timedelta(seconds=1)
+            self.env['ir.cron']._commit_progress()
+            return 'next'
         try:
             with self.env.cr.savepoint():
                 claim = notice._claim(fields.Datetime.now())
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            raise
         except Exception as error:
             # This notice cannot be made into a mail; the others can.
             _logger.exception("Dunning notice %s cannot be sent", notice.id)
@@ -175,20 +242,43 @@ class DunningEngine(models.AbstractModel):
         if not claim:
             notice.run_id._update_state()
             self.env['ir.cron']._commit_progress(1, remaining=0)
-            return True
+            return 'next'
         # From here on the world may have the mail. This commit also proves that the lock is still ours.
         self.env['ir.cron']._commit_progress()
         addresses, content = claim
         outcome = session.send(
             provider._get_smtp_from(), addresses, content, answer_timeout=ANSWER_TIMEOUT)
-        now = fields.Datetime.now()
+        ended_at = self._now()
         if session.is_dead:
             sessions.pop(provider.id, None)
         else:
             sessions[provider.id] = (session, time.monotonic())
-        goes_on = self._apply_outcome(notice, provider, outcome, len(addresses), now)
-        self.env['ir.cron']._commit_progress(1, remaining=0)
-        return goes_on
+        return 'next' if self._record_outcome(notice, provider, outcome, len(addresses), ended_at) else 'done'
+
+    @api.model
+    def _record_outcome(self, notice, provider, outcome, recipient_count, ended_at):
+        """Write down what became of a handover, and commit it.
+
+        Others may write to the notice, its run or the provider at the same moment, and PostgreSQL then refuses the
+        later one. What the server said must not get lost over it, so it is written down again.
+
+        :return: whether the provider is of further use in this pass
+        """
+        conflicts = 0
+        while True:
+            try:
+                goes_on = self._apply_outcome(notice, provider, outcome, recipient_count, ended_at)
+                self.env['ir.cron']._commit_progress(1, remaining=0)
+                return goes_on
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                conflicts += 1
+                if self.env.cr.closed or conflicts > CONFLICTS_IN_A_ROW:
+                    # The last trace of it: the notice stays in `sending`, and becomes `unclear`.
+                    _logger.error(
+                        "Dunning notice %s: the outcome could not be stored: %s, %s", notice.id, outcome.kind,
+                        outcome.answer)
+                    raise
+                self.env.cr.rollback()
 
     @api.model
     def _get_session(self, provider, sessions):
@@ -202,6 +292,8 @@ class DunningEngine(models.AbstractModel):
             session = None
         if not session:
             session = provider._open_session()
+            # Connecting may take long: what follows is to see the data as they are now. An OAuth login stores a token.
+            self.env['ir.cron']._commit_progress()
         sessions[provider.id] = (session, time.monotonic())
         return session
 
@@ -224,7 +316,7 @@ class DunningEngine(models.AbstractModel):
         return notice.with_company(notice.company_id) if notice else notice
 
     @api.model
-    def _apply_outcome(self, notice, provider, outcome, recipient_count, now):
+    def _apply_outcome(self, notice, provider, outcome, recipient_count, ended_at):
         """Write down what became of a handover.
 
         A recipient's fault is the notice's, a provider's fault is the provider's.
@@ -232,11 +324,12 @@ class DunningEngine(models.AbstractModel):
         :param notice: `dunning.notice` in `sending`
         :param outcome: :class:`~..tools.smtp.Outcome`
         :param int recipient_count: recipients in the envelope
-        :param datetime now: end of the handover, naive UTC
+        :param datetime ended_at: end of the handover, naive UTC
         :return: whether the provider is of further use in this pass
         """
         _ = self.env._
         kind = outcome.kind
+        now = ended_at.replace(microsecond=0)
         answer = outcome.answer or str(outcome.reason)
         accepted = recipient_count - len(outcome.refused)
         log = {
@@ -248,7 +341,7 @@ class DunningEngine(models.AbstractModel):
         if outcome.handed_over and not notice.handover_at:
             values['handover_at'] = notice.claimed_at
         if kind != smtp.Kind.PROVIDER:
-            provider._after_handover(now)
+            provider._after_handover(ended_at)
             provider.sudo().policy_refusal_count = provider.policy_refusal_count + 1 if outcome.is_policy else 0
 
         if kind == smtp.Kind.ACCEPTED:
@@ -257,22 +350,22 @@ class DunningEngine(models.AbstractModel):
                 info += '\n' + _("Refused: %s", '; '.join(
                     f'{address} ({code} {text})' for address, (code, text) in outcome.refused.items()))
             notice._set_delivery('sent', info, log, sent_at=now, **values)
-            notice._log_mail(now)
-            notice._drop_unarchived_documents()
-            notice.run_id._update_state()
+            self._follow_up(
+                lambda: notice._log_mail(now), notice._drop_unarchived_documents, notice.run_id._update_state)
             return True
         if kind == smtp.Kind.UNCLEAR:
             words = _(
                 "The connection broke after the mail was handed over (%s). The customer may or may not have it: "
                 "ask the mail provider before you send again.", answer)
             notice._set_delivery('unclear', words, log, handover_at=notice.handover_at or notice.claimed_at)
-            notice._ask_person('dunning_mail.mail_activity_unclear', words)
-            notice.run_id._update_state()
+            self._follow_up(
+                lambda: notice._log_mail(now),
+                lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state)
             return True
         if kind == smtp.Kind.RECIPIENT and provider.policy_refusal_count < POLICY_REFUSALS_TO_PAUSE:
             self._fail(notice, _("The mail server refused the recipient: %s", answer), log, **values)
-            if outcome.blames_address:
-                self._mark_address_refused(notice, answer)
+            if outcome.blames_address and not notice.redirected_to:
+                self._follow_up(lambda: notice._mark_address_refused(answer))
             return True
         if kind == smtp.Kind.TRANSIENT:
             self._try_later(notice, answer, now, log, values)
@@ -284,10 +377,22 @@ class DunningEngine(models.AbstractModel):
         return False
 
     @api.model
+    def _follow_up(self, *steps):
+        """Do what belongs to an outcome, but must never stand in its way: the state is true without it."""
+        for step in steps:
+            try:
+                with self.env.cr.savepoint():
+                    step()
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                raise
+            except Exception:
+                _logger.exception("A step after the delivery of a dunning notice failed")
+
+    @api.model
     def _fail(self, notice, words, log, **values):
         notice._set_delivery('failed', words, log, **values)
-        notice._ask_person('dunning_mail.mail_activity_failed', words)
-        notice.run_id._update_state()
+        self._follow_up(
+            lambda: notice._ask_person('dunning_mail.mail_activity_failed', words), notice.run_id._update_state)
 
     @api.model
     def _try_later(self, notice, answer, now, log, values):
@@ -303,11 +408,3 @@ class DunningEngine(models.AbstractModel):
             'released', self.env._(
                 "Passing fault, tried again in %(minutes)s minutes: %(answer)s", minutes=minutes, answer=answer),
             log, next_attempt_at=now + timedelta(minutes=minutes), **values)
-
-    @api.model
-    def _mark_address_refused(self, notice, answer):
-        """The customer's next notice goes on paper, until somebody corrects or clears the address."""
-        sent_to = set((notice.email_to or '').split(', '))
-        for partner in notice._get_mail_partners():
-            if sent_to & set(notice._parse_addresses(partner.email)):
-                partner.sudo()._set_dunning_refused(answer)

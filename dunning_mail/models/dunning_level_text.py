@@ -87,22 +87,22 @@ class DunningLevelText(models.Model):
                     level=self.level_id.name, lang=self.lang, field=self._fields[fname]._description_string(self.env),
                     placeholder=wrong[0]))
 
-    def _render_for(self, notice):
-        """Render the texts for a notice, in the language of this row.
+    def _render_for(self, notices):
+        """Render the texts for notices, in the language of this row.
 
-        :param notice: one `dunning.notice`
-        :return: dict with `mail_subject` and `letter_title` as str, `mail_body`, `letter_intro` and `letter_closing` as
-            Markup
+        :param notices: `dunning.notice`
+        :return: dict notice id -> dict with `mail_subject` and `letter_title` as str, `mail_body`, `letter_intro` and
+            `letter_closing` as Markup
         :raise ValidationError: a text holds a placeholder that is not allowed
         """
         self.ensure_one()
         self._raise_for_placeholders()
         renderer = self.with_context(lang=self.lang)
-        texts = {}
+        texts = {notice_id: {} for notice_id in notices._ids}
         for fname in (*INLINE_FIELDS, *HTML_FIELDS):
             engine = 'qweb' if fname in HTML_FIELDS else 'inline_template'
-            value = renderer._render_template(
-                renderer[fname], 'dunning.notice', notice.ids, engine=engine)[notice.id]
-            # Names of customers may hold line breaks; a subject and a title are one line.
-            texts[fname] = value if fname in HTML_FIELDS else ' '.join(str(value).split())
+            for notice_id, value in renderer._render_template(
+                    renderer[fname], 'dunning.notice', notices._ids, engine=engine).items():
+                # Names of customers may hold line breaks; a subject and a title are one line.
+                texts[notice_id][fname] = value if fname in HTML_FIELDS else ' '.join(str(value).split())
         return texts

@@ -9,10 +9,36 @@ import idna
 from odoo import api, fields, models
 from odoo.addons.base.models.res_partner import _lang_get
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tools import email_normalize, email_split, format_amount, format_date, formataddr
+from odoo.tools import email_normalize, email_split, format_amount, format_date, formataddr, html2plaintext
 from odoo.tools.mail import generate_tracking_message_id
 
+from ..tools.mail_text import flatten_tables
+
 _logger = logging.getLogger(__name__)
+
+# What texts may refer to; `_get_placeholders()` describes them.
+PLACEHOLDERS = (
+    'object.name',
+    'object.partner_id.name',
+    'object.recipient_id.name',
+    'object.level_id.name',
+    'object.date_text',
+    'object.date_deadline_text',
+    'object.amount_total_text',
+    'object.amount_overdue_text',
+    'object.amount_credit_text',
+    'object.amount_fee_text',
+    'object.amount_interest_text',
+    'object.items_html',
+    'object.payment_reference',
+    'object.run_id.name',
+    'object.company_id.name',
+    'object.company_id.phone',
+    'object.company_id.email',
+    'object.user_id.name',
+    'object.user_id.email',
+    'object.user_id.phone',
+)
 
 RETRY_UNCLEAR_AFTER = timedelta(minutes=10)
 
@@ -146,9 +172,11 @@ class DunningNotice(models.Model):
     amount_fee_text = fields.Char(compute='_compute_texts')
     amount_interest_text = fields.Char(compute='_compute_texts')
     amount_total_text = fields.Char(compute='_compute_texts')
-    items_html = fields.Html(compute='_compute_texts', sanitize=False)
+    items_html = fields.Html(compute='_compute_items_html', sanitize=False)
 
-    _engine_queue = models.Index("(provider_id, next_attempt_at, id) WHERE delivery_state = 'released'")
+    _engine_queue = models.Index(
+        "(provider_id, next_attempt_at NULLS FIRST, id) WHERE delivery_state = 'released' AND state = 'issued'")
+    _engine_sending = models.Index("(provider_id) WHERE delivery_state = 'sending' AND state = 'issued'")
     _name_unique = models.UniqueIndex(
         '(company_id, name) WHERE name IS NOT NULL', "A dunning notice with this number exists already.")
 
@@ -223,9 +251,15 @@ class DunningNotice(models.Model):
             notice.date_deadline_text = format_date(self.env, notice.date_deadline, lang_code=notice.lang)
             for fname in ('overdue', 'credit', 'fee', 'interest', 'total'):
                 notice[f'amount_{fname}_text'] = amount(notice[f'amount_{fname}'])
+
+    @api.depends('date', 'lang', 'amount_total', 'amount_fee', 'amount_interest', 'line_ids.amount_residual')
+    def _compute_items_html(self):
+        for notice in self:
             notice.items_html = self.env['ir.qweb'].with_context(lang=notice.lang)._render(
                 'dunning_mail.mail_items', {
-                    'notice': notice.with_context(lang=notice.lang), 'format_amount': amount,
+                    'notice': notice.with_context(lang=notice.lang),
+                    'format_amount': lambda value, notice=notice: format_amount(
+                        self.env, value, notice.currency_id, lang_code=notice.lang),
                     'format_date': lambda day, notice=notice: format_date(self.env, day, lang_code=notice.lang)})
 
     # === TEXTS === #
@@ -234,7 +268,7 @@ class DunningNotice(models.Model):
     def _get_placeholders(self):
         """Return what texts may refer to.
 
-        :return: dict of expression -> translated description
+        :return: dict of expression -> translated description, one for each of `PLACEHOLDERS`
         """
         _ = self.env._
         return {
@@ -262,7 +296,7 @@ class DunningNotice(models.Model):
 
     @api.model
     def mail_allowed_qweb_expressions(self):
-        return tuple(self._get_placeholders())
+        return PLACEHOLDERS
 
     @api.model
     def _choose_lang(self, partner, recipient, level, company):
@@ -286,11 +320,32 @@ class DunningNotice(models.Model):
         :raise UserError: the level has no texts in the language, or a text holds a wrong placeholder
         """
         self.ensure_one()
-        if not self.text_id:
-            raise UserError(self.env._(
-                "Dunning level “%(level)s” has no texts in %(lang)s. Add them on the level's tab Dunning Texts.",
-                level=self.level_id.name, lang=self.lang))
-        return self.text_id.sudo()._render_for(self.sudo())
+        return self._render_all_texts()[self.id]
+
+    def _render_all_texts(self):
+        """Render the texts of many notices: core checks a template once for each call.
+
+        :return: dict notice id -> what `_render_texts()` returns
+        :raise UserError: as `_render_texts()`, for the first notice that has no text
+        """
+        self._check_texts()
+        texts = {}
+        for text, notices in self.grouped('text_id').items():
+            texts.update(text.sudo()._render_for(notices.sudo()))
+        return texts
+
+    def _check_texts(self):
+        """Check that each notice has texts in its language.
+
+        :raise UserError: names level, language and the place where to mend it
+        :raise ValidationError: a text holds a placeholder that is not allowed
+        """
+        for notice in self:
+            if not notice.text_id:
+                raise UserError(self.env._(
+                    "Dunning level “%(level)s” has no texts in %(lang)s. Add them on the level's tab Dunning Texts.",
+                    level=notice.level_id.name, lang=notice.lang))
+            notice.text_id.sudo()._raise_for_placeholders()
 
     # === TRANSITIONS === #
 
@@ -353,7 +408,9 @@ class DunningNotice(models.Model):
             'text': info,
             **(log or {}),
         } for notice in allowed])
-        allowed.sudo().write({'delivery_state': target, 'delivery_info': info, **values})
+        # The chatter is for outcomes; the delivery log has all steps.
+        allowed.sudo().with_context(tracking_disable=target == 'sending').write({
+            'delivery_state': target, 'delivery_info': info, **values})
         return allowed
 
     # === CHANNEL === #
@@ -369,13 +426,20 @@ class DunningNotice(models.Model):
             | self.partner_id)
 
     @api.model
+    def _has_line_break(self, text):
+        """Whether there is more than one line: nobody types that, and in a mail header it would start another one."""
+        return len((text or '').strip().splitlines()) > 1
+
+    @api.model
     def _parse_addresses(self, text):
         """Read the usable addresses out of a partner's e-mail field.
 
         :param str text: one or several addresses
-        :return: list of normalized addresses that can stand in an SMTP envelope
+        :return: list of normalized addresses that can stand in an SMTP envelope; none of a text with a line break
         """
         usable = []
+        if self._has_line_break(text):
+            return usable
         for candidate in email_split(' '.join((text or '').split())):
             address = email_normalize(candidate)
             if not address or not address.rpartition('@')[0].isascii():
@@ -388,6 +452,17 @@ class DunningNotice(models.Model):
             if '.' in domain and address not in usable:
                 usable.append(address)
         return usable
+
+    def _mark_address_refused(self, answer):
+        """The customer's next notice goes on paper, until somebody corrects or clears the address.
+
+        :param str answer: the server's words
+        """
+        self.ensure_one()
+        sent_to = set((self.email_to or '').split(', '))
+        for partner in self._get_mail_partners():
+            if sent_to & set(self._parse_addresses(partner.email)):
+                partner.sudo()._set_dunning_refused(answer)
 
     def _choose_channel(self):
         """Decide how the notice goes out.
@@ -418,6 +493,9 @@ class DunningNotice(models.Model):
                 "The address %(address)s refused mail on %(day)s: %(reason)s", address=refused.email,
                 day=format_date(self.env, refused.dunning_email_refused_date),
                 reason=refused.dunning_email_refused_reason or ''), []
+        if invalid and self._has_line_break(invalid.email):
+            return 'paper', _("The mail address of %(partner)s holds a line break: “%(address)s”.",
+                              address=' '.join(invalid.email.split()), partner=invalid.display_name), []
         if invalid:
             return 'paper', _("“%(address)s” of %(partner)s is not a usable mail address.",
                               address=' '.join(invalid.email.split()), partner=invalid.display_name), []
@@ -472,7 +550,7 @@ class DunningNotice(models.Model):
             raise UserError(self.env._(
                 "Customer %s has been archived or merged. Exclude the notice and make a new run.",
                 self.partner_id.display_name))
-        self._render_texts()
+        self._check_texts()
         values = {'problem': False, 'payment_reference': self._get_payment_reference()}
         if not self.name:
             values['name'] = self.env['ir.sequence'].with_company(self.company_id).next_by_code(
@@ -638,7 +716,10 @@ class DunningNotice(models.Model):
             headers['X-Original-To'] = notice.email_to
             subject = self.env._("[Trial for %(addresses)s] %(subject)s", addresses=notice.email_to, subject=subject)
             addresses = self._parse_addresses(provider.redirect_to)
-        message_id = generate_tracking_message_id(f'{self.id}-{self._name}')
+        # Under the sender's domain: the name of this machine is nobody's business, and spam filters compare the two.
+        message_id = '{}@{}>'.format(
+            generate_tracking_message_id(f'{self.id}-{self._name}').rpartition('@')[0],
+            provider._get_smtp_from().rpartition('@')[2])
         attachments = [(f'{notice._get_file_name()}.pdf', notice._get_document_bytes(), 'application/pdf')]
         attachments += notice._get_invoice_documents()
         message = self.env['ir.mail_server']._build_email__(
@@ -646,9 +727,14 @@ class DunningNotice(models.Model):
             email_to=', '.join(formataddr((name, address)) for address in addresses),
             reply_to=notice._get_reply_to(),
             subject=subject, body=body, subtype='html', message_id=message_id, headers=headers,
-            attachments=attachments)
+            body_alternative=html2plaintext(flatten_tables(body)).replace('\ufeff', ''), attachments=attachments)
         # Lines of 7 bits only: the message is the same on every server, whether or not it offers 8BITMIME.
         return message_id, addresses, message.as_bytes(policy=email.policy.SMTP.clone(cte_type='7bit'))
+
+    def _count_recipients(self):
+        """Return how many recipients the next handover has."""
+        self.ensure_one()
+        return 1 if self.provider_id.redirect_to else len((self.email_to or '').split(', '))
 
     def _get_reply_to(self):
         """Answers go to the address that Odoo reads, where there is one, else to the clerk, else to the company."""
@@ -684,6 +770,17 @@ class DunningNotice(models.Model):
         """
         self.ensure_one()
         notice = self.sudo()
+        redirect = notice.provider_id.redirect_to
+        if notice.handover_at and bool(notice.redirected_to) != bool(redirect):
+            if redirect:
+                words = self.env._(
+                    "This mail was handed over for the customer before, and the service provider is in trial mode now. "
+                    "Send it again when the trial is over, or put it on paper.")
+                notice._set_delivery('failed', words)
+                notice._ask_person('dunning_mail.mail_activity_failed', words)
+                return None
+            # What was made for the trial never reached the customer, and must not.
+            notice.handover_at = False
         # What was handed over once is sent with the same bytes, or not at all.
         is_frozen = bool(notice.handover_at or notice.printed_at)
         today = fields.Date.context_today(self)
@@ -697,11 +794,11 @@ class DunningNotice(models.Model):
         if verdict in ('settled', 'held'):
             notice._cancel(words)
             return None
+        channel, info, current = notice._choose_channel()
+        if channel == 'paper':
+            notice._set_delivery('paper', info, provider_id=False)
+            return None
         if not notice.handover_at:
-            channel, info, current = notice._choose_channel()
-            if channel == 'paper':
-                notice._set_delivery('paper', info, provider_id=False)
-                return None
             notice.email_to = ', '.join(current)
         if verdict == 'changed' and is_frozen:
             notice._cancel(self.env._("Open amounts have changed since the document was sent or printed first."))
@@ -724,7 +821,6 @@ class DunningNotice(models.Model):
                 'name': f'{notice._get_file_name()}.eml', 'raw': content, 'mimetype': 'message/rfc822',
                 'res_model': self._name, 'res_id': notice.id})
             old.unlink()
-        redirect = notice.provider_id.redirect_to
         notice._set_delivery(
             'sending', self.env._("Is being handed to the mail server."),
             message_id=message_id, attempt_count=notice.attempt_count + 1, claimed_at=now, next_attempt_at=False,
@@ -743,6 +839,9 @@ class DunningNotice(models.Model):
     def _log_mail(self, sent_at):
         """Show the mail in the chatter, under its own Message-ID: answers and bounces find the notice by it."""
         self.ensure_one()
+        if self.env['mail.message'].sudo().search_count([('message_id', '=', self.message_id)], limit=1):
+            # Retried with the same Message-ID.
+            return
         texts = self._render_texts()
         self.env['mail.message'].sudo().create({
             'model': self._name, 'res_id': self.id, 'message_id': self.message_id, 'date': sent_at,
@@ -752,15 +851,64 @@ class DunningNotice(models.Model):
             'record_name': self.display_name,
         })
 
+    def _message_receive_bounce(self, email, partner):
+        """A report came back for a mail that the server had taken: a permanent failure ends as `failed`.
+
+        The report itself is in the context (`dunning_delivery_report`); what cannot be read, or is about somebody else,
+        is only noted.
+        """
+        super()._message_receive_bounce(email, partner)
+        report = self.env.context.get('dunning_delivery_report')
+        for notice in self.sudo():
+            notice = notice.with_context(lang=notice.user_id.lang)
+            own = set((notice.redirected_to or notice.email_to or '').lower().split(', '))
+            steps = [step for step in (report.recipients if report else ()) if step.address.lower() in own]
+            failed = next((step for step in steps if step.is_failed), None)
+            if failed:
+                notice._apply_bounce(failed)
+            elif steps:
+                notice._message_log(body=notice.env._("The mail server reports: %s", steps[0].describe()))
+            else:
+                notice._message_log(body=notice.env._(
+                    "An undelivered-mail report came for this notice, but it does not say that the mail to %(address)s "
+                    "has failed. It is about: %(other)s", address=notice.email_to,
+                    other=', '.join(step.describe() for step in (report.recipients if report else ())) or email or '-'))
+
+    def _apply_bounce(self, step):
+        """Write down that the mail came back.
+
+        :param step: :class:`~..tools.bounce.RecipientReport` of one of this notice's addresses
+        """
+        self.ensure_one()
+        words = self.env._("The mail came back: %s", step.describe())
+        moved = self._set_delivery('failed', words, {'stage': 'bounce', 'code': step.status, 'host': step.remote_mta})
+        if not moved:
+            self._message_log(body=words)
+            return
+        self._ask_person('dunning_mail.mail_activity_failed', words)
+        self.run_id._update_state()
+        if step.blames_address and not self.redirected_to:
+            self._mark_address_refused(step.describe())
+
+    def message_update(self, msg_dict, update_vals=None):
+        # An answer is for the person who answers for the run.
+        for notice in self.sudo():
+            notice.message_subscribe(partner_ids=notice.user_id.partner_id.ids)
+        return super().message_update(msg_dict, update_vals)
+
     def _mark_orphans_unclear(self):
         """Whatever a dead sender left in `sending` waits for a person: the server may have the mail."""
         for notice in self.sudo():
-            words = self.env._(
+            notice = notice.with_context(lang=notice.user_id.lang)
+            words = notice.env._(
                 "The sending process ended while the mail was being handed over. The customer may or may not have it: "
                 "ask the mail provider for Message-ID %s before you send again.", notice.message_id)
             moved = notice._set_delivery(
-                'unclear', words, handover_at=notice.handover_at or notice.claimed_at or fields.Datetime.now())
+                'unclear', words, {'recipient_count': notice._count_recipients()},
+                handover_at=notice.handover_at or notice.claimed_at or fields.Datetime.now())
             moved._ask_person('dunning_mail.mail_activity_unclear', words)
+            for orphan in moved:
+                orphan._log_mail(orphan.handover_at)
 
     # === ACTIONS === #
 
@@ -854,19 +1002,24 @@ class DunningNotice(models.Model):
                     "customer: ask the mail provider first. Sending again is possible 10 minutes after the attempt.",
                     notice.display_name))
             notice._check_items_free()
-            provider = notice.company_id.sudo().dunning_provider_id
-            addresses = notice.email_to
-            if not notice.handover_at:
-                # Where the address refused before, a person retries because it was corrected or cleared.
-                channel, info, current = notice._choose_channel()
-                if channel == 'paper':
-                    raise UserError(self.env._(
-                        "Dunning notice %(notice)s cannot go by mail. %(reason)s", notice=notice.display_name,
-                        reason=info))
-                addresses = ', '.join(current)
+            # Where the address refused before, a person retries because it was corrected or cleared.
+            channel, info, current = notice._choose_channel()
+            if channel == 'paper':
+                raise UserError(self.env._(
+                    "Dunning notice %(notice)s cannot go by mail. %(reason)s", notice=notice.display_name,
+                    reason=info))
+            addresses = ', '.join(current)
+            if notice.handover_at and not notice.redirected_to and addresses != notice.email_to:
+                raise UserError(self.env._(
+                    "Dunning notice %(notice)s was handed over for %(old)s, and goes out unchanged or not at all; the "
+                    "address is %(new)s now. Put it on paper, or cancel it and make a new run.",
+                    notice=notice.display_name, old=notice.email_to, new=addresses))
+            provider = notice.provider_id.sudo()
+            if not provider.active:
+                provider = notice.company_id.sudo().dunning_provider_id
             notice._set_delivery(
                 'released', self.env._("Released again by %s.", self.env.user.name), email_to=addresses,
-                provider_id=(notice.provider_id or provider).id, next_attempt_at=False, attempt_count=0)
+                provider_id=provider.id, next_attempt_at=False, attempt_count=0)
             notice.sudo().activity_feedback(
                 ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
             notice.provider_id.sudo().engine_id._trigger()

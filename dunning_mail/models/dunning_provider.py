@@ -1,6 +1,8 @@
 import logging
 from datetime import timedelta
 
+import psycopg2
+
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tools import email_normalize, formataddr
@@ -147,15 +149,20 @@ class DunningProvider(models.Model):
 
     # === CONSTRAINTS === #
 
+    @api.model
+    def _is_address(self, text):
+        """Whether a text is one address that can stand in an SMTP envelope."""
+        return bool(email_normalize(text)) and len(self.env['dunning.notice']._parse_addresses(text)) == 1
+
     @api.constrains('email_from', 'redirect_to', 'provider_type')
     def _check_addresses(self):
         for provider in self.filtered(lambda p: p.provider_type == 'email'):
-            if not email_normalize(provider.email_from):
+            if not self._is_address(provider.email_from):
                 raise ValidationError(self.env._(
                     "Service provider “%(name)s” has no valid sender address (“%(address)s”). "
                     "Enter one mail address, such as accounts@your-company.com, on the tab Login.",
                     name=provider.name, address=provider.email_from or ''))
-            if provider.redirect_to and not email_normalize(provider.redirect_to):
+            if provider.redirect_to and not self._is_address(provider.redirect_to):
                 raise ValidationError(self.env._(
                     "Service provider “%(name)s”: “%(address)s” is not a mail address. "
                     "Enter one address for the trial mode, or leave it empty to send to the customers.",
@@ -305,39 +312,55 @@ class DunningProvider(models.Model):
         return self.env.cr.fetchone()[0]
 
     def _unlock(self):
+        """Give the lock back. On a connection that is lost it has gone already."""
         for provider in self:
-            self.env.cr.execute("SELECT pg_advisory_unlock(hashtext('dunning_mail.provider'), %s)", [provider.id])
+            try:
+                self.env.cr.execute("SELECT pg_advisory_unlock(hashtext('dunning_mail.provider'), %s)", [provider.id])
+            except psycopg2.Error as error:
+                _logger.warning("Lock of dunning provider %s not given back: %s", provider.id, error)
 
-    def _get_next_slot(self, now):
+    def _get_next_slot(self, now, recipient_count=1):
         """Return when the provider may send its next mail, as far as its pace and limits say.
 
         :param datetime now: naive UTC
+        :param int recipient_count: recipients of that mail
         :return: naive UTC datetime, not before `now`
         """
         self.ensure_one()
         slot = max(now, self.next_send_at or now, (self.state == 'paused' and self.resume_at) or now)
         for limit, window in ((self.hourly_limit, timedelta(hours=1)), (self.daily_limit, timedelta(days=1))):
             if limit:
-                slot = max(slot, self.env['dunning.delivery.log']._get_limit_slot(self, limit, window, now))
+                slot = max(slot, self.env['dunning.delivery.log']._get_limit_slot(
+                    self, limit, window, now, recipient_count))
         return slot
 
-    def _after_handover(self, ended_at):
-        """Store the next slot, measured from the end of this handover.
+    def _set_next_slot(self, ended_at):
+        """Store the next slot, measured from the end of a handover.
 
-        :param datetime ended_at: naive UTC
+        :param datetime ended_at: naive UTC, to the microsecond
         """
         self.ensure_one()
-        if not self.send_interval:
-            values = {'next_send_at': False}
-        else:
+        slot = False
+        if self.send_interval:
             slot = ended_at + timedelta(seconds=self.send_interval)
             if slot.microsecond:
-                # Datetimes are stored in whole seconds: rounding down would cut the gap short.
+                # Datetimes are kept in whole seconds: rounding down would cut the gap short.
                 slot = slot.replace(microsecond=0) + timedelta(seconds=1)
-            values = {'next_send_at': slot}
+        self.sudo().next_send_at = slot
+
+    def _after_handover(self, ended_at):
+        """Store the next slot; a fault that was to pass by itself has passed.
+
+        :param datetime ended_at: naive UTC, to the microsecond
+        """
+        self.ensure_one()
+        self._set_next_slot(ended_at)
+        if self.state == 'paused' and not self.resume_at:
+            # A person paused it meanwhile.
+            return
         if self.state == 'paused' or self.fault_count:
-            values.update(state='ready', pause_reason=False, resume_at=False, fault_count=0)
-        self.sudo().write(values)
+            self.sudo().write({'state': 'ready', 'pause_reason': False, 'resume_at': False, 'fault_count': 0})
+            self.sudo().activity_feedback(['dunning_mail.mail_activity_provider_paused'])
 
     # === PAUSE AND RESUME === #
 
@@ -350,6 +373,9 @@ class DunningProvider(models.Model):
         """
         now = now or fields.Datetime.now()
         for provider in self.sudo():
+            if passing and provider.state == 'paused' and not provider.resume_at:
+                # Somebody has to resume it already.
+                continue
             delay = RESUME_AFTER_MINUTES[min(provider.fault_count, len(RESUME_AFTER_MINUTES) - 1)]
             is_news = provider.state != 'paused' or provider.pause_reason != reason
             provider.with_context(tracking_disable=not is_news).write({

@@ -11,10 +11,11 @@ from psycopg2 import OperationalError
 from psycopg2.errors import ReadOnlySqlTransaction
 
 from odoo import api, fields, models
-from odoo.addons.base.models.ir_actions_report import _wkhtml
 from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.tools import file_open
 from odoo.tools.misc import split_every
+
+from odoo.addons.base.models.ir_actions_report import _wkhtml
 
 from ..tools import pdf
 
@@ -226,7 +227,7 @@ class IrActionsReport(models.Model):
                 documents = self._make_html_documents(batch, data, numbers)
             except RETRYABLE:
                 raise
-            except Exception as error:  # noqa: BLE001  a broken template or text can raise anything
+            except Exception as error:  # a broken template or text can raise anything
                 if len(batch) == 1:
                     failures[batch[0]] = self._make_document_error(records.browse(batch[0]), error, engine)
                     continue
@@ -236,7 +237,7 @@ class IrActionsReport(models.Model):
                         documents += self._make_html_documents([record_id], data, numbers)
                     except RETRYABLE:
                         raise
-                    except Exception as own_error:  # noqa: BLE001
+                    except Exception as own_error:
                         failures[record_id] = self._make_document_error(
                             records.browse(record_id), own_error, engine)
             yield from documents
@@ -343,7 +344,7 @@ class IrActionsReport(models.Model):
             content = streams[record.id]['stream'].getvalue()
         except RETRYABLE:
             raise
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             return self._make_document_error(record, error, 'wkhtmltopdf')
         if number := numbers.get(record.id):
             # Unpatched Qt knows no running footers: the pages after the first bear no number then.

@@ -4,9 +4,10 @@ import re
 from markupsafe import Markup
 
 from odoo import api, models
-from odoo.addons.base.models.ir_actions_report import _wkhtml
 from odoo.tools import format_date, formatLang, html2plaintext, is_html_empty
 from odoo.tools.image import image_data_uri, image_process
+
+from odoo.addons.base.models.ir_actions_report import _wkhtml
 
 # Where the recipient's address lies, and so where the window of the envelope is (SN 010130 knows both sides, and the
 # right one is what Swiss window envelopes have; DIN 5008 form B and most of Europe: left).
@@ -48,14 +49,15 @@ class ReportDunningLetter(models.AbstractModel):
 
     @api.model
     def _get_report_values(self, docids, data=None):
+        notices = self.env['dunning.notice'].browse(docids)
         return {
             'doc_ids': docids,
             'doc_model': 'dunning.notice',
-            'docs': self.env['dunning.notice'].browse(docids),
+            'docs': notices,
             'pdf_engine': (data or {}).get('pdf_engine') or 'wkhtmltopdf',
             'get_letter_values': self._get_letter_values,
             # shared by all letters of one call: what only depends on company and language
-            'letter_cache': {},
+            'letter_cache': {'texts': notices._render_all_texts()},
         }
 
     @api.model
@@ -97,7 +99,7 @@ class ReportDunningLetter(models.AbstractModel):
         return {
             **cache[key],
             'number': notice.name or '',
-            'texts': notice._render_texts(),
+            'texts': cache.get('texts', {}).get(notice.id) or notice._render_texts(),
             'sender_line': self._get_sender_line(notice),
             'address_lines': address_lines,
             'address_size': self._get_address_size(address_lines),
@@ -235,7 +237,7 @@ class ReportDunningLetter(models.AbstractModel):
         commercial = recipient.commercial_partner_id
         lines = []
         # An address of a company often has no name of its own, or names a person or department in it.
-        if commercial != recipient and commercial.is_company or not recipient.name:
+        if (commercial != recipient and commercial.is_company) or not recipient.name:
             lines.append(commercial.name)
         if recipient.name and recipient.name not in lines:
             lines.append(recipient.name)

@@ -31,7 +31,7 @@ class DunningCommon(TransactionCase):
     def setUpClass(cls):
         super().setUpClass()
         clock = freeze_time(TODAY.isoformat() + ' 08:00:00', tick=True)
-        clock.start()
+        cls.clock = clock.start()
         cls.addClassCleanup(clock.stop)
         for code in ('de_DE', 'de_CH', 'fr_FR', 'it_IT'):
             cls.env['res.lang']._activate_lang(code)
@@ -161,7 +161,7 @@ class DunningMailCommon(DunningCommon):
     def setUp(self):
         super().setUp()
         self.smtp.clear()
-        self.smtp.set_rules('')
+        self.clock.move_to(f'{TODAY} 08:00:00')
 
     @classmethod
     def make_provider(cls, **values):
@@ -170,12 +170,44 @@ class DunningMailCommon(DunningCommon):
             'smtp_user': 'dunning', 'smtp_pass': 'geheim', 'email_from': 'mahnung@muster.test', 'send_interval': 0,
             **values})
 
-    def run_engine(self):
+    def run_engine(self, engine=None):
         """Run the scheduled action as the scheduler does, in this transaction."""
         with self.enter_registry_test_mode():
             self.env.flush_all()
-            self.engine.with_user(self.env.ref('base.user_root')).method_direct_trigger()
+            result = (engine or self.engine).with_user(self.env.ref('base.user_root')).method_direct_trigger()
         self.env.invalidate_all()
+        self.assertIs(result, True, "the scheduled action failed")
+
+    def turn_clock_while_waiting(self):
+        """Turn the clock wherever the engine would wait.
+
+        :return: list that takes up the seconds
+        """
+        waits = []
+
+        def wait(_engine, seconds):
+            waits.append(seconds)
+            self.clock.tick(seconds)
+        self.patch(self.env.registry['dunning.engine'], '_wait', wait)
+        return waits
+
+    def release(self, *partners, amount=100.0, **run_values):
+        """Dun partners, an invoice each, and release the notices.
+
+        :param partners: `res.partner`, or names of customers to be made
+        :return: `dunning.notice` in the order of the partners
+        """
+        partners = [self.make_partner(partner) if isinstance(partner, str) else partner for partner in partners]
+        for partner in partners:
+            self.make_invoice(partner, amount)
+        run = self.make_run(partner_ids=[partner.id for partner in partners], **run_values)
+        run.action_print_and_send()
+        notices = self.env['dunning.notice'].browse(
+            run.notice_ids.filtered(lambda notice, partner=partner: notice.partner_id == partner).id
+            for partner in partners)
+        self.assertEqual(notices.mapped('problem'), [False] * len(partners))
+        self.assertEqual(notices.mapped('delivery_state'), ['released'] * len(partners))
+        return notices
 
     def mails(self):
         return [message.email for message in self.smtp.messages]

@@ -661,7 +661,7 @@ class TestRepetition(ProposalCommon):
         notice.action_exclude()
         other = self.make_run()
         self.assertEqual(len(other.notice_ids), 1, "an excluded notice reserves nothing")
-        with self.assertRaisesRegex(UserError, 'MA|Entwurf|Draft|anderen offenen|another open'):
+        with self.assertRaisesRegex(UserError, "another open notice"):
             notice.action_include()
         self.assertEqual(notice.state, 'excluded')
 
@@ -754,7 +754,8 @@ class TestRepetition(ProposalCommon):
 
     def test_trial_mode_does_not_count(self):
         provider = self.env['dunning.provider'].create({
-            'name': 'P', 'smtp_host': 'localhost', 'email_from': 'mahnung@muster.test', 'redirect_to': 'me@muster.test'})
+            'name': 'P', 'smtp_host': 'localhost', 'email_from': 'mahnung@muster.test',
+            'redirect_to': 'me@muster.test'})
         self.company.dunning_provider_id = provider
         invoice = self.make_invoice(self.make_partner('Acme'))
         run = self.make_run()
@@ -784,9 +785,9 @@ class TestRepetition(ProposalCommon):
         proposal = self.env.registry['dunning.proposal']
         before = self.env['dunning.proposal'].sudo().with_company(self.company)._propose(other_run.sudo())
         acme_run.action_generate_notices()
-        with patch.object(proposal, '_propose', lambda *_args: before):
-            with self.assertRaisesRegex(UserError, 'gleichen|same moment'):
-                other_run.action_generate_notices()
+        with (patch.object(proposal, '_propose', lambda *_args: before),
+              self.assertRaisesRegex(UserError, "same moment")):
+            other_run.action_generate_notices()
         self.assertFalse(other_run.notice_ids)
         self.assertEqual(other_run.state, 'draft')
         self.assertEqual(len(acme_run.notice_ids), 1)

@@ -659,6 +659,14 @@ class TestSmtpOpening(SmtpCase):
         with patch.object(socket, 'getaddrinfo', return_value=found):
             self.assertEqual(self.open(server, host='localhost').host, 'localhost')
 
+    def test_name_is_checked_against_the_certificate(self):
+        server = self.serve(context=self.authority.server_context(host='mail.test'))
+        address = [(socket.AF_INET, socket.SOCK_STREAM, 6, '', ('127.0.0.1', server.port))]
+        with patch.object(socket, 'getaddrinfo', return_value=address):
+            for host in ('mail.test', 'mail.test.'):
+                self.open(server, host=host)
+            self.assertOutcome(self.fault(server, host='localhost'), PROVIDER, reason=Reason.CERTIFICATE_HOSTNAME)
+
     def test_trusted_authorities_from_the_environment(self):
         server = self.serve()
         with patch.dict(os.environ, SSL_CERT_FILE=str(self.authority.path)):
@@ -704,7 +712,12 @@ class TestSmtpOpening(SmtpCase):
             context = self.authority.server_context()
             context.minimum_version = ssl.TLSVersion.TLSv1
             context.maximum_version = ssl.TLSVersion.TLSv1_1
-        self.assertOutcome(self.fault(self.serve(context=context)), PROVIDER, Stage.STARTTLS, Reason.TLS_FAILED, False)
+        for implicit in (False, True):
+            outcome = self.fault(self.serve(context=context, implicit=implicit))
+            self.assertOutcome(outcome, PROVIDER, Stage.STARTTLS, Reason.TLS_FAILED, False)
+        # A server that gives up before it was spoken to.
+        outcome = self.fault(self.serve({'starttls': b'220 Ready\r\n\x15\x03\x01\x00\x02\x02\x28'}))
+        self.assertOutcome(outcome, PROVIDER, Stage.STARTTLS, Reason.TLS_FAILED, False)
 
     def test_no_plain_fallback(self):
         server = self.serve(starttls=False)
@@ -729,7 +742,7 @@ class TestSmtpOpening(SmtpCase):
                 self.assertOutcome(outcome, PROVIDER, Stage.RESOLVE, Reason.HOST_NOT_FOUND, passing)
                 self.assertEqual((outcome.host, outcome.text), ('mail.invalid', 'resolver'))
         for host in ('', ' ', 'x' * 70 + '.test', 'a..test'):
-            self.assertOutcome(self.fault(self.serve(), host=host), PROVIDER, reason=Reason.HOST_NOT_FOUND)
+            self.assertOutcome(self.fault(self.serve(), host=host), PROVIDER, Stage.RESOLVE, Reason.HOST_NOT_FOUND)
 
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
@@ -1196,6 +1209,13 @@ class TestSmtpSending(SmtpCase):
                 server.stop()
                 self.assertEqual(server.messages, [], 'the terminator was never sent')
 
+    def test_refusal_behind_a_broken_link(self):
+        server = self.serve({'data': b'354 Go ahead\r\n552 5.3.4 Message too big'})
+        session = self.open(server)
+        fault = BrokenPipeError(errno.EPIPE, 'x')
+        session._link.sock = FaultySocket(session._link.sock, lambda data: b'Guten Tag' in data, fault)
+        self.assertOutcome(self.send(session), RECIPIENT, Stage.BODY, Reason.MESSAGE_TOO_LARGE)
+
     def test_one_reply_too_many(self):
         server = self.serve({'mail': b'250 Ok\r\n250 Ok'})
         outcome = self.send(self.open(server))
@@ -1203,14 +1223,21 @@ class TestSmtpSending(SmtpCase):
         self.assertEqual(server.messages, [])
 
     def test_server_that_takes_a_byte_now_and_then(self):
-        def crawl(connection):
-            while not connection.server.stopped.wait(0.05):
-                connection.sock.recv(1)
-            raise Gone
-        # Small ones fit into this system's own buffers; only Linux tells how much of them has left.
-        for size in (150_000, 8_000_000) if sys.platform.startswith('linux') else (32_000_000,):
-            with self.subTest(size=size):
-                server = self.serve(body=crawl, receive_buffer=4096, features=())
+        def crawl(piece):
+            def read(connection):
+                while not connection.server.stopped.wait(0.02):
+                    connection.sock.recv(piece)
+                raise Gone
+            return read
+        linux = sys.platform.startswith('linux')
+        for size, piece in [
+            (32_000_000, 1),
+            (32_000_000, 16384),  # each write goes on a little, and all of them together take too long
+            # Small ones fit into this system's own buffers; only Linux tells how much of them has left.
+            *([(150_000, 1)] if linux else []),
+        ]:
+            with self.subTest(size=size, piece=piece):
+                server = self.serve(body=crawl(piece), receive_buffer=4096, features=())
                 session = self.open(server)
                 started = time.monotonic()
                 outcome = self.send(session, message=b'x' * size + b'\r\n', body_timeout=0.5)

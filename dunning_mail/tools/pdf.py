@@ -10,6 +10,7 @@ PlutoPrint and WeasyPrint are never imported here: they run in ``pdf_worker.py``
 document that crashes or never ends takes its helper process with it; the next document gets a new one.
 """
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -31,10 +32,12 @@ from pathlib import Path
 
 _logger = logging.getLogger(__name__)
 
-ENGINES = ("plutoprint", "weasyprint")
+ENGINES = ('plutoprint', 'weasyprint')
 
-# Seconds that one document may take; a page takes milliseconds. The first one also loads the engine.
+# Seconds that one document may take; a page takes milliseconds.
 DEFAULT_TIMEOUT = 30.0
+# Seconds more for the first document of a helper, which has to load the engine first, perhaps on a busy machine.
+START_TIMEOUT = 20.0
 # Address space of a helper, in bytes. Of this, the libraries and fonts alone map some 300 MB.
 DEFAULT_MEMORY_LIMIT = 1024**3
 # One helper per core, but not all of a large machine: other people work on it.
@@ -46,15 +49,15 @@ WINDOW = 32
 ANSWER_LIMIT = 512 * 1024**2
 
 # What relative addresses in a document refer to. No host has this name (RFC 2606).
-BASE_URL = "http://document.invalid/"
+BASE_URL = 'http://document.invalid/'
 # Fonts and stylesheets that a helper remembers, so that they go over the pipe once and not with every document.
 REMEMBERED = 32
 
 # What a helper needs of the environment to find Python's packages and the system's fonts. No more: Odoo's
 # environment may hold passwords.
 ENVIRONMENT = (
-    "DYLD_FALLBACK_LIBRARY_PATH FONTCONFIG_FILE FONTCONFIG_PATH HOME LANG LC_ALL LC_CTYPE LD_LIBRARY_PATH PATH "
-    "PYTHONHOME PYTHONPATH TMPDIR TZ VIRTUAL_ENV XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_DIRS XDG_DATA_HOME"
+    'DYLD_FALLBACK_LIBRARY_PATH FONTCONFIG_FILE FONTCONFIG_PATH HOME LANG LC_ALL LC_CTYPE LD_LIBRARY_PATH PATH '
+    'PYTHONHOME PYTHONPATH TMPDIR TZ VIRTUAL_ENV XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_DIRS XDG_DATA_HOME'
 ).split()
 
 
@@ -66,17 +69,17 @@ class PdfError(Exception):
     """
 
     REASONS = (
-        "engine_missing",  # the engine is not installed, or one of its libraries is not
-        "died",  # the helper process crashed or was killed
-        "timeout",  # it took longer than it may
-        "memory",  # it wanted more memory than it may
-        "invalid_html",  # there is nothing to render
-        "failed",  # the engine refused the document
-        "wrong_pages",  # a page does not carry its document's number, or carries another document's
+        'engine_missing',  # the engine is not installed, or one of its libraries is not
+        'died',  # the helper process crashed or was killed
+        'timeout',  # it took longer than it may
+        'memory',  # it wanted more memory than it may
+        'invalid_html',  # there is nothing to render
+        'failed',  # the engine refused the document
+        'wrong_pages',  # a page does not carry its document's number, or carries another document's
     )
 
-    def __init__(self, reason: str, detail: str = ""):
-        super().__init__(f"{reason}: {detail}" if detail else reason)
+    def __init__(self, reason: str, detail: str = ''):
+        super().__init__(f'{reason}: {detail}' if detail else reason)
         self.reason = reason
         self.detail = detail
 
@@ -116,13 +119,13 @@ class _Helper:
 
     def __init__(self, engine: str, memory_limit: int):
         # A file, not a pipe: nobody need read it, and it cannot block the helper.
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         try:
             self._process = subprocess.Popen(
                 [
-                    sys.executable or "python3",
-                    "-P",  # or the modules beside the script would come before those of the same name elsewhere
-                    str(Path(__file__).with_name("pdf_worker.py")),
+                    sys.executable or 'python3',
+                    '-P',  # or the modules beside the script would come before those of the same name elsewhere
+                    str(Path(__file__).with_name('pdf_worker.py')),
                     engine,
                     str(memory_limit),
                 ],
@@ -131,7 +134,7 @@ class _Helper:
                 stderr=self._log,
                 bufsize=0,
                 env={
-                    "PYTHONDONTWRITEBYTECODE": "1",
+                    'PYTHONDONTWRITEBYTECODE': '1',
                     **{name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
                 },
                 close_fds=True,  # it must inherit neither Odoo's sockets nor the pipes of the other helpers
@@ -141,6 +144,7 @@ class _Helper:
             self._log.close()
             raise
         self._remembered: dict[bytes, int] = {}
+        self._is_loaded = False
         os.set_blocking(self._process.stdin.fileno(), False)
         os.set_blocking(self._process.stdout.fileno(), False)
 
@@ -159,28 +163,31 @@ class _Helper:
         :return: the PDF, and the text of its pages if the document has a number to look for
         :raises PdfError: with the reason
         """
-        deadline = time.monotonic() + seconds
-        html = document.html.encode("utf-8", "replace")
+        allowed = seconds if self._is_loaded else seconds + START_TIMEOUT
+        deadline = time.monotonic() + allowed
+        # neither engine takes a text that holds what no text may hold
+        html = document.html.replace('\0', '').encode('utf-8', 'replace')
         resources, contents = self._prepare_resources(document.resources)
         head = json.dumps(
             {
-                "html": len(html),
-                "base_url": BASE_URL,
-                "resources": resources,
-                "seconds": seconds,
-                "texts": document.number is not None,
+                'html': len(html),
+                'base_url': BASE_URL,
+                'resources': resources,
+                'seconds': allowed,
+                'texts': document.number is not None,
             }
         ).encode()
         try:
-            self._write(b"".join([struct.pack(">I", len(head)), head, html, *contents]), deadline)
-            length = struct.unpack(">I", self._read(4, deadline))[0]
+            self._write(b''.join([struct.pack('>I', len(head)), head, html, *contents]), deadline)
+            length = struct.unpack('>I', self._read(4, deadline))[0]
             answer = json.loads(self._read(length, deadline))
-            if reason := answer.get("reason"):
-                raise PdfError(reason, answer.get("detail", ""))
-            return self._read(answer["length"], deadline), answer.get("texts")
+            self._is_loaded = True
+            if reason := answer.get('reason'):
+                raise PdfError(reason, answer.get('detail', ''))
+            return self._read(answer['length'], deadline), answer.get('texts')
         except TimeoutError:
             self.close()
-            raise PdfError("timeout", f"more than {seconds:g} s") from None
+            raise PdfError('timeout', f'more than {allowed:g} s') from None
         except (EOFError, OSError, ValueError, KeyError, struct.error) as error:
             raise self._died(error) from None
 
@@ -209,14 +216,14 @@ class _Helper:
 
     def _read(self, length: int, deadline: float) -> bytes:
         if length > ANSWER_LIMIT:
-            raise ValueError("an answer of impossible length")
+            raise ValueError('an answer of impossible length')
         data = bytearray()
         while len(data) < length:
             self._wait(self._process.stdout, select.POLLIN, deadline)
             chunk = self._process.stdout.read(min(length - len(data), 1 << 20))
-            if chunk == b"":
+            if chunk == b'':
                 raise EOFError
-            data += chunk or b""
+            data += chunk or b''
         return bytes(data)
 
     @staticmethod
@@ -234,24 +241,22 @@ class _Helper:
         except subprocess.TimeoutExpired:
             code = None
         self._log.seek(0)
-        log = self._log.read()[-2000:].decode(errors="replace")
+        log = self._log.read()[-2000:].decode(errors='replace')
         self.close()
         if code is not None and -code in (signal.SIGXCPU, signal.SIGALRM):
-            return PdfError("timeout", "stopped by the kernel")
-        if "bad_alloc" in log or "MemoryError" in log or "out of memory" in log.lower():
-            return PdfError("memory", log.strip()[-300:])
+            return PdfError('timeout', 'stopped by the kernel')
+        if 'bad_alloc' in log or 'MemoryError' in log or 'out of memory' in log.lower():
+            return PdfError('memory', log.strip()[-300:])
         if code is None:
-            return PdfError("died", f"it spoke nonsense: {error!r}")
-        what = signal.Signals(-code).name if -code in list(signal.Signals) else f"exit status {code}"
-        return PdfError("died", f"{what} {log.strip()[-300:]}".strip())
+            return PdfError('died', f'it spoke nonsense: {error!r}')
+        what = signal.Signals(-code).name if -code in list(signal.Signals) else f'exit status {code}'
+        return PdfError('died', f'{what} {log.strip()[-300:]}'.strip())
 
     def close(self):
         """End the process, whatever it does, and wait for it: no zombie and no open file stays."""
         for stream in (self._process.stdin, self._process.stdout):
-            try:
+            with contextlib.suppress(OSError):
                 stream.close()
-            except OSError:
-                pass
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -283,7 +288,7 @@ class Pool:
         memory_limit: int = DEFAULT_MEMORY_LIMIT,
     ):
         if engine not in ENGINES:
-            raise ValueError(f"unknown engine: {engine}")
+            raise ValueError(f'unknown engine: {engine}')
         self.engine = engine
         self.timeout = timeout
         self.memory_limit = memory_limit
@@ -292,7 +297,7 @@ class Pool:
         self._helpers: set[_Helper] = set()
         self._idle: list[_Helper] = []
         self._closed = False
-        self._executor = ThreadPoolExecutor(self.size, thread_name_prefix="pdf")
+        self._executor = ThreadPoolExecutor(self.size, thread_name_prefix='pdf')
 
     def __enter__(self):
         return self
@@ -314,7 +319,7 @@ class Pool:
 
     def stream(
         self, documents: Iterable[Document], *, numbers: Iterable[str] = ()
-    ) -> Iterator[tuple[Hashable, "bytes | PdfError"]]:
+    ) -> Iterator[tuple[Hashable, 'bytes | PdfError']]:
         """Render documents, and give each as soon as it is finished, in any order.
 
         The documents are taken one by one: while helpers render, the caller's generator makes the next ones. An
@@ -344,7 +349,7 @@ class Pool:
 
     def render(
         self, documents: Iterable[Document], *, numbers: Iterable[str] = ()
-    ) -> dict[Hashable, "bytes | PdfError"]:
+    ) -> dict[Hashable, 'bytes | PdfError']:
         """Render documents.
 
         :param documents: what to render
@@ -353,24 +358,24 @@ class Pool:
         """
         return dict(self.stream(documents, numbers=numbers))
 
-    def _render(self, document: Document, numbers: frozenset[str]) -> tuple[Hashable, "bytes | PdfError"]:
+    def _render(self, document: Document, numbers: frozenset[str]) -> tuple[Hashable, 'bytes | PdfError']:
         try:
             data, texts = self._render_in_helper(document)
             if document.number is not None:
                 problem = _check_texts(texts or [], document.number, numbers)
                 if problem:
-                    raise PdfError("wrong_pages", problem)
+                    raise PdfError('wrong_pages', problem)
         except PdfError as error:
             return document.key, error
         except Exception as error:  # no document may stop the others
-            _logger.exception("Rendering %r by %s failed", document.key, self.engine)
-            return document.key, PdfError("failed", f"{type(error).__name__}: {error}")
+            _logger.exception('Rendering %r by %s failed', document.key, self.engine)
+            return document.key, PdfError('failed', f'{type(error).__name__}: {error}')
         return document.key, data
 
     def _render_in_helper(self, document: Document) -> tuple[bytes, list[str] | None]:
         with self._lock:
             if self._closed:
-                raise PdfError("died", "the pool is closed")
+                raise PdfError('died', 'the pool is closed')
             helper = None
             while self._idle and helper is None:
                 helper = self._idle.pop()
@@ -438,7 +443,7 @@ def join(pdfs: Iterable[bytes], *, each: Callable[[int, int], int] | None = None
             for _blank in range(each(index, len(reader.pages)) if each else 0):
                 writer.add_blank_page()
         except Exception as error:  # pypdf raises all kinds of errors over a broken file
-            raise PdfError("failed", f"document {index}: {type(error).__name__}: {error}") from error
+            raise PdfError('failed', f'document {index}: {type(error).__name__}: {error}') from error
     stream = io.BytesIO()
     writer.write(stream)
     return stream.getvalue()
@@ -458,26 +463,26 @@ def check_pages(pdf: bytes, number: str, others: Iterable[str] = (), *, every_pa
     try:
         texts = [page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages]
     except Exception as error:  # pypdf raises all kinds of errors over a broken file
-        return f"it cannot be read: {type(error).__name__}: {error}"
+        return f'it cannot be read: {type(error).__name__}: {error}'
     return _check_texts(texts, number, others, every_page)
 
 
 def _check_texts(texts: list[str], number: str, others: Iterable[str], every_page: bool = True) -> str | None:
     number = number.strip()
     if not number:
-        return "it has no number"
+        return 'it has no number'
     if not texts:
-        return "it has no page"
+        return 'it has no page'
     own = _number_pattern(number)
     for index, text in enumerate(texts, start=1):
         # pypdf gives the two bytes of a character one by one where a font leaves it in the dark
-        text = text.replace("\0", "")
+        text = text.replace('\0', '')
         if (every_page or index == 1) and not own.search(text):
-            return f"page {index} of {len(texts)} does not carry the number {number}"
+            return f'page {index} of {len(texts)} does not carry the number {number}'
         for other in others:
             # the plain search first: it is a hundred times as fast, and nearly always enough
             if other and other != number and other in text and _number_pattern(other).search(text):
-                return f"page {index} of {len(texts)} carries the number {other} beside {number}"
+                return f'page {index} of {len(texts)} carries the number {other} beside {number}'
     return None
 
 
@@ -485,7 +490,7 @@ def _number_pattern(number: str) -> re.Pattern:
     """A pattern that finds a number, but not inside a longer one: R/1 is neither in R/10 nor in R/1/2 nor in AR/1."""
     # Text extraction may put a space between two letters, or none between two words: so a number ends where a
     # character of another kind follows, and at a separator only if nothing of a number comes after it.
-    before = r"(?<!\d)" if number[0].isdigit() else r"(?<![^\W\d_])" if number[0].isalpha() else ""
-    after = r"(?!\d)" if number[-1].isdigit() else r"(?![^\W\d_])" if number[-1].isalpha() else ""
-    body = r"\s?".join(re.escape(character) for character in number if not character.isspace())
-    return re.compile(rf"(?<!\w[/\-_.]){before}{body}{after}(?![/\-_.]\w)")
+    before = r'(?<!\d)' if number[0].isdigit() else r'(?<![^\W\d_])' if number[0].isalpha() else ''
+    after = r'(?!\d)' if number[-1].isdigit() else r'(?![^\W\d_])' if number[-1].isalpha() else ''
+    body = r'\s?'.join(re.escape(character) for character in number if not character.isspace())
+    return re.compile(rf'(?<!\w[/\-_.]){before}{body}{after}(?![/\-_.]\w)')

@@ -38,10 +38,10 @@ def read_request(stream, remembered):
 
     :param dict remembered: contents of earlier requests by their numbers; takes up those of this one
     """
-    head = json.loads(read_exactly(stream, struct.unpack(">I", read_exactly(stream, 4))[0]))
-    html = read_exactly(stream, head["html"]).decode()
+    head = json.loads(read_exactly(stream, struct.unpack('>I', read_exactly(stream, 4))[0]))
+    html = read_exactly(stream, head['html']).decode()
     resources = {}
-    for url, mimetype, number, length in head["resources"]:
+    for url, mimetype, number, length in head['resources']:
         data = remembered[number] if length is None else read_exactly(stream, length)
         if number is not None:
             remembered[number] = data
@@ -49,9 +49,9 @@ def read_request(stream, remembered):
     return head, html, resources
 
 
-def write_answer(stream, head, data=b""):
+def write_answer(stream, head, data=b''):
     encoded = json.dumps(head).encode()
-    stream.write(struct.pack(">I", len(encoded)) + encoded)
+    stream.write(struct.pack('>I', len(encoded)) + encoded)
     stream.write(data)
     stream.flush()
 
@@ -64,7 +64,7 @@ def look_up(resources, url):
     try:
         return resources[url]
     except KeyError:
-        raise Refused(f"not handed in with the document: {url[:100]}") from None
+        raise Refused(f'not handed in with the document: {url[:100]}') from None
 
 
 def load_plutoprint():
@@ -80,8 +80,8 @@ def load_plutoprint():
                 data, mimetype = look_up(self.resources, url)
             except Refused:
                 # An exception in here would be printed with its traceback; no data is a missing picture too.
-                data, mimetype = b"", "application/octet-stream"
-            return plutoprint.ResourceData(data, mimetype, "utf-8")
+                data, mimetype = b'', 'application/octet-stream'
+            return plutoprint.ResourceData(data, mimetype, 'utf-8')
 
     def render(html, resources, base_url):
         book = plutoprint.Book(margins=plutoprint.PAGE_MARGINS_NONE)
@@ -100,8 +100,8 @@ def load_weasyprint():
     import weasyprint  # noqa: PLC0415
 
     # its warnings about every property that it does not know would fill the log
-    logging.getLogger("weasyprint").setLevel(logging.CRITICAL)
-    logging.getLogger("fontTools").setLevel(logging.CRITICAL)
+    logging.getLogger('weasyprint').setLevel(logging.CRITICAL)
+    logging.getLogger('fontTools').setLevel(logging.CRITICAL)
     try:
         from weasyprint.urls import URLFetcher, URLFetcherResponse  # noqa: PLC0415
     except ImportError:  # WeasyPrint before 68
@@ -111,14 +111,14 @@ def load_weasyprint():
 
         class Fetcher(URLFetcher):
             def __init__(self, resources):
-                super().__init__(allowed_protocols=["data"], allow_redirects=False)
+                super().__init__(allowed_protocols=['data'], allow_redirects=False)
                 self.resources = resources
 
             def fetch(self, url, headers=None):
-                if url.startswith("data:"):
+                if url.startswith('data:'):
                     return super().fetch(url, headers)
                 data, mimetype = look_up(self.resources, url)
-                return URLFetcherResponse(url, data, {"Content-Type": mimetype})
+                return URLFetcherResponse(url, data, {'Content-Type': mimetype})
 
         def make_fetcher(resources):
             return Fetcher(resources)
@@ -127,21 +127,21 @@ def load_weasyprint():
 
         def make_fetcher(resources):
             def fetch(url, *args, **kwargs):
-                if url.startswith("data:"):
+                if url.startswith('data:'):
                     return weasyprint.default_url_fetcher(url)
                 data, mimetype = look_up(resources, url)
-                return {"string": data, "mime_type": mimetype}
+                return {'string': data, 'mime_type': mimetype}
 
             return fetch
 
     def render(html, resources, base_url):
         document = weasyprint.HTML(string=html, base_url=base_url, url_fetcher=make_fetcher(resources))
-        return document.write_pdf(pdf_variant="pdf/a-3b")
+        return document.write_pdf(pdf_variant='pdf/a-3b')
 
     return render
 
 
-LOADERS = {"plutoprint": load_plutoprint, "weasyprint": load_weasyprint}
+LOADERS = {'plutoprint': load_plutoprint, 'weasyprint': load_weasyprint}
 
 
 def page_texts(data):
@@ -176,24 +176,24 @@ def answer(render, head, html, resources):
     :return: the head of the answer and the PDF
     """
     if not html.strip():
-        return {"reason": "invalid_html", "detail": "the document is empty"}, b""
+        return {'reason': 'invalid_html', 'detail': 'the document is empty'}, b''
     try:
-        data = render(html, resources, head["base_url"])
-        if not data.startswith(b"%PDF-"):
-            return {"reason": "failed", "detail": "the engine gave no PDF"}, b""
-        texts = page_texts(data) if head["texts"] else None
+        data = render(html, resources, head['base_url'])
+        if not data.startswith(b'%PDF-'):
+            return {'reason': 'failed', 'detail': 'the engine gave no PDF'}, b''
+        texts = page_texts(data) if head['texts'] else None
     except MemoryError:
-        return {"reason": "memory", "detail": ""}, b""
+        return {'reason': 'memory', 'detail': ''}, b''
     except Exception as error:  # whatever the engine raises belongs to this document alone
-        reason = "memory" if "out of memory" in str(error).lower() else "failed"
-        return {"reason": reason, "detail": f"{type(error).__name__}: {error}"[:500]}, b""
-    return {"length": len(data), "texts": texts}, data
+        reason = 'memory' if 'out of memory' in str(error).lower() else 'failed'
+        return {'reason': reason, 'detail': f'{type(error).__name__}: {error}'[:500]}, b''
+    return {'length': len(data), 'texts': texts}, data
 
 
 def main(engine, memory_limit):
     # What a library prints must not end up between two frames.
-    requests = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
+    requests = os.fdopen(os.dup(0), 'rb')
+    answers = os.fdopen(os.dup(1), 'wb')
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(2, 1)
@@ -206,17 +206,17 @@ def main(engine, memory_limit):
     while True:
         head, html, resources = read_request(requests, remembered)
         forget_log()
-        limit_time(head["seconds"])
+        limit_time(head['seconds'])
         if render is None:
             try:
                 render = LOADERS[engine]()
             except (ImportError, OSError) as error:  # OSError: a native library is missing
-                reason = "memory" if "failed to map segment" in str(error) else "engine_missing"
-                write_answer(answers, {"reason": reason, "detail": str(error)[:500]})
+                reason = 'memory' if 'failed to map segment' in str(error) else 'engine_missing'
+                write_answer(answers, {'reason': reason, 'detail': str(error)[:500]})
                 continue
         write_answer(answers, *answer(render, head, html, resources))
         signal.alarm(0)
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main(sys.argv[1], int(sys.argv[2]))

@@ -324,7 +324,8 @@ _FULL_WORDS = _pattern(r'over ?-?quota', r'quota (is )?(exceeded|full)', r'excee
 _UNKNOWN_WORDS = _pattern(
     r'unknown', r'no such', r'not? (a )?(known|valid|existing)', r'does ?n.t exist', r'does not exist', r'not exist',
     r'invalid (recipient|mailbox|address|user)', r'no mailbox',
-    r'(user|mailbox|recipient|account|address)( \S+)?( is| was)? not found', r'undeliverable', r'not our customer', r'not listed',
+    r'(user|mailbox|recipient|account|address)( \S+)?( is| was)? not found', r'undeliverable', r'not our customer',
+    r'not listed',
 )
 
 # RFC 3463 subject 7, RFC 5248 registry and Microsoft's list of non-delivery reports: details that are about the sender,
@@ -730,6 +731,7 @@ class _Link(smtplib.SMTP):
     :ivar step_timeout: seconds for each command with its answer
     :ivar deadline: a moment (of :attr:`clock`) by which all steps must be over, or ``None``
     :ivar stage: the step under way, for whoever catches what it raises
+    :ivar tls_version: empty before the handshake
     """
 
     # On the class, where a test that freezes the time of modules does not stop the deadlines.
@@ -740,6 +742,7 @@ class _Link(smtplib.SMTP):
         self.step_timeout = step_timeout
         self.deadline = None
         self.stage = Stage.RESOLVE
+        self.tls_version = ''
         self._received = bytearray()
         self._login = None
 
@@ -784,11 +787,16 @@ class _Link(smtplib.SMTP):
 
     def wrap(self, context: ssl.SSLContext, host: str) -> None:
         self.stage = Stage.STARTTLS
+        if self._received[:2] == b'\x15\x03':
+            # A TLS alert: the server cannot even begin.
+            raise ssl.SSLError(1, 'alert')
         if self._received:
             # Sent in clear behind the answer to STARTTLS, it would count as said under TLS (CVE-2011-0411).
             raise GarbageError(self._received)
         self.sock.settimeout(self._remaining(self._until()))
         self.sock = context.wrap_socket(self.sock, server_hostname=host.rstrip('.'))
+        # Now, for a broken connection forgets it.
+        self.tls_version = self.sock.version() or ''
         self.helo_resp = self.ehlo_resp = None
         self.esmtp_features = {}
         self.does_esmtp = False
@@ -1054,10 +1062,9 @@ def open_session(
     except BaseException:
         link.abort()
         raise
-    tls_version = _tls_version(link)
     link.abort()
     # Out here, so that the exception has no context: its frames hold the login callable, and so the password.
-    raise DeliveryFault(dataclasses.replace(outcome, host=host, tls_version=tls_version))
+    raise DeliveryFault(dataclasses.replace(outcome, host=host, tls_version=link.tls_version))
 
 
 def _open(link, host, port, implicit_tls, login, context) -> Session | Outcome:
@@ -1093,11 +1100,6 @@ def _open(link, host, port, implicit_tls, login, context) -> Session | Outcome:
     return Session(link, host, port, banner)
 
 
-def _tls_version(link: _Link) -> str:
-    version = getattr(link.sock, 'version', None)
-    return (version() or '') if version else ''
-
-
 class _Undeliverable(Exception):
     """An address that cannot be put into a command."""
 
@@ -1124,7 +1126,7 @@ class Session:
         self._refused: dict[str, tuple[int | None, str]] = {}
         self.host = host
         self.port = port
-        self.tls_version = _tls_version(link)
+        self.tls_version = link.tls_version
         self.peer_banner = _clean(banner)
 
     def __enter__(self) -> Session:

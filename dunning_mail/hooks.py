@@ -12,4 +12,7 @@ def uninstall_hook(env):
     password, and a name that says where they came from.
     """
     servers = env['dunning.provider'].with_context(active_test=False).search([]).sudo().mail_server_id
-    servers.write({'active': False, 'smtp_pass': False, 'from_filter': 'dunning.invalid'})
+    login = {'smtp_host', 'smtp_user', 'smtp_pass'} | {
+        # Core's OAuth addons keep their tokens there.
+        fname for fname in servers._fields if fname.endswith(('_refresh_token', '_access_token'))}
+    servers.write({**dict.fromkeys(login, False), 'active': False, 'from_filter': 'dunning.invalid'})

@@ -4,8 +4,9 @@ import hashlib
 from email.message import EmailMessage
 from types import SimpleNamespace
 
-import demo
 import pytest
+
+import demo
 from smtpd import Message
 
 EXPECTED = [
@@ -45,7 +46,8 @@ def test_all_as_intended():
 
 @pytest.mark.parametrize("change", [{"delivery_state": "failed"}, {"level": 2}, {"lang": "de_DE"}, {"currency": "EUR"}])
 def test_another_end_than_intended(change):
-    assert [problem.split(":")[0] for problem in demo.compare(EXPECTED, notices(**change))] == ["missing", "not intended"]
+    problems = demo.compare(EXPECTED, notices(**change))
+    assert [problem.split(":")[0] for problem in problems] == ["missing", "not intended"]
 
 
 def test_none_or_one_too_many():

@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 
 import pytest
+
 from lint import Checker
 
 # The package that these tests run with; dev/lint names the same one.

@@ -11,7 +11,9 @@ class AccountMove(models.Model):
         "Last Dunned On", compute='_compute_dunning', search='_search_dunning_last_date')
     dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True)
     dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True)
-    dunning_notice_count = fields.Integer("Dunning Notices", compute='_compute_dunning_notice_count')
+    dunning_notice_count = fields.Integer(
+        "Dunning Notices", compute='_compute_dunning_notice_count',
+        groups='account.group_account_invoice,account.group_account_readonly')
 
     def _compute_dunning(self):
         # Never stored: a stored value would lock invoices while mail goes out.

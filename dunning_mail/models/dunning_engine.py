@@ -79,11 +79,13 @@ class DunningEngine(models.AbstractModel):
                     verdict = self._send_next(provider, sessions)
                     conflicts = 0
                 except psycopg2.OperationalError:
-                    # Somebody else wrote to the same rows: nothing was handed over, so it can simply be tried again.
+                    # Somebody else wrote to the same rows. What was not handed over can simply be tried again; where
+                    # the outcome of a handover could not be stored, the notice is an orphan now.
                     conflicts += 1
                     if self.env.cr.closed or conflicts > CONFLICTS_IN_A_ROW:
                         raise
                     self.env.cr.rollback()
+                    self._find_orphans(provider)
                     continue
                 if verdict == 'done':
                     skipped |= provider
@@ -342,7 +344,7 @@ class DunningEngine(models.AbstractModel):
             values['handover_at'] = notice.claimed_at
         if kind != smtp.Kind.PROVIDER:
             provider._after_handover(ended_at)
-            provider.sudo().policy_refusal_count = provider.policy_refusal_count + 1 if outcome.is_policy else 0
+            provider._count_policy_refusal(notice.email_to if outcome.is_policy else False)
 
         if kind == smtp.Kind.ACCEPTED:
             info = _("Taken by the mail server: %s", answer)

@@ -3,6 +3,7 @@ import re
 from odoo import api, fields, models
 from odoo.addons.base.models.res_partner import _lang_get
 from odoo.exceptions import ValidationError
+from odoo.tools import is_html_empty
 from odoo.tools.rendering_tools import parse_inline_template
 
 # What a person may have meant as a placeholder, whether or not core's renderer takes it for one.
@@ -44,6 +45,11 @@ class DunningLevelText(models.Model):
     def _compute_render_model(self):
         self.render_model = 'dunning.notice'
 
+    @api.depends('lang')
+    def _compute_display_name(self):
+        for text in self:
+            text.display_name = self.env['res.lang']._get_data(code=text.lang).name or text.lang
+
     def _compute_placeholder_help(self):
         placeholders = self.env['dunning.notice']._get_placeholders()
         self.placeholders = placeholders
@@ -54,6 +60,18 @@ class DunningLevelText(models.Model):
     def _check_placeholders(self):
         for text in self:
             text._raise_for_placeholders()
+
+    @api.constrains(*INLINE_FIELDS, *HTML_FIELDS)
+    def _check_not_empty(self):
+        # The database sees that there is something; an editor leaves empty paragraphs where nothing is.
+        for text in self:
+            for fname in (*INLINE_FIELDS, *HTML_FIELDS):
+                value = text[fname]
+                if is_html_empty(value) if fname in HTML_FIELDS else not (value or '').strip():
+                    raise ValidationError(self.env._(
+                        "Dunning level “%(level)s”, texts in %(lang)s: “%(field)s” is empty.",
+                        level=text.level_id.name, lang=text.lang,
+                        field=text._fields[fname]._description_string(self.env)))
 
     def _raise_for_placeholders(self):
         """Check that the texts hold no placeholder but the allowed ones.

@@ -1,12 +1,13 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 
 from odoo import api, fields, models
 from odoo.tools import SQL, format_amount, format_date
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
 class Item:
     """An open receivable line as it stands; amounts in its own currency."""
     line_id: int
@@ -37,7 +38,7 @@ class Item:
         return not self.blocked_by or self.blocked_by[0] == 'reserved'
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
 class Debt:
     """What one customer owes in one currency."""
     partner_id: int
@@ -73,6 +74,40 @@ class Debt:
             for credit, part in item.credit_parts:
                 totals.setdefault(credit.line_id, [credit, 0.0])[1] += part
         return [(credit, currency.round(amount)) for credit, amount in totals.values()]
+
+
+class Basis:
+    """What all judgements of one run share, looked up once for each currency, day and level."""
+
+    def __init__(self, run):
+        self.run = run
+        self.env = run.env
+        self.company = run.company_id
+        self.day = run.date
+        self.rate = lru_cache(None)(self._get_rate)
+        self.has_rate = lru_cache(None)(self._has_rate)
+        self.next_level = lru_cache(None)(self._get_next_level)
+        self.format_date = lru_cache(None)(lambda day: format_date(run.env, day))
+
+    def _get_rate(self, currency):
+        return self.env['res.currency']._get_conversion_rate(
+            currency, self.company.currency_id, self.company, self.day)
+
+    def _has_rate(self, currency):
+        return currency == self.company.currency_id or bool(self.env['res.currency.rate'].sudo().search_count([
+            ('currency_id', '=', currency.id), ('name', '<=', self.day),
+            ('company_id', 'in', (False, self.company.root_id.id))], limit=1))
+
+    def _get_next_level(self, procedure, level_id):
+        return procedure._get_next_level(self.env['dunning.level'].browse(level_id or ()))
+
+    def to_company(self, amount, currency):
+        """Convert to the company's currency at the run's date."""
+        return self.company.currency_id.round(amount * self.rate(currency))
+
+    def from_company(self, amount, currency):
+        """Convert from the company's currency at the run's date."""
+        return currency.round(amount / self.rate(currency))
 
 
 class DunningProposal(models.AbstractModel):
@@ -211,6 +246,7 @@ class DunningProposal(models.AbstractModel):
             (notice.partner_id.id, notice.currency_id.id)
             for notice in run.notice_ids if notice.state == 'excluded'}
         recipients = self._find_recipients(partners)
+        basis = Basis(run)
         proposed, exceptions = [], []
         for debt in debts.values():
             partner = partners.browse(debt.partner_id)
@@ -221,14 +257,14 @@ class DunningProposal(models.AbstractModel):
                 exceptions.append(self._prepare_exception_values(run, debt, None, 'excluded', self.env._(
                     "Excluded from this run by hand.")))
                 continue
-            self._judge(run, debt, partner, procedure, recipients[partner.id], proposed, exceptions)
-        self._set_fees(run, proposed)
+            self._judge(basis, debt, partner, procedure, recipients[partner.id], proposed, exceptions)
+        self._set_fees(basis, proposed)
         return [self._prepare_notice_values(run, candidate) for candidate in proposed], exceptions
 
     @api.model
-    def _judge(self, run, debt, partner, procedure, recipient, proposed, exceptions):
+    def _judge(self, basis, debt, partner, procedure, recipient, proposed, exceptions):
         """Decide on what one customer owes in one currency; append to `proposed` and `exceptions`."""
-        company = run.company_id
+        run = basis.run
         currency = self.env['res.currency'].browse(debt.currency_id)
 
         def leave_out(code, words, item=None):
@@ -255,26 +291,24 @@ class DunningProposal(models.AbstractModel):
         for item in items:
             if currency.is_zero(item.uncovered):
                 leave_out('covered', self.env._("Covered by credits of the customer."), item=item)
-        if debt.currency_id != company.currency_id.id and not self._has_rate(currency, company, run.date):
+        if not basis.has_rate(currency):
             leave_out('no_rate', self.env._(
                 "There is no rate for %(currency)s on %(day)s. Enter one under Accounting > Configuration > "
-                "Currencies.", currency=currency.name, day=format_date(self.env, run.date)))
+                "Currencies.", currency=currency.name, day=basis.format_date(run.date)))
             return
 
         due = []
         for item in open_items:
-            self._find_level(item, procedure, run.date)
+            self._find_level(basis, item, procedure)
             if item.next_level:
                 due.append(item)
-        amount = company.currency_id.round(currency._convert(
-            sum(item.uncovered for item in open_items), company.currency_id, company, run.date))
-        due, below = self._apply_minimum(due, amount, company, procedure)
-        for item in open_items:
-            if item not in due:
-                leave_out(*(below if below and not item.reason else item.reason), item=item)
+        amount = basis.to_company(sum(item.uncovered for item in open_items), currency)
+        due = self._apply_minimum(basis, due, amount, procedure)
+        info = [item for item in open_items if item.reason]
+        for item in info:
+            leave_out(*item.reason, item=item)
         if not due:
             return
-        info = [item for item in open_items if item not in due]
         groups = defaultdict(list)
         for item in due:
             groups[item.next_level if procedure.grouping == 'level' else procedure].append(item)
@@ -289,21 +323,19 @@ class DunningProposal(models.AbstractModel):
                 'fee_own': 0.0, 'amount': sum(item.uncovered for item in items)})
 
     @api.model
-    def _find_level(self, item, procedure, day):
+    def _find_level(self, basis, item, procedure):
         """Set the level that an item reaches on a day, or the reason why it reaches none.
 
         First level: days overdue >= its delay. Later ones: days since the last notice that counted >= their delay, and
         that notice's deadline is over. Grace days select items without changing levels.
         """
-        _ = self.env._
-        days_overdue = (day - item.date_due).days
-        previous = self.env['dunning.level'].browse(item.previous_level_id)
-        level = procedure._get_next_level(previous)
+        _, day = self.env._, basis.day
+        level = basis.next_level(procedure, item.previous_level_id)
         if not level:
             item.reason = ('last_level', _(
-                "The last level was reached on %s and is not repeated.", format_date(self.env, item.previous_date)))
+                "The last level was reached on %s and is not repeated.", basis.format_date(item.previous_date)))
             return
-        if previous:
+        if item.previous_level_id:
             start = max(
                 item.previous_date + timedelta(days=level.delay_days),
                 (item.previous_deadline or item.previous_date) + timedelta(days=1))
@@ -312,77 +344,82 @@ class DunningProposal(models.AbstractModel):
         start = max(start, item.date_due + timedelta(days=procedure.grace_days + 1))
         if day >= start:
             item.next_level = level
-        elif procedure.grace_days and days_overdue <= procedure.grace_days:
-            item.reason = ('grace', _("Within the days of grace until %s.", format_date(self.env, start)))
+        elif procedure.grace_days and (day - item.date_due).days <= procedure.grace_days:
+            item.reason = ('grace', _("Within the days of grace until %s.", basis.format_date(start)))
         else:
-            item.reason = ('not_yet', _("Next notice on %s.", format_date(self.env, start)))
+            item.reason = ('not_yet', _("Next notice on %s.", basis.format_date(start)))
 
     @api.model
-    def _apply_minimum(self, due, amount, company, procedure):
+    def _apply_minimum(self, basis, due, amount, procedure):
         """Let a notice fall back level by level where the minimum amount is not reached.
 
-        :param due: items with the level they reach
+        :param list due: items with the level they reach; those that are not dunned get the reason
         :param float amount: what the customer owes, in the company's currency
-        :return: (items that are dunned, reason for those that are not)
+        :return: list of the items that are dunned
         """
-        if not due:
-            return due, None
-        words = self.env._("Less than the minimum amount (%s).", format_amount(self.env, amount, company.currency_id))
-        reason = ('below_minimum', words)
-        if company.currency_id.compare_amounts(amount, company.dunning_min_amount) < 0:
-            return [], reason
-        level = max((item.next_level for item in due), key=lambda level: level.sequence)
-        while company.currency_id.compare_amounts(amount, level.min_amount) < 0:
-            level = procedure.level_ids.filtered(
-                lambda candidate, sequence=level.sequence: candidate.sequence < sequence).sorted('sequence')[-1:]
-            if not level:
-                return [], reason
-        # A level that went out already is not sent again: what only reaches a higher one waits.
-        return [item for item in due if item.next_level.sequence <= level.sequence], reason
+        currency = basis.company.currency_id
+        limit = 0
+        if due and currency.compare_amounts(amount, basis.company.dunning_min_amount) >= 0:
+            sequence = max(item.next_level.sequence for item in due)
+            # A level that went out already is not sent again: what only reaches a higher one waits.
+            limit = next((
+                level.sequence for level in procedure.level_ids.sorted('sequence', reverse=True)
+                if level.sequence <= sequence and currency.compare_amounts(amount, level.min_amount) >= 0), 0)
+        dunned = []
+        for item in due:
+            if item.next_level.sequence <= limit:
+                dunned.append(item)
+            else:
+                item.next_level = None
+                item.reason = ('below_minimum', self.env._(
+                    "Less than the minimum amount (%s).", format_amount(self.env, amount, currency)))
+        return dunned
 
     @api.model
-    def _set_fees(self, run, proposed):
+    def _set_fees(self, basis, proposed):
         """Put the level's fee on one notice of each customer, the one with the larger amount.
 
         Fees are in the company's currency, converted at the run's date.
         """
-        company = run.company_id
         by_partner = defaultdict(list)
         for candidate in proposed:
             by_partner[candidate['partner'].id].append(candidate)
+        bearers = []
         for candidates in by_partner.values():
-            def company_amount(candidate):
-                return candidate['currency']._convert(
-                    candidate['amount'], company.currency_id, company, run.date)
-            bearer = max(candidates, key=lambda candidate: (company_amount(candidate), -candidate['currency'].id))
             level = max((candidate['level'] for candidate in candidates), key=lambda level: level.sequence)
+            if level.fee_amount:
+                bearers.append((level, candidates, max(candidates, key=lambda candidate: (
+                    basis.to_company(candidate['amount'], candidate['currency']), -candidate['currency'].id))))
+        earlier_fees = self._get_earlier_fees([
+            item.line_id for level, candidates, _bearer in bearers if level.fee_method == 'cumulated'
+            for candidate in candidates for item in candidate['due']], basis.company)
+        for level, candidates, bearer in bearers:
             fee = level.fee_amount
-            if fee and level.fee_method == 'cumulated':
-                fee += self._get_earlier_fees(
-                    [item.line_id for candidate in candidates for item in candidate['due']], company, run.date)
-            bearer['fee'] = company.currency_id._convert(fee, bearer['currency'], company, run.date)
-            bearer['fee_own'] = company.currency_id._convert(
-                level.fee_amount, bearer['currency'], company, run.date)
+            if level.fee_method == 'cumulated':
+                # Each earlier notice once, however many of its items are dunned again.
+                fee += sum({
+                    notice_id: earlier for candidate in candidates for item in candidate['due']
+                    for notice_id, earlier in earlier_fees[item.line_id]}.values())
+            bearer['fee'] = basis.from_company(fee, bearer['currency'])
+            bearer['fee_own'] = basis.from_company(level.fee_amount, bearer['currency'])
 
     @api.model
-    def _get_earlier_fees(self, line_ids, company, day):
-        """Sum the fees of the notices that counted for these items.
+    def _get_earlier_fees(self, line_ids, company):
+        """Return what the notices that counted for items asked for as the fee of their own level.
 
-        :return: float in the company's currency
+        :param list line_ids: ids of `account.move.line`
+        :return: dict line id -> list of (notice id, fee in the company's currency)
         """
-        notices = self.env['dunning.notice.line'].sudo().search([
-            ('move_line_id', 'in', line_ids), ('kind', '=', 'due'), ('notice_id.is_counted', '=', True),
-        ]).notice_id
-        # A fee that was waived in the draft is not asked for later.
-        fees = ((notice, min(notice.amount_fee_own, notice.amount_fee)) for notice in notices)
-        return sum(notice.currency_id._convert(
-            fee, company.currency_id, company, notice.date) for notice, fee in fees if fee)
-
-    @api.model
-    def _has_rate(self, currency, company, day):
-        return bool(self.env['res.currency.rate'].sudo().search_count([
-            ('currency_id', '=', currency.id), ('name', '<=', day),
-            ('company_id', 'in', (False, company.root_id.id))], limit=1))
+        fees = defaultdict(list)
+        lines = self.env['dunning.notice.line'].sudo().search([
+            ('move_line_id', 'in', line_ids), ('kind', '=', 'due'), ('notice_id.is_counted', '=', True)])
+        for notice, notice_lines in lines.grouped('notice_id').items():
+            # A fee that was waived in the draft is not asked for later.
+            if fee := min(notice.amount_fee_own, notice.amount_fee):
+                fee = notice.currency_id._convert(fee, company.currency_id, company, notice.date)
+                for line in notice_lines:
+                    fees[line.move_line_id.id].append((notice.id, fee))
+        return fees
 
     @api.model
     def _find_recipients(self, partners):
@@ -470,8 +507,11 @@ class DunningProposal(models.AbstractModel):
             'name': credit.number,
             'date_invoice': credit.date_invoice,
             'date_due': credit.date_due,
+            'days_overdue': 0,
             'amount_invoiced': credit.invoiced,
             'amount_residual': -amount,
+            'level_id': False,
+            'previous_level_id': False,
         }
 
     # === READING AGAIN === #

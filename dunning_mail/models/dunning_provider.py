@@ -1,6 +1,8 @@
 import logging
 from datetime import timedelta
 
+import idna
+
 import psycopg2
 
 from odoo import api, fields, models
@@ -100,6 +102,7 @@ class DunningProvider(models.Model):
         "Tried Again At", readonly=True, copy=False, help="Empty: a person has to resume the provider.")
     fault_count = fields.Integer("Faults in a Row", readonly=True, copy=False)
     policy_refusal_count = fields.Integer("Recipients Refused for Policy in a Row", readonly=True, copy=False)
+    policy_refused_to = fields.Text(readonly=True, copy=False)
     next_send_at = fields.Datetime("Next Mail Not Before", readonly=True, copy=False)
     released_count = fields.Integer("Waiting Notices", compute='_compute_released_count')
 
@@ -249,7 +252,9 @@ class DunningProvider(models.Model):
 
     @api.model
     def _get_protected_fields(self):
-        return {'state', 'pause_reason', 'resume_at', 'fault_count', 'policy_refusal_count', 'next_send_at'}
+        return {
+            'state', 'pause_reason', 'resume_at', 'fault_count', 'policy_refusal_count', 'policy_refused_to',
+            'next_send_at'}
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_used(self):
@@ -291,8 +296,15 @@ class DunningProvider(models.Model):
         server = self.sudo().mail_server_id
 
         def login(connection):
-            if server.smtp_user:
-                server._smtp_login__(connection, server.smtp_user, server.smtp_pass or '')
+            if not server.smtp_user:
+                return
+            local, at, domain = server.smtp_user.rpartition('@')
+            try:
+                user = local + at + idna.encode(domain).decode() if at else server.smtp_user
+                server._smtp_login__(connection, user, server.smtp_pass or '')
+            except (UserError, idna.IDNAError) as error:
+                # OAuth logins say this way that they have no token.
+                raise smtp.LoginError(str(error)) from None
 
         return smtp.open_session(
             server.smtp_host or '', server.smtp_port or 587,
@@ -362,6 +374,17 @@ class DunningProvider(models.Model):
             self.sudo().write({'state': 'ready', 'pause_reason': False, 'resume_at': False, 'fault_count': 0})
             self.sudo().activity_feedback(['dunning_mail.mail_activity_provider_paused'])
 
+    def _count_policy_refusal(self, email_to):
+        """Count different recipients that are refused for policy in a row.
+
+        :param email_to: addresses of a notice that was; False for one that was not
+        """
+        self.ensure_one()
+        refused_to = sorted({*(self.policy_refused_to or '').splitlines(), email_to}) if email_to else []
+        if refused_to or self.policy_refusal_count:
+            self.sudo().write({
+                'policy_refusal_count': len(refused_to), 'policy_refused_to': '\n'.join(refused_to) or False})
+
     # === PAUSE AND RESUME === #
 
     def _pause(self, reason, *, passing=False, now=None):
@@ -417,7 +440,7 @@ class DunningProvider(models.Model):
             provider._test_connection()
             provider.sudo().write({
                 'state': 'ready', 'pause_reason': False, 'resume_at': False, 'fault_count': 0,
-                'policy_refusal_count': 0})
+                'policy_refusal_count': 0, 'policy_refused_to': False})
             provider.sudo().activity_feedback(['dunning_mail.mail_activity_provider_paused'])
             provider.engine_id.sudo()._trigger()
 

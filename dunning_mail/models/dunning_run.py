@@ -5,6 +5,9 @@ from psycopg2 import errors as pg_errors
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, LockError, UserError
+from odoo.tools import SQL
+
+from .sets import insert_in_sets
 
 _logger = logging.getLogger(__name__)
 
@@ -143,6 +146,7 @@ class DunningRun(models.Model):
     def create(self, vals_list):
         new = self.env._("New")
         for vals in vals_list:
+            self._check_user_may_set(vals.keys() - {'company_id'})
             if vals.get('name', new) == new:
                 company = self.env['res.company'].browse(vals.get('company_id') or self.env.company.id)
                 vals['name'] = self.env['ir.sequence'].with_company(company).next_by_code(
@@ -150,18 +154,26 @@ class DunningRun(models.Model):
         return super().create(vals_list)
 
     def write(self, vals):
-        if not self.env.su:
-            if wrong := {'state', 'is_issuing', 'issue_total', 'company_id'} & vals.keys():
-                raise AccessError(self.env._(
-                    "These fields of a dunning run are kept by the system: %s.", ', '.join(sorted(wrong))))
-            if {'date', 'due_until', 'procedure_ids', 'partner_ids'} & vals.keys():
-                for run in self:
-                    if run.state not in ('draft', 'proposed') or run.notice_ids.filtered(
-                            lambda notice: notice.state not in ('draft', 'excluded')):
-                        raise UserError(self.env._(
-                            "Notices of dunning run %s have been issued; its dates and filters are fixed. "
-                            "Make a new run.", run.name))
+        self._check_user_may_set(vals.keys())
+        if not self.env.su and {'date', 'due_until', 'procedure_ids', 'partner_ids'} & vals.keys():
+            for run in self:
+                if run.state not in ('draft', 'proposed') or run.notice_ids.filtered(
+                        lambda notice: notice.state not in ('draft', 'excluded')):
+                    raise UserError(self.env._(
+                        "Notices of dunning run %s have been issued; its dates and filters are fixed. "
+                        "Make a new run.", run.name))
         return super().write(vals)
+
+    @api.model
+    def _check_user_may_set(self, fnames):
+        """Keep what methods write out of reach of users and scripts.
+
+        :param fnames: names of the fields that are to be set
+        :raise AccessError: names those that may not
+        """
+        if not self.env.su and (wrong := {'state', 'is_issuing', 'issue_total', 'company_id'} & set(fnames)):
+            raise AccessError(self.env._(
+                "These fields of a dunning run are kept by the system: %s.", ', '.join(sorted(wrong))))
 
     @api.ondelete(at_uninstall=False)
     def _unlink_only_unissued(self):
@@ -204,21 +216,18 @@ class DunningRun(models.Model):
                 raise UserError(self.env._(
                     "Dunning run %s has been printed and sent. Make a new run for what is due now.", run.name))
             run = run.sudo().with_company(run.company_id)
-            run.notice_ids.filtered(lambda notice: notice.state == 'draft').unlink()
-            run.exception_ids.unlink()
+            run._drop_proposal()
             try:
                 notice_values, exception_values = self.env['dunning.proposal'].sudo().with_company(
                     run.company_id)._propose(run)
                 with self.env.cr.savepoint():
-                    notices = self.env['dunning.notice'].sudo().with_context(
-                        tracking_disable=True, mail_create_nolog=True).create(notice_values)
-                    notices.flush_recordset()
-                    self.env['dunning.notice.line'].flush_model()
+                    notices = self.env['dunning.notice'].sudo()._insert_proposed(notice_values)
             except pg_errors.UniqueViolation:
                 raise UserError(self.env._(
                     "Another dunning run took some of the items at the same moment. Generate the notices again.",
                 )) from None
-            self.env['dunning.run.exception'].sudo().create(exception_values)
+            insert_in_sets(self.env['dunning.run.exception'].sudo(), exception_values)
+            run.invalidate_recordset(['notice_ids', 'exception_ids'])
             run.state = 'proposed'
             found += len(notices)
         if found:
@@ -232,6 +241,23 @@ class DunningRun(models.Model):
             'tag': 'display_notification',
             'params': {'type': kind, 'message': message, 'next': {'type': 'ir.actions.client', 'tag': 'soft_reload'}},
         }
+
+    def _drop_proposal(self):
+        """Remove drafts and exceptions of an earlier proposal, in sets: what has history goes the ORM's way."""
+        self.ensure_one()
+        drafts = self.env['dunning.notice'].search([('run_id', '=', self.id), ('state', '=', 'draft')])
+        used = set()
+        for model in ('mail.message', 'mail.activity', 'mail.followers', 'ir.attachment'):
+            fname = 'model' if model == 'mail.message' else 'res_model'
+            used.update(self.env[model].sudo().search(
+                [(fname, '=', 'dunning.notice'), ('res_id', 'in', drafts.ids)]).mapped('res_id'))
+        drafts.filtered(lambda notice: notice.id in used).unlink()
+        self.env.flush_all()
+        self.env.execute_query(SQL(
+            "DELETE FROM dunning_notice WHERE run_id = %s AND state = 'draft' RETURNING id", self.id))
+        self.env.execute_query(SQL(
+            "DELETE FROM dunning_run_exception WHERE run_id = %s RETURNING id", self.id))
+        self.env.invalidate_all(flush=False)
 
     def _check_ready(self):
         """Check what can be checked before anything is proposed.

@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 # Letters for which QWeb is called once: enough to share what it costs to start, and few enough that helpers get work
 # soon and that a fault costs little when they are made one by one.
-QWEB_BATCH = 20
+QWEB_BATCH = 50
 STATIC_EXTENSIONS = ('.css', '.gif', '.jpeg', '.jpg', '.otf', '.png', '.svg', '.ttf', '.webp', '.woff', '.woff2')
 STATIC_PATH = re.compile(r'/[a-z0-9_]+/static/[^?#]+')
 CSS_URL = re.compile(r'''url\(\s*(?:"([^"]*)"|'([^']*)'|([^'")\s]+))\s*\)''')
@@ -119,7 +119,8 @@ class IrActionsReport(models.Model):
 
     def _render_qweb_pdf_prepare_streams(self, report_ref, data, res_ids=None):
         report = self._get_report(report_ref)
-        if not report._is_dunning_letter() and report.pdf_engine not in pdf.ENGINES:
+        is_letter = report._is_dunning_letter()
+        if not is_letter and report.pdf_engine not in pdf.ENGINES:
             return super()._render_qweb_pdf_prepare_streams(report_ref, data, res_ids=res_ids)
         if not res_ids:
             if report._get_pdf_engine() == 'wkhtmltopdf':
@@ -130,7 +131,7 @@ class IrActionsReport(models.Model):
         is_copied = len(records) != len(res_ids)
         for record in records:
             stream = attachment = None
-            if report._is_dunning_letter():
+            if is_letter:
                 stream = self._get_kept_document(record)
             elif report.attachment and not is_copied and not self.env.context.get('report_pdf_no_attachment'):
                 attachment = report.retrieve_attachment(record)
@@ -339,7 +340,8 @@ class IrActionsReport(models.Model):
         """Render one record by core, one process each: core would else split a joined PDF by guesswork."""
         try:
             with self.env.cr.savepoint(flush=False):
-                streams = super()._render_qweb_pdf_prepare_streams(
+                # A key in the context instead would let any caller get round the kept documents.
+                streams = super()._render_qweb_pdf_prepare_streams(  # pylint: disable=super-method-mismatch
                     self.sudo(), dict(data or {}, report_type='pdf', pdf_engine='wkhtmltopdf'), res_ids=record.ids)
             content = streams[record.id]['stream'].getvalue()
         except RETRYABLE:
@@ -362,7 +364,6 @@ class IrActionsReport(models.Model):
         :param str engine: a value of `pdf_engine`
         :return: `DocumentError`
         """
-        _ = self.env._
         report_name = self.sudo().name
         name = record.display_name if record else report_name
         if isinstance(error, UserError):
@@ -373,7 +374,7 @@ class IrActionsReport(models.Model):
             _logger.warning("Report %s, %s: the template cannot be rendered", report_name, name, exc_info=error)
             lines = str(error).strip().splitlines() or [type(error).__name__]
             detail = lines[1].strip() if hasattr(error, 'qweb') and len(lines) > 1 else lines[0]
-            return DocumentError(_(
+            return DocumentError(self.env._(
                 "The document of %(name)s cannot be made: template “%(template)s” has a fault (%(detail)s). Ask your "
                 "administrator to correct it.", name=name, template=self.sudo().report_name, detail=detail[:300]))
         _logger.warning("Report %s, %s, %s: %s", report_name, name, engine, error)
@@ -381,17 +382,18 @@ class IrActionsReport(models.Model):
             return DocumentError(self._describe_missing_engine(engine))
         engine_name = self._get_engine_name(engine)
         messages = {
-            'died': _("%s broke down while it made the document.", engine_name),
-            'timeout': _("%s took too long for the document and was stopped.", engine_name),
-            'memory': _("%s needed more memory for the document than it may use.", engine_name),
-            'invalid_html': _("The template gave an empty document."),
-            'wrong_pages': _("Not every page carries the number of its own notice and no other's, so it is held back."),
+            'died': self.env._("%s broke down while it made the document.", engine_name),
+            'timeout': self.env._("%s took too long for the document and was stopped.", engine_name),
+            'memory': self.env._("%s needed more memory for the document than it may use.", engine_name),
+            'invalid_html': self.env._("The template gave an empty document."),
+            'wrong_pages': self.env._(
+                "Not every page carries the number of its own notice and no other's, so it is held back."),
         }
-        return DocumentError(_(
+        return DocumentError(self.env._(
             "The document of %(name)s cannot be made. %(reason)s Try again; if it happens once more, ask your "
             "administrator, who finds the details in the server's log and can choose another PDF engine for report "
             "“%(report)s”.",
-            name=name, reason=messages.get(error.reason) or _("%s refused the document.", engine_name),
+            name=name, reason=messages.get(error.reason) or self.env._("%s refused the document.", engine_name),
             report=report_name))
 
     # === WHAT A DOCUMENT REFERS TO === #

@@ -18,7 +18,9 @@ class ResPartner(models.Model):
              "cleared.")
     dunning_email_refused_date = fields.Date("Refused On", copy=False, readonly=True)
     dunning_email_refused_reason = fields.Char("Refused Because", copy=False, readonly=True)
-    dunning_notice_count = fields.Integer("Dunning Notices", compute='_compute_dunning_notice_count')
+    dunning_notice_count = fields.Integer(
+        "Dunning Notices", compute='_compute_dunning_notice_count',
+        groups='account.group_account_invoice,account.group_account_readonly')
 
     def _compute_dunning_notice_count(self):
         counts = dict(self.env['dunning.notice']._read_group(

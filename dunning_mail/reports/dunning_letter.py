@@ -1,11 +1,13 @@
 import base64
 import re
 
+import babel.dates
 from markupsafe import Markup
 
 from odoo import api, models
-from odoo.tools import format_date, formatLang, html2plaintext, is_html_empty
+from odoo.tools import float_round, format_date, get_lang, html2plaintext, is_html_empty, posix_to_ldml
 from odoo.tools.image import image_data_uri, image_process
+from odoo.tools.misc import babel_locale_parse
 
 from odoo.addons.base.models.ir_actions_report import _wkhtml
 
@@ -76,16 +78,18 @@ class ReportDunningLetter(models.AbstractModel):
         key = (notice.company_id.id, notice.lang)
         if key not in cache:
             cache[key] = self._get_company_values(notice.company_id, notice.lang)
+            cache[notice.lang] = self._get_formats(notice.lang)
+        format_number, format_day = cache[notice.lang]
         currency = notice.currency_id
 
         def amount(value):
-            return formatLang(self.env, value or 0.0, digits=currency.decimal_places).replace(' ', '\u00a0')
+            return format_number(value or 0.0, currency.decimal_places)
 
         def line_values(line):
             return {
                 'name': line.name or line.move_id.name or '',
-                'date': format_date(self.env, line.date_invoice),
-                'date_due': format_date(self.env, line.date_due),
+                'date': format_day(line.date_invoice),
+                'date_due': format_day(line.date_due),
                 'days_overdue': line.days_overdue if line.days_overdue and line.days_overdue > 0 else '',
                 'level': line.level_id.sequence or '',
                 'invoiced': amount(line.amount_invoiced),
@@ -118,6 +122,26 @@ class ReportDunningLetter(models.AbstractModel):
             'bank': self._get_bank_values(notice),
             'payment_reference': notice.payment_reference or '',
         }
+
+    @api.model
+    def _get_formats(self, lang_code):
+        """Return how a language writes numbers and dates: looking that up for each of them would take longer.
+
+        :param str lang_code: code of an active language
+        :return: function of a number and its decimal places, function of a date; both return str that does not break
+        """
+        lang = self.env['res.lang'].browse(get_lang(self.env, lang_code).id)
+        locale = babel_locale_parse(lang.code)
+        pattern = posix_to_ldml(lang.date_format, locale=locale)
+
+        def format_number(value, digits):
+            rounded = float_round(value, precision_digits=digits)
+            return lang.format(f'%.{digits}f', rounded, grouping=True).replace(' ', '\u00a0')
+
+        def format_day(day):
+            return babel.dates.format_date(day, format=pattern, locale=locale) if day else ''
+
+        return format_number, format_day
 
     # === COMPANY === #
 

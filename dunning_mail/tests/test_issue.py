@@ -77,7 +77,8 @@ class TestChannel(IssueCommon):
         for email in (False, '', ' '):
             partner.email = email
             self.assertPaper(notice, "There is no mail address")
-        for email in ('not an address', 'acme', 'acme@', '@customer.test', 'acme@localhost', 'müller@customer.test'):
+        for email in ('not an address', 'acme', 'acme@', '@customer.test', 'acme@localhost', 'müller@customer.test',
+                      'hans. muster@customer.test', 'a@b@customer.test', 'acme@-x-.test'):
             partner.email = email
             self.assertPaper(notice, email)
             self.assertIn("Acme", notice.channel_info)
@@ -116,7 +117,8 @@ class TestChannel(IssueCommon):
         notice = self.propose()
         for email in ('a@customer.test, b@customer.test', 'a@customer.test; b@customer.test',
                       'Anna <a@customer.test>, "Bern, Hans" <b@customer.test>',
-                      'A@customer.test,a@CUSTOMER.test,b@customer.test', 'a@customer.test\u00a0b@customer.test'):
+                      'A@customer.test,a@CUSTOMER.test,b@customer.test', 'a@customer.test\u00a0b@customer.test',
+                      'a@customer.test, kaputt, b@customer.test', 'a@customer.test b@customer.test'):
             self.customer(notice).email = email
             with self.subTest(email=email):
                 self.assertMail(notice, 'a@customer.test', 'b@customer.test')

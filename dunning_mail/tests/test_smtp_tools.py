@@ -34,8 +34,10 @@ ACCEPTED, RECIPIENT, TRANSIENT, UNCLEAR, PROVIDER = Kind
 USER, PASSWORD = 'mahnung@example.com', 'Geheim-wort_1291'
 SENDER, CUSTOMER = 'mahnung@example.com', 'kunde@example.org'
 MESSAGE = b'Subject: Mahnung\r\nMessage-ID: <1@example.com>\r\n\r\nGuten Tag\r\n'
-# For steps that are meant to succeed, however busy the machine; and for those that are meant to run out.
+# Seconds for steps that are meant to succeed, however busy the machine; and for those that are meant to run out.
 LONG, SHORT = 20.0, 0.3
+# What ends by a deadline of its own must end before a step that is meant to succeed gives up.
+SOON = 15.0
 
 # What a step of the server can do instead of answering as it should. Bytes are sent as a reply.
 DROP, SILENCE, GARBAGE, TRICKLE = 'drop', 'silence', 'garbage', 'trickle'
@@ -56,18 +58,15 @@ class Connection:
         self.secured = False
 
     def run(self):
-        try:
+        with contextlib.suppress(Gone, OSError):
             if self.server.implicit:
                 self.secure()
             self.step('banner', b'220 mail.test ESMTP')
             while line := self.readline():
                 self.server.lines.append(line)
                 self.command(line)
-        except (Gone, OSError):
-            pass
-        finally:
-            with contextlib.suppress(OSError):
-                self.sock.close()
+        with contextlib.suppress(OSError):
+            self.sock.close()
 
     def secure(self):
         if self.server.script.get('handshake') == SILENCE:
@@ -797,7 +796,7 @@ class TestSmtpOpening(SmtpCase):
                     self.assertOutcome(outcome, PROVIDER, stage, reason, passing)
                     self.assertEqual(bool(outcome.tls_version), step in ('ehlo2', 'auth'))
                     self.assertFalse(outcome.handed_over)
-                    self.assertLess(time.monotonic() - started, 5)
+                    self.assertLess(time.monotonic() - started, SOON)
 
     def test_silent_handshake(self):
         outcome = self.fault(self.serve({'handshake': SILENCE}), timeout=SHORT)
@@ -1039,7 +1038,7 @@ class TestSmtpSending(SmtpCase):
                     outcome = self.send(
                         session, on_handover=functools.partial(handovers.append, 1),
                         answer_timeout=SHORT if action in (SILENCE, TRICKLE) else LONG)
-                    self.assertLess(time.monotonic() - started, 5)
+                    self.assertLess(time.monotonic() - started, SOON)
                     self.assertOutcome(outcome, kind, Stage(step), reason, kind is TRANSIENT)
                     self.assertEqual(outcome.handed_over, at_end)
                     self.assertEqual(len(handovers), int(at_end))
@@ -1231,8 +1230,8 @@ class TestSmtpSending(SmtpCase):
             return read
         linux = sys.platform.startswith('linux')
         for size, piece in [
-            (32_000_000, 1),
-            (32_000_000, 16384),  # each write goes on a little, and all of them together take too long
+            (8_000_000, 1),
+            (8_000_000, 16384),  # each write goes on a little, and all of them together take too long
             # Small ones fit into this system's own buffers; only Linux tells how much of them has left.
             *([(150_000, 1)] if linux else []),
         ]:
@@ -1241,7 +1240,7 @@ class TestSmtpSending(SmtpCase):
                 session = self.open(server)
                 started = time.monotonic()
                 outcome = self.send(session, message=b'x' * size + b'\r\n', body_timeout=0.5)
-                self.assertLess(time.monotonic() - started, 5)
+                self.assertLess(time.monotonic() - started, SOON)
                 self.assertOutcome(outcome, TRANSIENT, Stage.BODY, Reason.TIMEOUT, True)
                 self.assertTrue(outcome.handed_over)
                 self.assertTrue(session.is_dead)
@@ -1267,7 +1266,7 @@ class TestSmtpSending(SmtpCase):
                 session = self.open(self.serve({'noop': action}))
                 started = time.monotonic()
                 self.assertFalse(session.is_alive(SHORT))
-                self.assertLess(time.monotonic() - started, 3)
+                self.assertLess(time.monotonic() - started, SOON)
                 self.assertTrue(session.is_dead)
         server = self.serve()
         session = self.open(server)
@@ -1321,7 +1320,7 @@ class TestSmtpSending(SmtpCase):
                 started = time.monotonic()
                 session.close(SHORT)
                 session.close(SHORT)
-                self.assertLess(time.monotonic() - started, 3)
+                self.assertLess(time.monotonic() - started, SOON)
                 self.assertEqual(outcome.kind, ACCEPTED)
                 self.assertEqual(len(server.accepted), 1)
                 self.assertTrue(session.is_dead)

@@ -9,6 +9,7 @@ the length of its JSON head (4 bytes, big endian), the head, and the data whose 
 JSON, because unpickling would let a document that took over this process take over Odoo too.
 """
 
+import contextlib
 import io
 import json
 import math
@@ -163,11 +164,9 @@ def limit_time(seconds):
 
 def forget_log():
     """Keep of standard error what concerns the present document only."""
-    try:
+    with contextlib.suppress(OSError):
         os.lseek(2, 0, os.SEEK_SET)
         os.ftruncate(2, 0)
-    except OSError:
-        pass
 
 
 def answer(render, head, html, resources):

@@ -752,9 +752,6 @@ class _Link(smtplib.SMTP):
         """Resolve the name and connect, within the step's time for all of its addresses together. (The resolver has
         limits of its own, which no program can shorten.)"""
         self.stage = Stage.RESOLVE
-        if not host.strip():
-            # getaddrinfo takes an empty name for this very machine.
-            raise socket.gaierror(socket.EAI_NONAME, 'no host name')
         self._host = host
         found = list(dict.fromkeys(
             (family, address) for family, _type, _proto, _name, address
@@ -892,9 +889,9 @@ class _Link(smtplib.SMTP):
         if self._received:
             # One command, one reply. With a reply too many, the next ones would be taken for answers to other commands.
             raise GarbageError(self._received)
-        self.write(s.encode(self.command_encoding) if isinstance(s, str) else s, self._until())
+        self.write_all(s.encode(self.command_encoding) if isinstance(s, str) else s, self._until())
 
-    def write(self, data: bytes, until: float) -> None:
+    def write_all(self, data: bytes, until: float) -> None:
         """Write all of it before a moment, or raise: ``sendall`` would take its time-out for each piece anew."""
         view = memoryview(data)
         while view:
@@ -1394,7 +1391,7 @@ class Session:
         until = link.clock() + body_timeout
         self._handed_over = True
         try:
-            link.write(stuffed, until)
+            link.write_all(stuffed, until)
             link.drain(until)
             early = link.has_reply()
         except OSError:
@@ -1409,7 +1406,7 @@ class Session:
                 kind=Kind.TRANSIENT, stage=Stage.BODY, reason=Reason.GARBAGE, passing=True)
         link.stage = Stage.EOD
         until = link.clock() + answer_timeout
-        link.write(b'.\r\n', until)
+        link.write_all(b'.\r\n', until)
         code, text = link.getreply(max(until - link.clock(), 0))
         if code // 100 == 2 or code // 100 == 3:
             outcome = classify(Stage.EOD, code, text)

@@ -28,13 +28,39 @@ const FOLLOWED = {
 };
 
 /**
- * Keeps a view up to date while something on it is moving: a cheap look at a few fields every three seconds, and a
- * reload only when they differ from what is shown. Looks only while the browser tab is visible.
+ * Finds out which records differ from what is shown, by one cheap look at a few fields of those that are moving.
+ *
+ * @param {Object} orm
+ * @param {Object[]} records datapoints of one model
+ * @returns {Promise<Array<[Object, Object | undefined]>>} record and its present values, undefined when it is gone
+ */
+async function findChanged(orm, records) {
+    const resModel = records[0]?.resModel;
+    const moving = records.filter((record) => record.resId && FOLLOWED[resModel]?.isMoving(record.data));
+    if (!moving.length) {
+        return [];
+    }
+    const fields = FOLLOWED[resModel].fields.filter((name) => name in moving[0].activeFields);
+    const rows = await orm.silent.searchRead(
+        resModel,
+        [["id", "in", moving.map((record) => record.resId)]],
+        fields,
+        { context: moving[0].context }
+    );
+    const values = new Map(rows.map((row) => [row.id, row]));
+    return moving
+        .map((record) => [record, values.get(record.resId)])
+        .filter(([record, row]) => !row || fields.some((name) => (row[name] || false) !== (record.data[name] || false)));
+}
+
+/**
+ * Keeps a view up to date while something on it is moving: a cheap look every three seconds, and a reload only when
+ * something differs from what is shown. Looks only while the browser tab is visible.
  *
  * @param {Object} params
  * @param {() => Object[]} params.getRecords the records on screen
  * @param {() => boolean} params.canReload whether a reload would disturb nobody
- * @param {() => Promise} params.reload
+ * @param {(changed: Array<[Object, Object | undefined]>) => Promise} params.reload
  */
 function useFollow({ getRecords, canReload, reload }) {
     const component = useComponent();
@@ -45,26 +71,10 @@ function useFollow({ getRecords, canReload, reload }) {
         if (document.visibilityState === "hidden" || !canReload()) {
             return;
         }
-        const followed = FOLLOWED[component.props.resModel];
-        const moving = getRecords().filter((record) => record.resId && followed.isMoving(record.data));
-        if (!moving.length) {
-            return;
-        }
-        const fields = followed.fields.filter((name) => name in moving[0].activeFields);
-        const rows = await orm.silent.searchRead(
-            component.props.resModel,
-            [["id", "in", moving.map((record) => record.resId)]],
-            fields,
-            { context: component.props.context }
-        );
-        const current = Object.fromEntries(rows.map((row) => [row.id, row]));
-        const hasChanged = moving.some((record) => {
-            const row = current[record.resId];
-            return !row || fields.some((name) => (row[name] || false) !== (record.data[name] || false));
-        });
+        const changed = await findChanged(orm, getRecords());
         // The user may have begun to type meanwhile, or left.
-        if (hasChanged && status(component) === "mounted" && canReload()) {
-            await reload();
+        if (changed.length && status(component) === "mounted" && canReload()) {
+            await reload(changed);
         }
     }
 
@@ -97,20 +107,25 @@ export class FollowFormController extends FormController {
         useFollow({
             getRecords: () => [this.model.root],
             canReload: () => !this.isFieldDirty && !this.model.root.dirty && !this.formInDialog,
-            reload: () => this.reloadInPlace(),
+            reload: ([[root, row]]) => this.reloadInPlace(root, row),
         });
     }
 
-    /** Reloads the record; lists inside that the user has paged on stay on their page. */
-    async reloadInPlace() {
-        const root = this.model.root;
-        const pages = Object.entries(root.data)
-            .filter(([name, value]) => root.fields[name]?.type === "one2many" && value.offset)
-            .map(([name, { offset, limit, orderBy }]) => [name, { offset, limit, orderBy }]);
-        await root.load();
-        for (const [name, page] of pages) {
-            if (page.offset < root.data[name].count) {
-                await root.data[name].load(page);
+    /**
+     * Reloads the record. Where the user has paged on in a list, that would bring her back to the first page under her
+     * hands: then what changed is brought in row by row.
+     */
+    async reloadInPlace(root, row) {
+        const pagedLists = Object.keys(root.activeFields)
+            .filter((name) => root.fields[name].type === "one2many" && root.data[name].offset)
+            .map((name) => root.data[name]);
+        if (!row || !pagedLists.length) {
+            return root.load();
+        }
+        root._applyValues(row);
+        for (const list of pagedLists) {
+            for (const [record] of await findChanged(this.orm, list.records)) {
+                await record.load();
             }
         }
     }

@@ -1,10 +1,11 @@
 import re
 
 from odoo import api, fields, models
-from odoo.addons.base.models.res_partner import _lang_get
 from odoo.exceptions import ValidationError
 from odoo.tools import is_html_empty
 from odoo.tools.rendering_tools import parse_inline_template
+
+from odoo.addons.base.models.res_partner import _lang_get
 
 # What a person may have meant as a placeholder, whether or not core's renderer takes it for one.
 RE_QWEB_DIRECTIVE = re.compile(r'\bt-(?!out\b)[a-z-]+\s*=', re.IGNORECASE)

@@ -8,10 +8,11 @@ from datetime import timedelta
 import idna
 
 from odoo import api, fields, models
-from odoo.addons.base.models.res_partner import _lang_get
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tools import email_normalize, email_split, format_amount, format_date, formataddr, html2plaintext
 from odoo.tools.mail import generate_tracking_message_id
+
+from odoo.addons.base.models.res_partner import _lang_get
 
 from ..tools.mail_text import flatten_tables
 from .sets import insert_in_sets
@@ -124,6 +125,8 @@ class DunningNotice(models.Model):
     state = fields.Selection(
         [('draft', 'Draft'), ('excluded', 'Excluded'), ('issued', 'Issued'), ('cancelled', 'Cancelled')],
         required=True, default='draft', readonly=True, copy=False, index=True, tracking=True)
+    is_edited = fields.Boolean(readonly=True, copy=False, help="A person has changed the draft.")
+    level_change_reason = fields.Char(readonly=True, copy=False)
     problem = fields.Text(
         readonly=True, copy=False, help="Why the notice could not be issued. Mend it and print/send the run again.")
 
@@ -395,13 +398,14 @@ class DunningNotice(models.Model):
     # === TRANSITIONS === #
 
     def write(self, vals):
-        if not self.env.su:
-            self._check_user_may_write(vals)
+        if not self.env.su and self._check_user_may_write(vals):
+            vals = dict(vals, is_edited=True)
         return super().write(vals)
 
     def _check_user_may_write(self, vals):
         """Keep state, amounts and evidence out of reach of users and scripts.
 
+        :return: the fields of the notice proper that are written; none where only chatter and activities are
         :raise AccessError: a field that only methods write
         :raise UserError: the notice is no draft any more
         """
@@ -413,6 +417,7 @@ class DunningNotice(models.Model):
             raise UserError(self.env._(
                 "Dunning notice %s is not a draft and cannot be changed. Cancel it and make a new run.",
                 fixed[0].display_name))
+        return own
 
     def _set_state(self, target, **values):
         """Move notices to another state; those that may not go there are left alone and logged.
@@ -649,6 +654,50 @@ class DunningNotice(models.Model):
             level = notice.line_ids.filtered(lambda line: line.kind == 'due').level_id.sorted('sequence')[-1:]
             if level and level != notice.level_id:
                 notice.sudo().level_id = level
+
+    def action_change_level(self):
+        """Open the wizard that lowers or raises the level of drafts."""
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Change Level"),
+            'res_model': 'dunning.level.change',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'default_notice_ids': self.ids, 'default_level_id': self.level_id[:1].id},
+        }
+
+    def _change_level(self, level, reason):
+        """Give drafts another level, with all that hangs on it: deadline, fee, texts.
+
+        :param level: `dunning.level` of the notices' procedure
+        :param str reason: in the user's words, kept in the chatter and shown at the lines
+        :raise UserError: a notice is not a draft
+        """
+        self.check_access('write')
+        for notice in self:
+            if notice.state != 'draft':
+                raise UserError(self.env._("Dunning notice %s is not a draft.", notice.display_name))
+            if notice.level_id == level:
+                continue
+            notice._message_log(body=self.env._(
+                "Level changed from “%(old)s” to “%(new)s”: %(reason)s", old=notice.level_id.name, new=level.name,
+                reason=reason))
+            is_raised = level.sequence > notice.level_id.sequence
+            notice = notice.sudo()
+            notice.line_ids.filtered(lambda line, is_raised=is_raised: line.kind == 'due' and (
+                is_raised or line.level_id.sequence > level.sequence)).write(
+                    {'level_id': level.id, 'is_level_set': True})
+            fee = notice.company_id.currency_id._convert(
+                level.fee_amount, notice.currency_id, notice.company_id, notice.date)
+            notice.write({
+                'level_id': level.id,
+                'level_change_reason': reason,
+                'is_edited': True,
+                'date_deadline': notice.date + timedelta(days=level.deadline_days),
+                'amount_fee': fee,
+                'amount_fee_own': fee,
+                'lang': self._choose_lang(notice.partner_id, notice.recipient_id, level, notice.company_id),
+            })
 
     def _release(self):
         """Choose the channel of issued notices and let them go."""

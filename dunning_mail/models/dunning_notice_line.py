@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL
+from odoo.tools import SQL, format_date
 
 
 class DunningNoticeLine(models.Model):
@@ -26,6 +26,9 @@ class DunningNoticeLine(models.Model):
     amount_residual = fields.Monetary("Open", readonly=True)
     level_id = fields.Many2one('dunning.level', ondelete='restrict', index='btree_not_null', readonly=True)
     previous_level_id = fields.Many2one('dunning.level', ondelete='restrict', string="Previous Level", readonly=True)
+    previous_date = fields.Date("Last Dunned On", readonly=True)
+    is_level_set = fields.Boolean("Level Set by Hand", readonly=True)
+    level_reason = fields.Char("Why This Level", compute='_compute_level_reason')
     is_reserved = fields.Boolean(
         compute='_compute_is_reserved', store=True,
         help="The item is on a notice that has not reached the customer yet; no other notice may take it.")
@@ -39,6 +42,31 @@ class DunningNoticeLine(models.Model):
     def _compute_is_reserved(self):
         for line in self:
             line.is_reserved = line.kind == 'due' and bool(line.move_line_id) and line.notice_id.is_open
+
+    @api.depends('kind', 'days_overdue', 'level_id', 'previous_level_id', 'previous_date', 'notice_id.date')
+    def _compute_level_reason(self):
+        _ = self.env._
+        for line in self:
+            level, previous = line.level_id, line.previous_level_id
+            day = format_date(self.env, line.previous_date) if line.previous_date else ''
+            if line.kind == 'credit':
+                line.level_reason = _("Set off against the oldest items.")
+            elif line.kind == 'info':
+                line.level_reason = _(
+                    "Overdue, but not due for the next level yet (“%(level)s” on %(day)s).", level=previous.name,
+                    day=day) if previous else _("Overdue, but not due for a notice yet.")
+            elif line.is_level_set:
+                line.level_reason = _("Set by hand: %s", line.notice_id.level_change_reason or '')
+            elif not previous:
+                line.level_reason = _(
+                    "%(days)s days overdue, “%(level)s” is due after %(delay)s.", days=line.days_overdue,
+                    level=level.name, delay=level.delay_days)
+            else:
+                days = (line.notice_id.date - line.previous_date).days if line.previous_date else 0
+                line.level_reason = _(
+                    "%(days)s days after “%(previous)s” of %(day)s, whose deadline is over; “%(level)s” is due after "
+                    "%(delay)s.", days=days, previous=previous.name, day=day, level=level.name,
+                    delay=level.delay_days)
 
     @api.model
     def _get_last_counted(self, move_line_ids):
@@ -89,6 +117,7 @@ class DunningNoticeLine(models.Model):
                 # Credits that were set off against what was taken out leave with it.
                 notice._replace_lines(line_values)
             notice._update_level_from_lines()
+            notice.sudo().is_edited = True
 
     def action_open_move(self):
         self.ensure_one()

@@ -183,6 +183,8 @@ class DunningProposal(models.AbstractModel):
         :return: (code, words) or None
         """
         _ = self.env._
+        if not row['date_maturity']:
+            return ('no_due_date', _("The item has no due date."))
         if row['no_followup']:
             return ('no_followup', _("Excluded from follow-up (“No Follow-Up” on the entry)."))
         for until, reason in (
@@ -245,13 +247,15 @@ class DunningProposal(models.AbstractModel):
         excluded = {
             (notice.partner_id.id, notice.currency_id.id)
             for notice in run.notice_ids if notice.state == 'excluded'}
+        # The preview asks for a run that is only in memory.
+        procedures = run.procedure_ids._origin
         recipients = self._find_recipients(partners)
         basis = Basis(run)
         proposed, exceptions = [], []
         for debt in debts.values():
             partner = partners.browse(debt.partner_id)
             procedure = partner.dunning_procedure_id or company.dunning_procedure_id
-            if run.procedure_ids and procedure not in run.procedure_ids:
+            if procedures and procedure not in procedures:
                 continue
             if (debt.partner_id, debt.currency_id) in excluded:
                 exceptions.append(self._prepare_exception_values(run, debt, None, 'excluded', self.env._(
@@ -495,6 +499,7 @@ class DunningProposal(models.AbstractModel):
             'amount_residual': item.residual if kind == 'due' else item.uncovered,
             'level_id': level.id if level else False,
             'previous_level_id': item.previous_level_id or False,
+            'previous_date': item.previous_date or False,
         }
 
     @api.model
@@ -512,6 +517,7 @@ class DunningProposal(models.AbstractModel):
             'amount_residual': -amount,
             'level_id': False,
             'previous_level_id': False,
+            'previous_date': False,
         }
 
     # === READING AGAIN === #

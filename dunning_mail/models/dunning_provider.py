@@ -2,7 +2,6 @@ import logging
 from datetime import timedelta
 
 import idna
-
 import psycopg2
 
 from odoo import api, fields, models
@@ -544,11 +543,11 @@ class DunningProvider(models.Model):
                 "%(where)s offers no login that is supported here. Ask the mail provider which one it expects, for "
                 "example a password for applications.", **names)),
             ((Reason.SENDER_REFUSED, Reason.SENDER_AUTHENTICATION), _(
-                "%(where)s refuses the sender address %(sender)s. Check it on the tab Login, and whether this login may "
-                "send with it.", **names)),
+                "%(where)s refuses the sender address %(sender)s. Check it on the tab Login, and whether this login "
+                "may send with it.", **names)),
             ((Reason.QUOTA,), _(
-                "The mail provider's quota is used up (%(where)s). Set a limit per hour or day on the tab Login, or wait "
-                "until it allows more.", **names)),
+                "The mail provider's quota is used up (%(where)s). Set a limit per hour or day on the tab Login, or "
+                "wait until it allows more.", **names)),
             ((Reason.POLICY_BLOCK,), _(
                 "The mail provider blocks this sender (%(where)s). Ask it for the reason before you resume.", **names)),
         )

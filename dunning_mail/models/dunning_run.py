@@ -5,14 +5,17 @@ from psycopg2 import errors as pg_errors
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, LockError, UserError
-from odoo.tools import SQL
+from odoo.tools import SQL, format_date
 
+from ..tools.dates import count_working_days
 from .sets import insert_in_sets
 
 _logger = logging.getLogger(__name__)
 
 # Up to here a run is issued while the clerk waits; larger ones go on in the background.
 ISSUE_AT_ONCE = 50
+# A bank statement older than this many working days does not know what was paid since.
+STATEMENT_WORKING_DAYS = 3
 # Notices in one transaction of the background job.
 ISSUE_BATCH = 50
 
@@ -56,11 +59,13 @@ class DunningRun(models.Model):
         required=True, default='draft', readonly=True, copy=False, tracking=True, index=True)
     is_issuing = fields.Boolean(readonly=True, copy=False)
     issue_total = fields.Integer(readonly=True, copy=False)
+    schedule_id = fields.Many2one('dunning.schedule', readonly=True, copy=False, index='btree_not_null')
     notice_ids = fields.One2many('dunning.notice', 'run_id', string="Notices", readonly=True, copy=False)
     exception_ids = fields.One2many(
         'dunning.run.exception', 'run_id', string="Exceptions", readonly=True, copy=False)
     provider_id = fields.Many2one(related='company_id.dunning_provider_id', string="Service Provider")
     provider_warning = fields.Text(compute='_compute_provider_warning')
+    payment_warning = fields.Text(compute='_compute_payment_warning')
 
     notice_count = fields.Integer("Number of Notices", compute='_compute_counts')
     draft_count = fields.Integer("To Issue", compute='_compute_counts')
@@ -72,6 +77,7 @@ class DunningRun(models.Model):
     sent_count = fields.Integer("Sent", compute='_compute_counts')
     failed_count = fields.Integer("Failed", compute='_compute_counts')
     unclear_count = fields.Integer("Unclear", compute='_compute_counts')
+    edited_count = fields.Integer("Edited", compute='_compute_counts', help="Drafts that a person has changed.")
     cancelled_count = fields.Integer("Cancelled", compute='_compute_counts')
     exception_count = fields.Integer("Number of Exceptions", compute='_compute_exception_count')
     progress = fields.Float(compute='_compute_counts', help="Per cent of the notices that are where they should be.")
@@ -97,8 +103,11 @@ class DunningRun(models.Model):
              ('printed_at', '=', False)], ['run_id'], ['__count']))
         problems = dict(Notice._read_group(
             [('run_id', 'in', self.ids), ('state', '=', 'draft'), ('problem', '!=', False)], ['run_id'], ['__count']))
+        edited = dict(Notice._read_group(
+            [('run_id', 'in', self.ids), ('state', '=', 'draft'), ('is_edited', '=', True)], ['run_id'], ['__count']))
         for run in self:
             count = counts[run.id]
+            run.edited_count = edited.get(run, 0)
             run.notice_count = sum(count.values())
             run.draft_count = count['draft']
             run.problem_count = problems.get(run, 0)
@@ -139,6 +148,32 @@ class DunningRun(models.Model):
                         "Trial mode: all mail of “%(name)s” goes to %(address)s instead of the customers.",
                         name=provider.name, address=provider.redirect_to))
             run.provider_warning = '\n'.join(words)
+
+    @api.depends('company_id', 'date', 'state')
+    def _compute_payment_warning(self):
+        for run in self:
+            run.payment_warning = run._get_payment_warning() if run.state in ('draft', 'proposed') else False
+
+    def _get_payment_warning(self):
+        """Say why payments may be missing from the books: old bank statements, or payments nobody has assigned.
+
+        :return: text, or False
+        """
+        self.ensure_one()
+        StatementLine = self.env['account.bank.statement.line'].sudo()
+        domain = [('company_id', 'child_of', self.company_id.ids)]
+        words = []
+        newest = StatementLine.search([*domain, ('move_id.state', '=', 'posted')], order='date desc', limit=1).date
+        if newest and count_working_days(newest, fields.Date.context_today(self)) > STATEMENT_WORKING_DAYS:
+            words.append(self.env._(
+                "The newest bank transaction is of %s: later payments are missing.", format_date(self.env, newest)))
+        unreconciled = StatementLine.search_count([
+            *domain, ('move_id.state', '=', 'posted'), ('is_reconciled', '=', False), ('amount', '>', 0)])
+        if unreconciled:
+            words.append(self.env._(
+                "%s incoming bank transactions are not reconciled: they may be payments of these invoices.",
+                unreconciled))
+        return '\n'.join(words) or False
 
     # === CRUD === #
 
@@ -429,6 +464,18 @@ class DunningRun(models.Model):
             waiting._cancel(self.env._("The dunning run was cancelled by %s.", self.env.user.name))
 
     # === VIEWS === #
+
+    def action_preview(self):
+        """Show what the run would do on another date, without writing anything."""
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Preview on Another Date"),
+            'res_model': 'dunning.run.preview',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'default_run_id': self.id},
+        }
 
     def action_open_notices(self):
         """Open the notices, filtered by the delivery state in the context (`dunning_delivery_state`)."""

@@ -21,6 +21,7 @@ class DunningRunException(models.Model):
         ('partner_hold', "Customer on hold"),
         ('item_hold', "Invoice on hold"),
         ('reserved', "On another open notice"),
+        ('no_due_date', "No due date"),
         ('in_payment', "In payment"),
         ('blocked', "Blocked"),
         ('no_procedure', "No dunning procedure"),

@@ -13,8 +13,9 @@ ESCAPES = str.maketrans({'\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r'})
 def insert_in_sets(model, vals_list):
     """Insert records by one COPY. For values that this addon has just computed itself.
 
-    What the ORM's `create()` would add is kept true: defaults, the log columns, and stored computed fields, which the ORM
-    computes unless the caller gives their values. Left out on purpose: followers, tracking and the validation of values.
+    What the ORM's `create()` would add is kept true: defaults, the log columns, and stored computed fields, which the
+    ORM computes unless the caller gives their values. Left out on purpose: followers, tracking and the validation of
+    values.
 
     :param model: an empty recordset of the model, in superuser mode
     :param list vals_list: dicts with the same keys in the same order, all names of columns; amounts rounded

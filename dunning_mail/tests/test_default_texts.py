@@ -108,7 +108,7 @@ class TestDefaultTexts(TransactionCase):
 
     def test_no_half_translated_texts(self):
         self.assertIsNone(get_default_texts('friendly', 'xx_XX'), "a language that we have no file for")
-        translations = {source: 'x' for source in DEFAULT_TEXTS['firm'].values()}
+        translations = dict.fromkeys(DEFAULT_TEXTS['firm'].values(), 'x')
         with patch.object(type(code_translations), 'get_python_translations', lambda *_args: translations):
             self.assertEqual(get_default_texts('firm', 'xx_XX'), dict.fromkeys(TEXT_FIELDS, 'x'))
             self.assertIsNone(get_default_texts('final', 'xx_XX'), "translated is another tone")

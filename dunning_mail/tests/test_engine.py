@@ -23,10 +23,13 @@ CRON_LOGGER = 'odoo.addons.base.models.ir_cron'
 
 
 class EngineCase(DunningMailCommon):
+    """Everything is real but the clock and the letters, whose making takes longer than all the rest."""
 
     def setUp(self):
         super().setUp()
         self.waits = self.turn_clock_while_waiting()
+        self.patch(self.env.registry['dunning.notice'], '_make_documents', lambda notices: {
+            notice.id: f'%PDF-1.7 {notice.name} {notice.amount_total}'.encode() for notice in notices})
 
     @contextmanager
     def capture_triggers(self):

@@ -270,9 +270,8 @@ class TestProvider(DunningMailCommon):
         server = self.login_record(self.provider)
         server.from_filter = 'mahnung@muster.test'
         self.assertFalse(Server._find_mail_server('mahnung@muster.test')[0])
-        with self.assertRaisesRegex(ValidationError, 'dunning'):
+        with self.assertRaisesRegex(ValidationError, 'dunning'), self.env.cr.savepoint():
             server.active = True
-        self.env.invalidate_all()
         self.assertFalse(server.active)
         with self.assertRaises(ValidationError):
             server.action_unarchive()

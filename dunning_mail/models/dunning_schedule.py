@@ -1,0 +1,96 @@
+import logging
+
+from dateutil.relativedelta import relativedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+_logger = logging.getLogger(__name__)
+
+
+class DunningSchedule(models.Model):
+    """Makes dunning runs by itself, up to the draft or, if set, all the way to issue."""
+    _name = 'dunning.schedule'
+    _description = 'Schedule of Dunning Runs'
+    _inherit = ['mail.thread', 'mail.activity.mixin']
+    _order = 'company_id, name, id'
+    _check_company_auto = True
+
+    name = fields.Char(required=True)
+    active = fields.Boolean(default=True)
+    company_id = fields.Many2one('res.company', required=True, default=lambda self: self.env.company, index=True)
+    user_id = fields.Many2one(
+        'res.users', string="Clerk", required=True, default=lambda self: self.env.user, tracking=True,
+        help="Who stands on the letters, and who is told that a run is there.")
+    interval_number = fields.Integer("Every", required=True, default=1)
+    interval_type = fields.Selection(
+        [('weeks', 'Weeks'), ('months', 'Months')], required=True, default='weeks')
+    next_date = fields.Date(
+        "Next Run", required=True, default=fields.Date.context_today, tracking=True,
+        help="The weekday, or the day of the month, is kept from run to run.")
+    procedure_ids = fields.Many2many(
+        'dunning.procedure', string="Procedures", check_company=True,
+        help="Only customers with these procedures. Empty: all.")
+    issue = fields.Boolean(
+        "Print / Send Without Review", tracking=True,
+        help="The notices go out without a person having looked at them.")
+    run_ids = fields.One2many('dunning.run', 'schedule_id', string="Runs", readonly=True)
+
+    _interval_positive = models.Constraint(
+        'CHECK(interval_number > 0)', "The interval between two runs must be at least one.")
+
+    @api.model
+    def _process(self):
+        """Entry of the scheduled action: make the runs that are due, each by itself."""
+        for schedule in self.search([('next_date', '<=', fields.Date.context_today(self))]):
+            schedule._make_run()
+            self.env['ir.cron']._commit_progress(1)
+
+    def action_run_now(self):
+        """Make the next run at once.
+
+        :return: action that opens it
+        :raise UserError: nothing can be proposed
+        """
+        self.ensure_one()
+        self.check_access('write')
+        return self.sudo()._generate().with_user(self.env.user).get_formview_action()
+
+    def _make_run(self):
+        """Make one run and tell its clerk; a fault is told too, and does not stop other schedules."""
+        self.ensure_one()
+        today = fields.Date.context_today(self)
+        user_env = self.env(context=dict(self.env.context, lang=self.user_id.lang))
+        try:
+            with self.env.cr.savepoint():
+                run = self._generate()
+                if self.issue and run.draft_count:
+                    run.action_print_and_send()
+        except Exception as error:
+            if not isinstance(error, UserError):
+                _logger.exception("Dunning schedule %s", self.id)
+            self.activity_schedule(
+                'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id,
+                summary=user_env._("The dunning run could not be made"), note=str(error))
+        else:
+            summary = user_env._("%s dunning notices have been printed and sent", run.notice_count) if self.issue \
+                else user_env._("%s dunning notices wait for your review", run.notice_count)
+            run.activity_schedule(
+                'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id, summary=summary)
+        while self.next_date <= today:
+            self.next_date += relativedelta(**{self.interval_type: self.interval_number})
+
+    def _generate(self):
+        """Create a run with its notices, in the clerk's name and with her rights.
+
+        :return: `dunning.run`
+        """
+        self.ensure_one()
+        run = self.env['dunning.run'].with_user(self.user_id).with_company(self.company_id).create({
+            'company_id': self.company_id.id,
+            'user_id': self.user_id.id,
+            'procedure_ids': [fields.Command.set(self.procedure_ids.ids)],
+            'schedule_id': self.id,
+        })
+        run.action_generate_notices()
+        return run

@@ -56,6 +56,10 @@ def say(text=""):
     print(text, flush=True)
 
 
+def where(path):
+    return path.relative_to(ROOT)
+
+
 def step(text):
     say(f"{datetime.datetime.now():%H:%M:%S}  {text}")
 
@@ -163,7 +167,7 @@ def wait_for(what, check, seconds):
         if check():
             return
         time.sleep(0.5)
-    sys.exit(f"error: {what} took longer than {seconds} s, see {OUT / 'odoo.log'}")
+    sys.exit(f"error: {what} took longer than {seconds} s, see {where(OUT / 'odoo.log')}")
 
 
 def run_state(clerk, run_id):
@@ -318,10 +322,10 @@ def run():
     for item in left_out:
         say(f"left out: {item['partner_id'][1] if item['partner_id'] else '-'}: {item['description']}")
     say()
-    say(f"mails as they arrived  {OUT / 'mails'}")
-    say(f"letters to print       {OUT / 'letters.pdf'}")
-    say(f"PDF of each notice     {OUT / 'notices'}")
-    say(f"server logs            {OUT / 'odoo.log'}, {OUT / 'smtp.jsonl'}")
+    say(f"mails as they arrived  {where(OUT / 'mails')}")
+    say(f"letters to print       {where(OUT / 'letters.pdf')}")
+    say(f"PDF of each notice     {where(OUT / 'notices')}")
+    say(f"server logs            {where(OUT / 'odoo.log')}, {where(OUT / 'smtp.jsonl')}")
     say(f"{len(notices)} notices, {len(smtp.messages)} mails, {time.monotonic() - start:.0f} s")
     for problem in problems:
         say(f"error: {problem}")
@@ -348,7 +352,8 @@ def serve(port):
     with contextlib.suppress(KeyboardInterrupt), odoo_server(port) as process:
         say(f"http://127.0.0.1:{port}")
         say(f"login: clerk {' / '.join(demo_data.CLERK)}, administrator {' / '.join(demo_data.ADMIN)}")
-        say(f"mails arrive in {OUT / 'mails'}; what the SMTP server refuses: {OUT / 'smtp-rules.txt'}; Ctrl-C ends it")
+        say(f"mails arrive in {where(OUT / 'mails')}; what is refused stands in {where(OUT / 'smtp-rules.txt')}")
+        say("Ctrl-C ends it")
         process.wait()
     smtp.stop()
     return 0

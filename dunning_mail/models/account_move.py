@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.tools import SQL
 
 
 class AccountMove(models.Model):
@@ -26,12 +27,25 @@ class AccountMove(models.Model):
                 move.dunning_last_date = max(lines.mapped('dunning_last_date'))
 
     @api.model
+    def _get_last_counted_query(self):
+        """Return a query of what `_compute_dunning()` says of all entries: columns id, level_id, date."""
+        return SQL(
+            """
+            SELECT line.move_id AS id, (ARRAY_AGG(last.level_id ORDER BY level.sequence DESC))[1] AS level_id,
+                   MAX(last.date) AS date
+              FROM (%s) AS last
+              JOIN account_move_line line ON line.id = last.id
+              JOIN dunning_level level ON level.id = last.level_id
+             GROUP BY line.move_id
+            """, self.env['account.move.line']._get_last_counted_query())
+
+    @api.model
     def _search_dunning_level_id(self, operator, value):
-        return [('line_ids.dunning_level_id', operator, value)]
+        return self.env['account.move.line']._search_dunned_level(self._get_last_counted_query(), operator, value)
 
     @api.model
     def _search_dunning_last_date(self, operator, value):
-        return [('line_ids.dunning_last_date', operator, value)]
+        return self.env['account.move.line']._search_dunned_date(self._get_last_counted_query(), operator, value)
 
     def _compute_dunning_notice_count(self):
         counts = dict(self.env['dunning.notice.line']._read_group(

@@ -39,13 +39,27 @@ class AccountMoveLine(models.Model):
             """)
 
     @api.model
-    def _search_dunned(self, condition):
-        rows = self.env.execute_query(SQL(
-            "SELECT id FROM (%s) AS last WHERE %s", self._get_last_counted_query(), condition))
+    def _search_dunning_level_id(self, operator, value):
+        return self._search_dunned_level(self._get_last_counted_query(), operator, value)
+
+    @api.model
+    def _search_dunning_last_date(self, operator, value):
+        return self._search_dunned_date(self._get_last_counted_query(), operator, value)
+
+    # Of items and of their entries: both are searched for what a query says.
+
+    @api.model
+    def _search_dunned(self, query, condition):
+        rows = self.env.execute_query(SQL("SELECT id FROM (%s) AS last WHERE %s", query, condition))
         return Domain('id', 'in', [row[0] for row in rows])
 
     @api.model
-    def _search_dunning_level_id(self, operator, value):
+    def _search_dunned_level(self, query, operator, value):
+        """Search for the level reached.
+
+        :param query: SQL of columns id, level_id, date of all that was dunned
+        :return: domain
+        """
         if operator in Domain.NEGATIVE_OPERATORS:
             return NotImplemented
         if operator == 'any':
@@ -53,18 +67,19 @@ class AccountMoveLine(models.Model):
         elif operator != 'in':
             value = self.env['dunning.level']._search([('display_name', operator, value)])
         level_ids = [level_id for level_id in value if level_id]
-        domain = self._search_dunned(SQL("level_id = ANY(%s)", level_ids))
+        domain = self._search_dunned(query, SQL("level_id = ANY(%s)", level_ids))
         if operator == 'in' and False in value:
-            domain |= ~self._search_dunned(SQL("TRUE"))
+            domain |= ~self._search_dunned(query, SQL("TRUE"))
         return domain
 
     @api.model
-    def _search_dunning_last_date(self, operator, value):
+    def _search_dunned_date(self, query, operator, value):
+        """Search for the day of the last notice; as `_search_dunned_level()`."""
         if operator == 'in':
-            domain = self._search_dunned(SQL("date = ANY(%s)", [day for day in value if day]))
-            return domain | ~self._search_dunned(SQL("TRUE")) if False in value else domain
+            domain = self._search_dunned(query, SQL("date = ANY(%s)", [day for day in value if day]))
+            return domain | ~self._search_dunned(query, SQL("TRUE")) if False in value else domain
         if operator not in ('<', '<=', '>', '>='):
             return NotImplemented
         comparison = {'<': SQL("date < %s", value), '<=': SQL("date <= %s", value),
                       '>': SQL("date > %s", value), '>=': SQL("date >= %s", value)}
-        return self._search_dunned(comparison[operator])
+        return self._search_dunned(query, comparison[operator])

@@ -957,7 +957,7 @@ class DunningNotice(models.Model):
         texts = self._render_texts()
         self.env['mail.message'].sudo().create({
             'model': self._name, 'res_id': self.id, 'message_id': self.message_id, 'date': sent_at,
-            'message_type': 'email_outgoing', 'subtype_id': self.env.ref('mail.mt_note').id, 'is_internal': True,
+            'message_type': 'email_outgoing', 'subtype_id': self.env.ref('mail.mt_comment').id,
             'subject': texts['mail_subject'], 'body': texts['mail_body'],
             'author_id': self.user_id.partner_id.id, 'email_from': self.provider_id.email_from,
             'record_name': self.display_name,

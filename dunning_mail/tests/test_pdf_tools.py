@@ -102,6 +102,12 @@ class EngineCases:
             pool.render([make_document('b'), make_document('c')])
             self.assertEqual([helper.pid for helper in pool._helpers], [first])
 
+    def test_helper_is_replaced_in_time(self):
+        with patch.object(pdf, 'RETIRE_AFTER', 2), pdf.Pool(self.engine, size=1) as pool:
+            results = pool.render([make_document(key) for key in 'abc'])
+            self.assertEqual([helper.rendered for helper in pool._helpers], [1])
+        self.assertEqual({type(result) for result in results.values()}, {bytes})
+
     def test_documents_are_taken_while_others_render(self):
         """The caller's generator may be slow, and may fail: what is finished is given first, and all helpers end."""
         def documents():

@@ -40,6 +40,8 @@ DEFAULT_TIMEOUT = 30.0
 START_TIMEOUT = 20.0
 # Address space of a helper, in bytes. Of this, the libraries and fonts alone map some 300 MB.
 DEFAULT_MEMORY_LIMIT = 1024**3
+# Documents after which a helper is replaced: what WeasyPrint remembers of each would else reach the limit one day.
+RETIRE_AFTER = 200
 # One helper per core, but not all of a large machine: other people work on it.
 MAX_HELPERS = 4
 # Documents that are on their way at the same time: enough to keep all helpers busy while the caller makes the
@@ -145,6 +147,7 @@ class _Helper:
             raise
         self._remembered: dict[bytes, int] = {}
         self._is_loaded = False
+        self.rendered = 0
         os.set_blocking(self._process.stdin.fileno(), False)
         os.set_blocking(self._process.stdout.fileno(), False)
 
@@ -182,6 +185,7 @@ class _Helper:
             length = struct.unpack('>I', self._read(4, deadline))[0]
             answer = json.loads(self._read(length, deadline))
             self._is_loaded = True
+            self.rendered += 1
             if reason := answer.get('reason'):
                 raise PdfError(reason, answer.get('detail', ''))
             return self._read(answer['length'], deadline), answer.get('texts')
@@ -390,7 +394,7 @@ class Pool:
             return helper.render(document, self.timeout)
         finally:
             with self._lock:
-                if helper.alive():
+                if helper.alive() and helper.rendered < RETIRE_AFTER:
                     self._idle.append(helper)
                 else:
                     self._drop(helper)

@@ -1,0 +1,90 @@
+import { rpc } from "@web/core/network/rpc";
+import { registry } from "@web/core/registry";
+
+const row = (text) => `.o_field_widget[name=notice_ids] .o_data_row:contains("${text}")`;
+const header = (name) => `.o_form_statusbar button[name=${name}]:visible`;
+
+registry.category("web_tour.tours").add("dunning_provider", {
+    steps: () => [
+        { content: "new service provider", trigger: ".o_list_button_add", run: "click" },
+        { trigger: "div[name=name] input", run: "edit Mahnwesen" },
+        { trigger: ".nav-link[name=login]", run: "click" },
+        { trigger: "div[name=smtp_host] input", run: "edit localhost" },
+        {
+            content: "the port is that of the test server",
+            trigger: "div[name=smtp_port] input",
+            async run({ edit }) {
+                const [provider] = await rpc("/web/dataset/call_kw/dunning.provider/search_read", {
+                    model: "dunning.provider",
+                    method: "search_read",
+                    args: [[["name", "=", "Test provider"]], ["smtp_port"]],
+                    kwargs: {},
+                });
+                await edit(String(provider.smtp_port));
+            },
+        },
+        { trigger: "div[name=smtp_user] input", run: "edit dunning" },
+        { trigger: "div[name=smtp_pass]:visible input", run: "edit geheim" },
+        { trigger: "div[name=email_from] input", run: "edit mahnung@muster.test" },
+        { content: "a short interval", trigger: "div[name=send_interval] input", run: "edit 20 && press Tab" },
+        { content: "is warned about", trigger: ".alert-warning:visible:contains(spammer)" },
+        { trigger: ".o_form_button_save:visible", run: "click" },
+        { trigger: ".o_form_saved", run: () => {} },
+        {
+            content: "the password is gone from the screen",
+            trigger: "div[name=smtp_pass]:visible input",
+            run({ queryFirst }) {
+                if (queryFirst("div[name=smtp_pass]:visible input").value) {
+                    throw new Error("the password can be read");
+                }
+            },
+        },
+        { trigger: header("action_test_connection"), run: "click" },
+        { content: "the real server was asked", trigger: ".o_notification:contains(accepted)" },
+    ],
+});
+
+registry.category("web_tour.tours").add("dunning_run", {
+    steps: () => [
+        { content: "a new run", trigger: ".o_form_button_save", run: "click" },
+        { trigger: header("action_generate_notices"), run: "click" },
+        { content: "the notices appear below", trigger: row("Acme") },
+        { trigger: row("Other") },
+        { trigger: `${row("Other")} button[name=action_exclude]`, run: "click" },
+        { content: "excluded, it can be put back", trigger: `${row("Other")} button[name=action_include]` },
+        { trigger: header("action_print_and_send"), run: "click" },
+        { content: "released", trigger: `${row("Acme")} [name=delivery_state]:contains("Released")` },
+        { content: "the excluded one is not", trigger: `${row("Other")} [name=state]:contains("Excluded")` },
+    ],
+});
+
+registry.category("web_tour.tours").add("dunning_states", {
+    steps: () => [
+        { trigger: ".o_data_row td[name=name]:contains(ML/)", run: "click" },
+        { content: "on its way", trigger: `${row("Acme")} [name=delivery_state]:contains("Released")` },
+        {
+            content: "the process engine runs",
+            trigger: "button[name=action_open_notices]",
+            async run() {
+                const [engine] = await rpc("/web/dataset/call_kw/ir.cron/search", {
+                    model: "ir.cron",
+                    method: "search",
+                    args: [[["model_id.model", "=", "dunning.engine"]]],
+                    kwargs: {},
+                });
+                await rpc("/web/dataset/call_kw/ir.cron/method_direct_trigger", {
+                    model: "ir.cron",
+                    method: "method_direct_trigger",
+                    args: [[engine]],
+                    kwargs: {},
+                });
+            },
+        },
+        { content: "the list follows by itself", trigger: `${row("Acme")} [name=delivery_state]:contains("Sent")` },
+        { trigger: `${row("Gone")} [name=delivery_state]:contains("Failed")` },
+        { content: "and so do the counts", trigger: "button[name=action_open_notices]:contains(Sent)" },
+        { trigger: "button[name=action_open_notices]:contains(Failed)", run: "click" },
+        { trigger: ".o_list_view .o_data_row:contains(Gone) td[name=partner_id]", run: "click" },
+        { content: "the server's words", trigger: ".o_form_view .o_field_widget[name=delivery_info]:contains(User unknown)" },
+    ],
+});

@@ -1,0 +1,446 @@
+import email
+import email.policy
+import hashlib
+import io
+import re
+from email.message import EmailMessage
+
+from pypdf import PdfReader
+
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from odoo.addons.dunning_mail.tools import bounce
+
+from .common import DunningMailCommon
+
+MAIL_LOGGERS = ('odoo.addons.mail.models.mail_thread', 'odoo.addons.mail.models.mail_mail', 'odoo.models.unlink')
+
+
+class MailCase(DunningMailCommon):
+
+    def send(self, *partners, **values):
+        notices = self.release(*partners, **values)
+        self.run_engine()
+        self.assertEqual(set(notices.mapped('delivery_state')), {'sent'}, notices.mapped('delivery_info'))
+        return notices
+
+    def message_of(self, notice):
+        return next(message for message in self.smtp.messages
+                    if message.email['X-Odoo-Objects'] == f'dunning.notice-{notice.id}')
+
+    def parsed(self, notice):
+        return email.message_from_bytes(self.message_of(notice).content, policy=email.policy.default)
+
+    def parts(self, notice):
+        """Return (text, html, list of attachments) as the customer's mail program reads them."""
+        mail = self.parsed(notice)
+        return (mail.get_body(('plain',)).get_content(), mail.get_body(('html',)).get_content(),
+                list(mail.iter_attachments()))
+
+
+@tagged('post_install', '-at_install')
+class TestMail(MailCase):
+    """The mail as the server got it, part by part."""
+
+    def test_headers(self):
+        notice = self.send('Acme')
+        mail = self.parsed(notice)
+        sender, = mail['From'].addresses
+        self.assertEqual((sender.display_name, sender.addr_spec), ('Muster & Söhne AG', 'mahnung@muster.test'))
+        recipient, = mail['To'].addresses
+        self.assertEqual((recipient.display_name, recipient.addr_spec), ('Acme', 'acme@customer.test'))
+        self.assertTrue(mail['Reply-To'].addresses[0].addr_spec)
+        self.assertEqual(mail['Message-ID'], notice.message_id)
+        self.assertEqual(len(mail.get_all('Message-ID')), 1)
+        self.assertEqual(mail['Auto-Submitted'], 'auto-generated')
+        self.assertEqual(len(mail.get_all('Date')), 1)
+        self.assertIn(notice.name, mail['Subject'])
+        for header in ('Cc', 'Bcc', 'X-Original-To', 'Return-Path'):
+            self.assertNotIn(header, mail)
+
+    def test_reply_to(self):
+        """Answers go where Odoo reads them; without such an address to the clerk, else to the company."""
+        self.company.alias_domain_id = False
+        notice = self.release('Acme')
+        self.assertEqual(notice._get_reply_to(), '"Petra Muster" <petra@muster.test>')
+        self.clerk.email = False
+        self.assertIn('info@muster.test', notice._get_reply_to())
+        self.company.alias_domain_id = self.env['mail.alias.domain'].create({
+            'name': 'answers.test', 'catchall_alias': 'catchall', 'bounce_alias': 'bounce'})
+        self.run_engine()
+        self.assertEqual(self.parsed(notice)['Reply-To'].addresses[0].addr_spec, 'catchall@answers.test')
+
+    def test_structure(self):
+        notice = self.send('Acme')
+        mail = self.parsed(notice)
+        self.assertEqual(
+            [part.get_content_type() for part in mail.walk()],
+            ['multipart/mixed', 'multipart/alternative', 'text/plain', 'text/html', 'application/pdf'])
+
+    def test_pdf_is_the_kept_one(self):
+        notice = self.send('Acme')
+        _text, _html, (pdf,) = self.parts(notice)
+        content = pdf.get_content()
+        self.assertTrue(content.startswith(b'%PDF-'))
+        self.assertEqual(content, notice.document_id.raw)
+        self.assertEqual(hashlib.sha256(content).hexdigest(), notice.document_sha256)
+        self.assertEqual(pdf.get_filename(), f"{notice.name.replace('/', '-')}.pdf")
+        self.assertEqual(self.message_of(notice).content, notice.mail_document_id.raw)
+
+    def test_languages(self):
+        """Text, table, amounts and dates are in the customer's language, in all parts."""
+        expected = {
+            # language of the customer: language of the notice, amount, deadline, a word of it
+            'de_DE': ('de_DE', r'1\.234,50', '04.12.2026', 'Sehr geehrte'),
+            'fr_FR': ('fr_FR', r'1\s234,50', '04/12/2026', 'Madame'),
+            'it_IT': ('it_IT', r'1\.234,50', '04/12/2026', 'Gentil'),
+            'en_US': ('en_US', r'1,234\.50', '12/04/2026', 'Dear'),
+            False: ('de_DE', r'1\.234,50', '04.12.2026', 'Sehr geehrte'),
+        }
+        partners = [self.make_partner(f'Customer {lang}', lang=lang, email=f'{lang or "none"}@customer.test'.lower())
+                    for lang in expected]
+        notices = self.send(*partners, amount=1234.5)
+        words = {word for *_rest, word in expected.values()}
+        for notice, (lang, amount, deadline, word) in zip(notices, expected.values(), strict=True):
+            with self.subTest(partner=notice.partner_id.name):
+                self.assertEqual(notice.lang, lang)
+                text, html, _attachments = self.parts(notice)
+                for part in (text, html):
+                    self.assertRegex(part, amount)
+                    self.assertIn(deadline, part)
+                    self.assertEqual([other for other in sorted(words) if other in part], [word])
+                self.assertIn(f'lang="{lang.replace("_", "-")}"', html)
+                others = {pattern for _lang, pattern, *_rest in expected.values()} - {amount}
+                for other in others:
+                    self.assertNotRegex(text + html, other)
+                subject = self.level_1._get_text(lang).mail_subject
+                beginning = subject.replace('{{ object.company_id.name }}', self.company.name).split('{{')[0]
+                self.assertIn(' '.join(beginning.split()), ' '.join(self.parsed(notice)['Subject'].split()))
+
+    def test_plain_text_says_the_same(self):
+        partner = self.make_partner('Acme')
+        invoices = self.make_invoice(partner, 300.0) | self.make_invoice(partner, 45.6)
+        run = self.make_run(partner_ids=partner.ids)
+        run.action_print_and_send()
+        self.run_engine()
+        text, html, _attachments = self.parts(run.notice_ids)
+        for part in (text, html):
+            for fact in (*invoices.mapped('name'), '300,00', '45,60', '345,60', '04.12.2026', '01.10.2026',
+                         self.company.name if part is text else 'Muster &amp; Söhne AG', self.clerk.name):
+                self.assertIn(fact, part)
+        self.assertNotIn('<', text.replace('<http', ''))
+
+    def test_currency(self):
+        partner = self.make_partner('Foreign')
+        self.make_invoice(partner, 200.0, currency=self.foreign)
+        self.make_invoice(partner, 70.0)
+        run = self.make_run(partner_ids=partner.ids)
+        run.action_print_and_send()
+        self.run_engine()
+        self.assertEqual(len(run.notice_ids), 2)
+        for notice in run.notice_ids:
+            text, _html, _attachments = self.parts(notice)
+            own, other = ('200,00', '70,00') if notice.currency_id == self.foreign else ('70,00', '200,00')
+            self.assertIn(own, text)
+            self.assertNotIn(other, text)
+            self.assertIn(notice.currency_id.symbol, text)
+
+    def test_nobody_elses_paper(self):
+        """No part of a mail knows of another customer: name, address, invoice, number of the notice."""
+        notices = self.send('Alphaville', 'Betazoid', 'Gammaray')
+        for notice in notices:
+            mail = self.parsed(notice)
+            readable = [str(value) for value in mail.values()]
+            for part in mail.walk():
+                if part.get_content_maintype() == 'text':
+                    readable.append(part.get_content())
+                elif part.get_content_type() == 'application/pdf':
+                    readable.append(self.read_pdf(part.get_content()))
+            readable = '\n'.join(readable)
+            self.assertIn(notice.name, readable)
+            self.assertIn(notice.partner_id.name, readable)
+            for other in notices - notice:
+                for word in (other.name, other.partner_id.name, other.partner_id.email, other.line_ids.move_id.name):
+                    self.assertNotIn(word, readable)
+            self.assertEqual(self.message_of(notice).rcpt_tos, [notice.partner_id.email])
+
+    @staticmethod
+    def read_pdf(content):
+        return '\n'.join(page.extract_text() for page in PdfReader(io.BytesIO(content)).pages)
+
+    def test_attached_invoices(self):
+        self.level_1.attach_invoices = True
+        partner = self.make_partner('Acme')
+        with_pdf, without = self.make_invoice(partner, 10.0), self.make_invoice(partner, 20.0)
+        content = b'%PDF-1.4 the invoice\r\nwith \x00\xff bytes'
+        self.env['ir.attachment'].create({
+            'name': 'Rechnung Nr. 1 – Müller.pdf', 'raw': content, 'mimetype': 'application/pdf',
+            'res_model': 'account.move', 'res_id': with_pdf.id, 'res_field': 'invoice_pdf_report_file'})
+        with_pdf.invalidate_recordset()
+        self.assertFalse(without.invoice_pdf_report_id)
+        run = self.make_run(partner_ids=partner.ids)
+        run.action_print_and_send()
+        self.run_engine()
+        self.assertEqual(run.notice_ids.delivery_state, 'sent', run.notice_ids.delivery_info)
+        _text, _html, attachments = self.parts(run.notice_ids)
+        self.assertEqual(len(attachments), 2)
+        self.assertEqual(attachments[0].get_content(), run.notice_ids.document_id.raw)
+        self.assertEqual(attachments[1].get_content(), content)
+        self.assertEqual(attachments[1].get_filename(), 'Rechnung Nr. 1 – Müller.pdf')
+
+    def test_names_that_break_headers(self):
+        names = {
+            'line break': 'Evil\r\nBcc: victim@customer.test\r\n\r\nHello',
+            'umlaut': 'Müller & Söhne GmbH, Zürich',
+            'long': 'Sehr lange Firma ' * 18 + 'AG',
+            'long word': 'x' * 300,
+            'emoji': 'Pizza 🍕 Kurier 🚲',
+            'quotes': 'The "Best" <Shop>, Inc. (1990); \\ back',
+            'control': 'Tab\tand\x0bvertical',
+            'right to left': 'شركة المثال',
+        }
+        partners = [
+            self.make_partner(name, email=f'{key.replace(" ", "")}@customer.test') for key, name in names.items()]
+        self.company.name = 'Firma "Höfe" <& Söhne>\nAG'
+        text = self.level_1._get_text('de_DE')
+        text.mail_subject = '{{ object.partner_id.name }}: {{ object.name }}'
+        notices = self.send(*partners)
+        for notice, (key, name) in zip(notices, names.items(), strict=True):
+            with self.subTest(key):
+                message = self.message_of(notice)
+                self.assertEqual(message.rcpt_tos, [notice.partner_id.email])
+                mail = self.parsed(notice)
+                self.assertFalse(mail.defects)
+                self.assertNotIn('Bcc', mail)
+                recipient, = mail['To'].addresses
+                self.assertEqual(recipient.addr_spec, notice.partner_id.email)
+                self.assertEqual(' '.join(recipient.display_name.split()), ' '.join(name.split()))
+                self.assertEqual(' '.join(mail['Subject'].split()), ' '.join(f'{name}: {notice.name}'.split()))
+                self.assertEqual(mail['From'].addresses[0].addr_spec, 'mahnung@muster.test')
+                self.assertEqual(mail['From'].addresses[0].display_name, 'Firma "Höfe" <& Söhne> AG')
+                self._check_wire(message.content)
+
+    def _check_wire(self, content):
+        self.assertTrue(content.isascii(), "7-bit bytes only")
+        self.assertNotIn(b'\0', content)
+        self.assertEqual(content.count(b'\n'), content.count(b'\r\n'))
+        self.assertEqual(content.count(b'\r'), content.count(b'\r\n'))
+        self.assertLessEqual(max(len(line) for line in content.split(b'\r\n')), 998)
+
+    def test_wire_format(self):
+        text = self.level_1._get_text('de_DE')
+        text.mail_body = f"<p>{'Sehr lange Zeile ohne Umbruch, mit Ümlaut. ' * 100}</p><p>.</p><p>.Punkt am Anfang</p>"
+        notice = self.send('Acme')
+        self._check_wire(self.message_of(notice).content)
+        plain, html, _attachments = self.parts(notice)
+        self.assertIn('.Punkt am Anfang', plain)
+        self.assertIn('Ümlaut', html)
+
+    def test_markup_in_names_stays_text(self):
+        notice = self.send(self.make_partner('<script>alert(1)</script> & Co', email='script@customer.test'))
+        _text, html, _attachments = self.parts(notice)
+        self.assertNotIn('<script', html)
+
+    def test_idn_domain(self):
+        notice = self.send(self.make_partner('Umlaut', email='info@müller-söhne.test'))
+        self.assertEqual(self.message_of(notice).rcpt_tos, ['info@xn--mller-shne-kcb9d.test'])
+
+    def test_several_addresses(self):
+        notice = self.send(self.make_partner('Two', email='a@customer.test; "B" <b@customer.test>'))
+        self.assertEqual(self.message_of(notice).rcpt_tos, ['a@customer.test', 'b@customer.test'])
+        self.assertEqual([address.addr_spec for address in self.parsed(notice)['To'].addresses],
+                         ['a@customer.test', 'b@customer.test'])
+
+    def test_dunning_address(self):
+        partner = self.make_partner('Acme')
+        self.env['res.partner'].create({
+            'parent_id': partner.id, 'type': 'dunning', 'name': 'Kreditoren', 'email': 'kreditoren@customer.test'})
+        notice = self.send(partner)
+        self.assertEqual(self.message_of(notice).rcpt_tos, ['kreditoren@customer.test'])
+
+    def test_chatter_shows_the_mail(self):
+        notice = self.send('Acme')
+        message = notice.message_ids.filtered(lambda message: message.message_id == notice.message_id)
+        self.assertEqual(len(message), 1)
+        self.assertEqual(message.author_id, self.clerk.partner_id)
+        self.assertIn('04.12.2026', message.body)
+        self.assertFalse(self.env['mail.mail'].search([('mail_message_id', '=', message.id)]),
+                         "nothing for core's own queue")
+
+    # === ANSWERS === #
+
+    def _receive(self, message):
+        with mute_logger(*MAIL_LOGGERS):
+            self.env['mail.thread'].with_user(self.env.ref('base.user_root')).message_process(
+                False, message.as_bytes(policy=email.policy.SMTP))
+        self.env.invalidate_all()
+
+    def test_answer_reaches_the_notice_and_the_clerk(self):
+        self.company.alias_domain_id = self.env['mail.alias.domain'].create({
+            'name': 'answers.test', 'catchall_alias': 'catchall', 'bounce_alias': 'bounce'})
+        notice, other = self.send('Acme', 'Other')
+        self.clerk.notification_type = 'inbox'
+        answer = EmailMessage()
+        answer['From'] = 'Buchhaltung <acme@customer.test>'
+        answer['To'] = self.parsed(notice)['Reply-To']
+        answer['Subject'] = f"Re: {self.parsed(notice)['Subject']}"
+        answer['Message-ID'] = '<answer-1@customer.test>'
+        answer['In-Reply-To'] = notice.message_id
+        answer.set_content("Wir haben gestern bezahlt.")
+        self._receive(answer)
+        message = notice.message_ids.filtered(lambda message: message.message_id == '<answer-1@customer.test>')
+        self.assertEqual(len(message), 1)
+        self.assertIn('gestern bezahlt', message.body)
+        self.assertEqual(message.author_id, notice.partner_id)
+        self.assertIn(self.clerk.partner_id, message.notification_ids.res_partner_id)
+        self.assertEqual(notice.delivery_state, 'sent')
+        self.assertNotIn('gestern bezahlt', ''.join(other.message_ids.mapped('body')))
+
+    # === BOUNCES === #
+
+    def _make_report(self, notice, *, action='failed', status='5.1.1', address=None, original=True,
+                     diagnostic='smtp; 550 5.1.1 <acme@customer.test>: User unknown in virtual mailbox table'):
+        """A report in Postfix's format."""
+        address = address or notice.email_to
+        headers = b'\r\n\r\n'.join(self.message_of(notice).content.split(b'\r\n\r\n')[:1]).decode()
+        report = (
+            'Return-Path: <>\n'
+            'Date: Tue, 24 Nov 2026 09:00:00 +0100 (CET)\n'
+            'From: MAILER-DAEMON@mx.muster.test (Mail Delivery System)\n'
+            'Subject: Undelivered Mail Returned to Sender\n'
+            'To: mahnung@muster.test\n'
+            'Auto-Submitted: auto-replied\n'
+            'MIME-Version: 1.0\n'
+            'Content-Type: multipart/report; report-type=delivery-status; boundary="4Xyz.1/mx.muster.test"\n'
+            f'Message-Id: <20261124.{notice.id}.{action}.{len(address)}@mx.muster.test>\n'
+            '\n'
+            'This is a MIME-encapsulated message.\n'
+            '\n'
+            '--4Xyz.1/mx.muster.test\n'
+            'Content-Description: Notification\n'
+            'Content-Type: text/plain; charset=us-ascii\n'
+            '\n'
+            "I'm sorry to have to inform you that your message could not be delivered.\n"
+            '\n'
+            '--4Xyz.1/mx.muster.test\n'
+            'Content-Description: Delivery report\n'
+            'Content-Type: message/delivery-status\n'
+            '\n'
+            'Reporting-MTA: dns; mx.muster.test\n'
+            'X-Postfix-Queue-ID: 4Xyz\n'
+            'Arrival-Date: Tue, 24 Nov 2026 08:59:00 +0100 (CET)\n'
+            '\n'
+            f'Final-Recipient: rfc822; {address}\n'
+            f'Original-Recipient: rfc822;{address}\n'
+            f'Action: {action}\n'
+            f'Status: {status}\n'
+            'Remote-MTA: dns; mx.customer.test\n'
+            f'Diagnostic-Code: {diagnostic}\n'
+            '\n'
+            '--4Xyz.1/mx.muster.test\n')
+        if original:
+            report += (
+                'Content-Description: Undelivered Message Headers\n'
+                'Content-Type: text/rfc822-headers\n'
+                '\n'
+                f'{headers}\n'
+                '\n')
+        report += '--4Xyz.1/mx.muster.test--\n'
+        return email.message_from_string(report.replace('\r\n', '\n'), policy=email.policy.SMTP)
+
+    def test_bounce(self):
+        notice, other = self.send('Acme', 'Other')
+        self.assertTrue(notice.is_counted)
+        self._receive(self._make_report(notice))
+        self.assertEqual(notice.delivery_state, 'failed')
+        for word in ('acme@customer.test', '5.1.1', 'User unknown in virtual mailbox table'):
+            self.assertIn(word, notice.delivery_info)
+        self.assertFalse(notice.is_counted, "it did not reach the customer")
+        self.assertFalse(self.receivable(notice.line_ids.move_id).dunning_level_id)
+        activity = notice.activity_ids
+        self.assertEqual(activity.activity_type_id, self.env.ref('dunning_mail.mail_activity_failed'))
+        self.assertEqual(activity.user_id, self.clerk)
+        self.assertTrue(notice.partner_id.dunning_email_refused)
+        self.assertIn('User unknown', notice.partner_id.dunning_email_refused_reason)
+        log = notice.delivery_log_ids.sorted('id')[-1]
+        self.assertEqual((log.state_from, log.state_to, log.stage, log.code, log.host, log.recipient_count),
+                         ('sent', 'failed', 'bounce', '5.1.1', 'mx.customer.test', 0))
+        self.assertEqual(other.delivery_state, 'sent')
+        # The same report once more changes nothing.
+        report = self._make_report(notice)
+        report.replace_header('Message-Id', '<again@mx.muster.test>')
+        self._receive(report)
+        self.assertEqual(len(notice.activity_ids), 1)
+
+    def test_bounce_of_an_unclear_one(self):
+        notice = self.release('Acme')
+        self.smtp.set_rules('* eod accept-then-drop')
+        self.run_engine()
+        self.assertEqual(notice.delivery_state, 'unclear')
+        self._receive(self._make_report(notice))
+        self.assertEqual(notice.delivery_state, 'failed')
+
+    def test_delayed(self):
+        notice = self.send('Acme')
+        notes = len(notice.message_ids)
+        self._receive(self._make_report(
+            notice, action='delayed', status='4.4.1', diagnostic='X-Postfix; connect to mx.customer.test: timed out'))
+        self.assertEqual(notice.delivery_state, 'sent')
+        self.assertTrue(notice.is_counted)
+        self.assertFalse(notice.activity_ids)
+        self.assertFalse(notice.partner_id.dunning_email_refused)
+        self.assertEqual(len(notice.message_ids), notes + 1)
+        self.assertIn('timed out', notice.message_ids[0].body)
+
+    def test_bounce_for_policy_does_not_blame_the_address(self):
+        notice = self.send('Acme')
+        self._receive(self._make_report(notice, status='5.7.1', diagnostic='smtp; 550 5.7.1 Message rejected as spam'))
+        self.assertEqual(notice.delivery_state, 'failed')
+        self.assertFalse(notice.partner_id.dunning_email_refused)
+
+    def test_bounce_about_somebody_else(self):
+        """A report that names another address, forged or forwarded, is only noted."""
+        notice = self.send('Acme')
+        self._receive(self._make_report(notice, address='somebody@else.test'))
+        self.assertEqual(notice.delivery_state, 'sent')
+        self.assertFalse(notice.partner_id.dunning_email_refused)
+        self.assertIn('somebody@else.test', notice.message_ids[0].body)
+
+    def test_bounce_without_the_original(self):
+        """Nothing says whose mail it was: no notice changes, and nothing breaks."""
+        notice = self.send('Acme')
+        self._receive(self._make_report(notice, original=False))
+        self.assertEqual(notice.delivery_state, 'sent')
+
+    def test_bounce_of_a_cancelled_notice(self):
+        notice = self.send('Acme')
+        notice.with_user(self.clerk).action_cancel()
+        self._receive(self._make_report(notice))
+        self.assertEqual((notice.state, notice.delivery_state), ('cancelled', 'sent'))
+        self.assertIn('User unknown', notice.message_ids[0].body)
+
+    def test_bounce_of_a_trial(self):
+        self.provider.redirect_to = 'trial@muster.test'
+        notice = self.send('Acme')
+        self._receive(self._make_report(notice, address='trial@muster.test'))
+        self.assertEqual(notice.delivery_state, 'failed')
+        self.assertFalse(notice.partner_id.dunning_email_refused)
+
+    def test_report_reader(self):
+        report = bounce.read_report(email.message_from_string(
+            'Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n'
+            '--b\nContent-Type: message/delivery-status\n\n'
+            'Reporting-MTA: dns; mx.test\n\n'
+            'Final-Recipient: RFC822; <A@b.test>\nAction: Failed\nStatus: 5.2.2 (mailbox full)\n'
+            'Diagnostic-Code: smtp;\n 552 5.2.2\n Over quota\n\n'
+            'Original-Recipient: rfc822; c@d.test\nAction: delivered\nStatus: 2.0.0\n\n--b--\n'))
+        first, second = report.recipients
+        self.assertEqual(
+            (first.address, first.is_failed, first.status, first.diagnostic),
+            ('A@b.test', True, '5.2.2', '552 5.2.2 Over quota'))
+        self.assertTrue(first.blames_address)
+        self.assertEqual((second.address, second.is_failed), ('c@d.test', False))
+        self.assertFalse(re.search(r'[\r\n]', first.describe()))
+        for text in ('', 'Content-Type: message/delivery-status\n\nnonsense', 'Content-Type: text/plain\n\nhello'):
+            self.assertEqual(bounce.read_report(email.message_from_string(text)).recipients, ())

@@ -1,0 +1,35 @@
+from odoo.tests import HttpCase, tagged
+
+from .common import DunningMailCommon
+
+
+@tagged('post_install', '-at_install')
+class TestTours(DunningMailCommon, HttpCase):
+    """The clerk's way on screen, in a real browser."""
+
+    def test_configure_provider(self):
+        self.start_tour('/odoo/dunning-providers', 'dunning_provider', login='admin')
+        provider = self.env['dunning.provider'].search([('name', '=', 'Mahnwesen')])
+        self.assertEqual(provider.smtp_port, self.smtp.port)
+        self.assertEqual((provider.smtp_user, provider.send_interval), ('dunning', 20))
+        self.assertEqual(provider.mail_server_id.smtp_pass, 'geheim')
+        self.assertTrue([event for event in self.smtp.log if event['event'] == 'mail'], "the sender was offered")
+        self.assertFalse(self.smtp.messages, "nothing was sent")
+
+    def test_generate_and_send(self):
+        self.clerk.lang = 'en_US'
+        self.make_invoice(self.make_partner('Acme'), 250.0)
+        self.make_invoice(self.make_partner('Other'), 80.0)
+        self.start_tour('/odoo/dunning-runs/new', 'dunning_run', login='clerk')
+        run = self.env['dunning.run'].search([], limit=1)
+        states = {notice.partner_id.name: (notice.state, notice.delivery_state) for notice in run.notice_ids}
+        self.assertEqual(states, {'Acme': ('issued', 'released'), 'Other': ('excluded', False)})
+
+    def test_read_states(self):
+        self.env.ref('base.user_admin').lang = 'en_US'
+        self.smtp.set_rules('gone@*  rcpt  550 5.1.1 User unknown')
+        for name in ('Acme', 'Gone'):
+            self.make_invoice(self.make_partner(name))
+        self.make_run().action_print_and_send()
+        self.start_tour('/odoo/dunning-runs', 'dunning_states', login='admin')
+        self.assertEqual(len(self.smtp.messages), 1)

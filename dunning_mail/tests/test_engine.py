@@ -489,6 +489,42 @@ class TestAtMostOnce(EngineCase):
         self.assertDelivery(notice, 'sending')
         return claim
 
+    def test_order_of_steps(self):
+        """`sending` is committed before the first byte, the outcome at once after the last one."""
+        notice = self.release('One')
+        steps = []
+
+        def watch(owner, name, word):
+            original = getattr(owner, name)
+
+            def step(self, *args, **values):
+                steps.append(word)
+                return original(self, *args, **values)
+            self.patch(owner, name, step)
+        registry = self.env.registry
+        watch(registry['ir.cron'], '_commit_progress', 'commit')
+        watch(registry['dunning.provider'], '_lock', 'lock')
+        watch(registry['dunning.provider'], '_unlock', 'unlock')
+        watch(registry['dunning.notice'], '_claim', 'claim')
+        watch(registry['dunning.engine'], '_apply_outcome', 'outcome')
+        watch(smtp.Session, 'send', 'send')
+        self.run_engine()
+        self.assertDelivery(notice, 'sent')
+        claimed = steps.index('claim')
+        self.assertEqual(steps[claimed:claimed + 5], ['claim', 'commit', 'send', 'outcome', 'commit'])
+        self.assertEqual(steps[0], 'lock')
+        self.assertIn('unlock', steps[claimed:])
+        self.assertNotIn('unlock', steps[:claimed])
+
+    def test_release_wakes_the_engine(self):
+        partner = self.make_partner('Acme')
+        self.make_invoice(partner)
+        run = self.make_run(partner_ids=partner.ids)
+        with self.capture_triggers() as captured:
+            run.action_print_and_send()
+        self.assertTrue(captured)
+        self.assertLessEqual(min(captured), fields.Datetime.now())
+
     def test_orphan_becomes_unclear(self):
         notice = self.release('Orphan')
         self._orphan(notice)

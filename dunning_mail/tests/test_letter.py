@@ -1,12 +1,14 @@
 import base64
 import hashlib
 import io
+import json
 import re
 from unittest.mock import patch
+from urllib.parse import quote
 
 from pypdf import PdfReader
 
-from odoo import Command
+from odoo import Command, http
 from odoo.exceptions import UserError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
@@ -315,6 +317,29 @@ class TestLetter(DunningCommon):
         notice = self.make_notices(partner)
         notice.sudo().name = False
         self.assertIn('Draft', self.text(self.render(notice)[notice.id]))
+
+
+@tagged('post_install', '-at_install')
+class TestLetterRoutes(DunningCommon, HttpCase):
+
+    def test_routes(self):
+        partners = [self.make_partner(name) for name in ('Erste AG', 'Zweite AG')]
+        for partner in partners:
+            self.make_invoice(partner)
+        run = self.make_run(partner_ids=[Command.set([partner.id for partner in partners])])
+        self.authenticate('clerk', 'clerk')
+        # in tests core gives HTML without this
+        context = json.dumps({'force_report_rendering': True})
+        draft = run.notice_ids[0]
+        path = f'/report/pdf/dunning_mail.letter/{draft.id}'
+        response = self.url_open(f'{path}?context={quote(context)}')
+        self.assertEqual(response.headers['Content-Type'], 'application/pdf')
+        self.assertIn(draft.partner_id.name, PdfReader(io.BytesIO(response.content)).pages[0].extract_text())
+        run.action_print_and_send()
+        response = self.url_open('/report/download', data={
+            'data': json.dumps([path, 'qweb-pdf']), 'context': context, 'csrf_token': http.Request.csrf_token(self)})
+        self.assertEqual(response.content, draft.sudo().document_id.raw)
+        self.assertIn(draft.name.replace('/', '-'), response.headers['Content-Disposition'])
 
 
 @tagged('post_install', '-at_install')

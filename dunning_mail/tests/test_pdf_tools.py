@@ -138,7 +138,7 @@ class EngineCases:
             results = pool.render([make_document('endless', ENDLESS), make_document('b')])
         self.assertReason(results['endless'], 'timeout')
         self.assertIsInstance(results['b'], bytes)
-        self.assertLess(time.monotonic() - start, 10)
+        self.assertLess(time.monotonic() - start, 40)
 
     def test_killed_helper_costs_one_document(self):
         killed = threading.Event()

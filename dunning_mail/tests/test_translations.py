@@ -29,10 +29,10 @@ class TestTranslations(BaseCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.template = cls.read('dunning_mail.pot')
+        cls.template = cls.read_catalog('dunning_mail.pot')
 
     @staticmethod
-    def read(name):
+    def read_catalog(name):
         return read_po(io.BytesIO((I18N / name).read_bytes()), abort_invalid=True)
 
     @staticmethod
@@ -49,7 +49,7 @@ class TestTranslations(BaseCase):
     def test_complete(self):
         wanted = self.messages(self.template)
         for lang in LANGS:
-            translated = self.messages(self.read(f'{lang}.po'))
+            translated = self.messages(self.read_catalog(f'{lang}.po'))
             missing = [source for source in wanted if not (source in translated and translated[source].string)]
             fuzzy = [source for source, message in translated.items() if message.fuzzy]
             with self.subTest(lang=lang):
@@ -59,7 +59,7 @@ class TestTranslations(BaseCase):
 
     def test_placeholders(self):
         for lang in (*LANGS, 'de_CH'):
-            for source, message in self.messages(self.read(f'{lang}.po')).items():
+            for source, message in self.messages(self.read_catalog(f'{lang}.po')).items():
                 if message.string:
                     with self.subTest(lang=lang, source=source):
                         self.assertEqual(self.placeholders(message.string), self.placeholders(source))
@@ -67,7 +67,7 @@ class TestTranslations(BaseCase):
     def test_space_around(self):
         """What touches the text before or behind still does."""
         for lang in (*LANGS, 'de_CH'):
-            for source, message in self.messages(self.read(f'{lang}.po')).items():
+            for source, message in self.messages(self.read_catalog(f'{lang}.po')).items():
                 if message.string:
                     with self.subTest(lang=lang, source=source):
                         for strip in (str.lstrip, str.rstrip):
@@ -76,8 +76,8 @@ class TestTranslations(BaseCase):
 
     def test_swiss_german(self):
         known = self.messages(self.template)
-        german = self.messages(self.read('de.po'))
-        swiss = self.messages(self.read('de_CH.po'))
+        german = self.messages(self.read_catalog('de.po'))
+        swiss = self.messages(self.read_catalog('de_CH.po'))
         for source, message in swiss.items():
             with self.subTest(source=source):
                 self.assertIn(source, known)
@@ -93,7 +93,7 @@ class TestTranslations(BaseCase):
         """A whole sentence that reads as the source was forgotten, whatever the file says."""
         for lang in LANGS:
             same = [
-                source for source, message in self.messages(self.read(f'{lang}.po')).items()
+                source for source, message in self.messages(self.read_catalog(f'{lang}.po')).items()
                 if message.string == source and not source.startswith('(object.')  # names of printed files
                 and len(re.findall(r'[A-Za-z]{3,}', PLACEHOLDERS.sub('', source))) > 3]
             with self.subTest(lang=lang):

@@ -1,0 +1,365 @@
+"""Random ledgers: the proposal against a slow, plain-Python reading of its rules (reference.py)."""
+
+import json
+import os
+import pprint
+import unittest
+from dataclasses import replace
+from datetime import date
+from fractions import Fraction
+
+from odoo import Command
+from odoo.tests import tagged
+
+from . import reference
+from .common import TODAY, DunningCommon
+
+try:
+    import hypothesis
+    from hypothesis import strategies as st
+except ImportError:
+    hypothesis = None
+
+# 5 companies' settings with so many customers each; every customer is a ledger of its own, with three runs.
+SETTINGS = 5
+LEDGERS = 110
+# Another seed gives other ledgers; the same one always the same.
+SEED = int(os.environ.get('DUNNING_TEST_SEED', 1))
+
+
+def draw(strategy, count, seed):
+    """Return so many random values of a hypothesis strategy, always the same ones for a seed."""
+    values = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=count, database=None, deadline=None, phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.given(strategy)
+    def collect(value):
+        values.append(value)
+
+    collect()
+    return values
+
+
+def make_strategies():
+    """Return the strategies (settings, ledgers): narrow ranges, so that rules meet."""
+    def often(value, *others, weight=4):
+        return st.sampled_from([value] * weight + list(others))
+
+    amounts = st.sampled_from((10000, 10000, 5000, 3333, 12000, 25)) | st.integers(1, 30000)
+    levels = st.lists(
+        st.builds(
+            reference.Level, number=st.integers(1, 9), delay=st.integers(0, 16), deadline=st.integers(0, 16),
+            repeat=st.booleans(), minimum=often(0, 5000, 12000, 20000), fee=often(0, 500, 2025, weight=1),
+            cumulated=st.booleans()),
+        min_size=1, max_size=4, unique_by=lambda level: level.number,
+    ).map(lambda values: tuple(sorted(values, key=lambda level: level.number)))
+    procedures = st.builds(
+        reference.Procedure, levels=levels, grace=often(0, 5, 20), per_level=st.booleans())
+    holds = often(None, 0, 20, weight=12)
+    items = st.builds(
+        reference.Item, amount=amounts, due=st.integers(-60, 25), partial=often(0, 1, 2500, 40000),
+        hold=holds, no_followup=often(False, True, weight=15),
+        paid=st.lists(st.tuples(st.integers(1, 2), amounts), max_size=1).map(tuple))
+    invoices = st.builds(
+        reference.Entry, items=st.lists(items, min_size=1, max_size=3).map(tuple), currency=often('own', 'foreign', weight=2),
+        hold=holds, payment_state=often('not_paid', 'partial', 'in_payment', 'paid', 'blocked', weight=15),
+        posted_from=often(0, 1, 2))
+    undated = st.builds(
+        reference.Entry, items=st.builds(reference.Item, amount=amounts, due=st.none()).map(lambda item: (item,)))
+    credits = st.builds(
+        reference.Entry, kind=st.sampled_from(('refund', 'payment')), currency=often('own', 'foreign', weight=2),
+        posted_from=often(0, 1, 2, weight=1), items=st.builds(
+            reference.Item, amount=st.sampled_from((500, 2025, 4050, 10000)) | amounts, due=st.integers(-60, 0),
+        ).map(lambda item: (item,)))
+    outcomes = st.lists(often('printed', *reference.OUTCOMES, weight=8), min_size=1, max_size=2).map(tuple)
+    ledgers = st.builds(
+        reference.Ledger, procedure=procedures, hold=often(None, 0, 20, weight=15),
+        entries=st.lists(st.one_of(invoices, invoices, invoices, credits, undated), min_size=1, max_size=5).map(tuple),
+        outcomes=st.tuples(outcomes, outcomes, outcomes))
+    settings = st.builds(
+        lambda steps, until, minimum, rate: reference.Setting(
+            days=(0, steps[0], sum(steps)),
+            due_until=tuple(day - less for day, less in zip((0, steps[0], sum(steps)), until, strict=True)),
+            minimum=minimum, rates=((-1000, Fraction(2)), (10, rate))),
+        steps=st.tuples(st.integers(5, 25), st.integers(5, 25)),
+        until=st.tuples(*[often(0, 10, weight=3)] * 3), minimum=often(0, 6000, weight=2),
+        rate=st.sampled_from((Fraction(2), Fraction(8, 5), Fraction(5, 4))))
+    return settings, ledgers
+
+
+@tagged('post_install', '-at_install')
+@unittest.skipUnless(hypothesis, "needs the Python package hypothesis")
+class TestProperties(DunningCommon):
+    """Same notices, same levels, same amounts, same reasons; over three runs of which some notices do not count."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.env = cls.env(context=dict(cls.env.context, tracking_disable=True, mail_create_nosubscribe=True))
+        cls.currencies = {'own': cls.currency, 'foreign': cls.foreign}
+        partner = cls.make_partner('Template')
+        cls.templates = {}
+        for name, currency in cls.currencies.items():
+            for kind, move in (
+                    ('invoice', cls.make_invoice(partner, currency=currency)),
+                    ('refund', cls.make_invoice(partner, move_type='out_refund', currency=currency)),
+                    ('payment', cls.make_unallocated(partner, 100, currency=currency))):
+                cls.templates[kind, name] = (move.id, cls.receivable(move).id)
+        cls.env.flush_all()
+
+    def test_random_ledgers(self):
+        """At least 500 ledgers, each its own customer; one that differs is printed as small as it gets."""
+        settings, ledgers = make_strategies()
+        checked = proposed = 0
+        for number, setting in enumerate(draw(settings, SETTINGS, SEED)):
+            setting = replace(setting, currency_order=tuple(sorted(
+                self.currencies, key=lambda name: self.currencies[name].id)))
+            batch = draw(ledgers, LEDGERS, SEED * 1000 + number)
+            differences, notice_count = self.compare(setting, batch)
+            checked += len(batch)
+            proposed += notice_count
+            if differences:
+                self.report(setting, batch[min(differences)])
+        self.assertGreaterEqual(checked, 500)
+        self.assertGreater(proposed, checked, "most ledgers are to have notices, or nothing is compared")
+
+    def report(self, setting, ledger):
+        """Fail with a ledger made as small as it gets, and what differs."""
+        def fails(candidate):
+            with self.env.cr.savepoint() as savepoint:
+                differences, _count = self.compare(setting, [candidate])
+                savepoint.rollback()
+            self.env.invalidate_all(flush=False)
+            return differences
+
+        found = True
+        while found:
+            found = next((
+                candidate for candidate in reference.simplify(ledger)
+                if candidate != ledger and candidate.entries and fails(candidate)), None)
+            ledger = found or ledger
+        self.fail(f"{pprint.pformat(setting)}\n{pprint.pformat(ledger)}\n" + '\n'.join(fails(ledger).values()))
+
+    # === COMPARING === #
+
+    def compare(self, setting, ledgers):
+        """Run all three runs on the ledgers, here and in the reference.
+
+        :return: (dict position of a ledger -> what differs, number of notices)
+        """
+        self.company.dunning_min_amount = setting.minimum / 100
+        self.env['res.currency.rate'].search([('currency_id', '=', self.foreign.id)]).unlink()
+        self.env['res.currency.rate'].create([{
+            'currency_id': self.foreign.id, 'name': max(self.days(start), date(2020, 1, 1)), 'rate': float(rate),
+            'company_id': self.company.root_id.id} for start, rate in setting.rates])
+        partners, self.keys = self.make_ledgers(ledgers)
+        earlier = [[] for _ledger in ledgers]
+        differences, count = {}, 0
+        for number in range(len(setting.days)):
+            self.turn_to(number)
+            run = self.make_run(
+                self.days(setting.days[number]), generate=False, due_until=self.days(setting.due_until[number]),
+                partner_ids=partners.ids)
+            run.action_generate_notices()
+            if number == 1:
+                # Once more gives the same.
+                run.action_generate_notices()
+            notices, reasons = self.read_run(run)
+            by_outcome = {}
+            for position, (partner, ledger) in enumerate(zip(partners, ledgers, strict=True)):
+                expected, left_out = reference.propose(setting, ledger, number, earlier[position])
+                ours = notices.get(partner.id, {})
+                difference = self.find_difference(expected, left_out, ours, reasons.get(partner.id, {}))
+                if difference:
+                    differences.setdefault(position, f"run {number}: {difference}")
+                outcomes = ledger.outcomes[number]
+                for index, notice in enumerate(expected):
+                    outcome = outcomes[index % len(outcomes)]
+                    notice.take_outcome(outcome)
+                    if (notice.currency, notice.level) in ours:
+                        by_outcome.setdefault(outcome, []).append(ours[notice.currency, notice.level]['id'])
+                earlier[position] += expected
+                count += len(expected)
+            for outcome, ids in by_outcome.items():
+                self.let_fare(self.env['dunning.notice'].sudo().browse(ids), outcome)
+            self.env.flush_all()
+        return differences, count
+
+    def find_difference(self, expected, left_out, ours, reasons):
+        """Say what differs for one customer in one run, or return None."""
+        wanted = {(notice.currency, notice.level): {
+            'deadline': notice.deadline, 'overdue': notice.overdue, 'credit': notice.credit, 'fee': notice.fee,
+            'own_fee': notice.own_fee, 'total': notice.total, 'lines': notice.lines} for notice in expected}
+        found = {key: {name: value for name, value in notice.items() if name != 'id'} for key, notice in ours.items()}
+        if wanted != found:
+            return f"notices\n  expected {pprint.pformat(wanted)}\n  found {pprint.pformat(found)}"
+        if set(left_out) != set(reasons) or any(reasons[key] not in left_out[key] for key in reasons):
+            return f"exceptions\n  expected {left_out}\n  found {reasons}"
+        return None
+
+    def read_run(self, run):
+        """Read what a run proposed.
+
+        :return: (dict partner id -> dict (currency, level) -> values, dict partner id -> dict (currency, item) ->
+            reason), in the words of the reference
+        """
+        names = {currency.id: name for name, currency in self.currencies.items()}
+        level_numbers = {level.id: level.sequence for level in self.env['dunning.level'].search([])}
+
+        def cents(amount):
+            return round(amount * 100)
+
+        def day(value):
+            return (value - TODAY).days if value else None
+
+        notices = {}
+        for notice in run.notice_ids:
+            lines = {}
+            for line in notice.line_ids:
+                _ledger, key = self.keys[line.move_line_id.id]
+                self.assertNotIn((line.kind, key), lines)
+                lines[line.kind, key] = (
+                    cents(line.amount_residual), level_numbers.get(line.level_id.id),
+                    level_numbers.get(line.previous_level_id.id), day(line.previous_date))
+            key = names[notice.currency_id.id], level_numbers[notice.level_id.id]
+            of_partner = notices.setdefault(notice.partner_id.id, {})
+            self.assertNotIn(key, of_partner)
+            of_partner[key] = {
+                'id': notice.id, 'deadline': day(notice.date_deadline), 'overdue': cents(notice.amount_overdue),
+                'credit': cents(notice.amount_credit), 'fee': cents(notice.amount_fee),
+                'own_fee': cents(notice.amount_fee_own), 'total': cents(notice.amount_total), 'lines': lines}
+        reasons = {}
+        for exception in run.exception_ids:
+            key = self.keys[exception.move_line_id.id][1] if exception.move_line_id else None
+            of_partner = reasons.setdefault(exception.partner_id.id, {})
+            self.assertNotIn((names[exception.currency_id.id], key), of_partner)
+            of_partner[names[exception.currency_id.id], key] = exception.reason
+        return notices, reasons
+
+    # === MAKING === #
+
+    def make_procedures(self, ledgers):
+        """Return a `dunning.procedure` for each ledger."""
+        return self.env['dunning.procedure'].create([{
+            'name': 'Random', 'grace_days': ledger.procedure.grace,
+            'grouping': 'level' if ledger.procedure.per_level else 'customer',
+            'level_ids': [Command.create({
+                'sequence': level.number, 'name': str(level.number), 'delay_days': level.delay,
+                'deadline_days': level.deadline, 'repeat': level.repeat, 'min_amount': level.minimum / 100,
+                'fee_amount': level.fee / 100, 'fee_method': 'cumulated' if level.cumulated else 'single',
+            }) for level in ledger.procedure.levels]} for ledger in ledgers])
+
+    def make_ledgers(self, ledgers):
+        """Make a customer for each ledger; entries are clones of posted ones, with the dates and amounts wanted.
+
+        :return: (partners in the order of the ledgers, dict item id -> (position of the ledger, key of the item))
+        """
+        partners = self.env['res.partner'].create([{
+            'name': f'Ledger {position}', 'lang': 'de_DE', 'dunning_procedure_id': procedure.id,
+            'dunning_hold_until': self.days(ledger.hold) if ledger.hold is not None else False,
+        } for position, (ledger, procedure) in enumerate(zip(ledgers, self.make_procedures(ledgers), strict=True))])
+        moves, lines, keys = [], [], {}
+        self.steps = {0: [], 1: [], 2: []}
+        sizes = [sum(len(entry.items) for entry in ledger.entries) for ledger in ledgers]
+        move_ids = self.next_ids('account_move', sum(len(ledger.entries) for ledger in ledgers))
+        line_ids = self.next_ids('account_move_line', sum(sizes))
+        for position, (partner, ledger) in enumerate(zip(partners, ledgers, strict=True)):
+            for number, entry in enumerate(ledger.entries):
+                template, template_line = self.templates[entry.kind, entry.currency]
+                move_id = next(move_ids)
+                moves.append({
+                    'template': template, 'id': move_id, 'partner_id': partner.id, 'name': f'RANDOM/{move_id}',
+                    'payment_state': entry.payment_state, 'hold': self.text_day(entry.hold)})
+                sign = 1 if entry.kind == 'invoice' else -1
+                for index, item in enumerate(entry.items):
+                    line_id = next(line_ids)
+                    keys[line_id] = (position, (number, index))
+                    lines.append({
+                        'template': template_line, 'id': line_id, 'move_id': move_id, 'partner_id': partner.id,
+                        'due': self.text_day(item.due), 'amount': sign * item.amount / 100,
+                        'no_followup': item.no_followup, 'hold': self.text_day(item.hold)})
+                    for run, steps in self.steps.items():
+                        steps.append({
+                            'id': line_id, 'state': 'posted' if entry.posted_from <= run else 'draft',
+                            'residual': sign * item.residual(run) / 100})
+        self.clone('account_move', moves, {
+            'id': 'v.id', 'partner_id': 'v.partner_id', 'commercial_partner_id': 'v.partner_id', 'name': 'v.name',
+            'payment_state': 'v.payment_state', 'dunning_hold_until': 'v.hold'})
+        self.clone('account_move_line', lines, {
+            'id': 'v.id', 'move_id': 'v.move_id', 'partner_id': 'v.partner_id', 'date_maturity': 'v.due',
+            'amount_currency': 'v.amount', 'no_followup': 'v.no_followup', 'dunning_hold_until': 'v.hold',
+            'reconciled': 'FALSE'})
+        return partners, keys
+
+    def text_day(self, day):
+        return None if day is None else self.days(day).isoformat()
+
+    def next_ids(self, table, count):
+        self.env.cr.execute(
+            "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, count])
+        return iter([row[0] for row in self.env.cr.fetchall()])
+
+    def clone(self, table, rows, columns):
+        """Insert clones of template rows.
+
+        :param list rows: dicts with `template` and what `columns` refer to as `v.name`
+        :param dict columns: column -> expression
+        """
+        self.env.cr.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = %s AND is_generated = 'NEVER'",
+            [table])
+        others = [f'"{name}"' for (name,) in self.env.cr.fetchall() if name not in columns]
+        self.env.cr.execute(f"""
+            INSERT INTO {table} ({', '.join([*columns, *others])})
+            SELECT {', '.join([*columns.values(), *(f't.{name}' for name in others)])}
+              FROM jsonb_to_recordset(%s::jsonb) AS v(
+                   template int, id int, move_id int, partner_id int, name text, payment_state text, due date,
+                   amount numeric, no_followup boolean, hold date)
+              JOIN {table} t ON t.id = v.template
+             ORDER BY v.id
+        """, [json.dumps(rows)])  # noqa: S608
+        self.env.invalidate_all(flush=False)
+
+    def turn_to(self, run):
+        """What was posted and paid before a run."""
+        self.env.flush_all()
+        self.env.cr.execute("""
+            UPDATE account_move_line l
+               SET parent_state = v.state, amount_residual_currency = v.residual, amount_residual = v.residual,
+                   reconciled = v.residual = 0
+              FROM jsonb_to_recordset(%s::jsonb) AS v(id int, state text, residual numeric)
+             WHERE l.id = v.id
+        """, [json.dumps(self.steps[run])])
+        self.env.invalidate_all(flush=False)
+
+    def let_fare(self, notices, outcome):
+        """Take notices to where the outcome says, by the ways that the addon itself goes."""
+        if outcome == 'draft':
+            return
+        if outcome == 'excluded':
+            notices.action_exclude()
+            return
+        if outcome == 'waived':
+            notices.amount_fee = 0
+        if outcome == 'postponed':
+            for notice in notices:
+                notice.date_deadline = notice.date_deadline + (self.days(reference.POSTPONED) - TODAY)
+        notices._set_state('issued')
+        if outcome in ('printed', 'unprinted', 'waived', 'postponed'):
+            notices._set_delivery('paper', 'test')
+            if outcome != 'unprinted':
+                notices.action_mark_printed()
+            return
+        notices._set_delivery('released', 'test')
+        if outcome in ('released', 'cancelled'):
+            if outcome == 'cancelled':
+                notices.action_cancel()
+            return
+        notices._set_delivery('sending', 'test', redirected_to='me@muster.test' if outcome == 'trial' else False)
+        moved = notices._set_delivery(outcome if outcome in ('failed', 'unclear') else 'sent', 'test')
+        self.assertEqual(moved, notices)
+        if outcome == 'sent_cancelled':
+            notices.action_cancel()

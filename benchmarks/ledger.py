@@ -57,8 +57,10 @@ def build(env, items, today=None):
     def listed(names, prefix=""):
         return ", ".join(f'{prefix}"{name}"' for name in names)
 
-    names = columns("res_partner", "name", "complete_name", "email", "email_normalized", "lang", "commercial_partner_id")
-    langs = "ARRAY[%s]" % ", ".join(f"'{lang}'" for lang in LANGUAGES)
+    names = columns(
+        "res_partner", "name", "complete_name", "email", "email_normalized", "lang",
+        "commercial_partner_id")  # fmt: skip
+    langs = "ARRAY[{}]".format(", ".join(f"'{lang}'" for lang in LANGUAGES))
     cr.execute(f"""
         CREATE TEMP TABLE bench_partner ON COMMIT DROP AS
         SELECT nextval('res_partner_id_seq') AS id, n FROM generate_series(1, {count}) n;

@@ -31,7 +31,6 @@
         "views/ir_actions_report_views.xml",
         "views/menus.xml",
     ],
-    "demo": [],
     "assets": {
         "web.assets_backend": [
             "dunning_mail/static/src/**/*",
@@ -43,6 +42,4 @@
     "external_dependencies": {"python": ["pypdf"]},
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",
-    "application": False,
-    "installable": True,
 }

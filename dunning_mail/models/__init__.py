@@ -2,12 +2,9 @@ from . import dunning_provider
 from . import dunning_procedure
 from . import dunning_level
 from . import dunning_level_text
-from . import dunning_text_preview
 from . import dunning_run
 from . import dunning_run_exception
-from . import dunning_run_preview
 from . import dunning_schedule
-from . import dunning_level_change
 from . import dunning_proposal
 from . import dunning_notice
 from . import dunning_notice_line

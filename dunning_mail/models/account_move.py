@@ -6,7 +6,7 @@ class AccountMove(models.Model):
     _inherit = 'account.move'
 
     dunning_level_id = fields.Many2one(
-        'dunning.level', string="Dunning Level", compute='_compute_dunning', search='_search_dunning_level_id',
+        'dunning.level', compute='_compute_dunning', search='_search_dunning_level_id',
         help="The highest level that an item of this entry has reached, by the notices that were sent or printed.")
     dunning_last_date = fields.Date(
         "Last Dunned On", compute='_compute_dunning', search='_search_dunning_last_date')

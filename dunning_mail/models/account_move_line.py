@@ -7,7 +7,7 @@ class AccountMoveLine(models.Model):
     _inherit = 'account.move.line'
 
     dunning_level_id = fields.Many2one(
-        'dunning.level', string="Dunning Level", compute='_compute_dunning', search='_search_dunning_level_id')
+        'dunning.level', compute='_compute_dunning', search='_search_dunning_level_id')
     dunning_last_date = fields.Date("Last Dunned On", compute='_compute_dunning', search='_search_dunning_last_date')
     dunning_hold_until = fields.Date("No Dunning Until", copy=False)
     dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False)

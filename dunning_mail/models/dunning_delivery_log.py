@@ -16,9 +16,23 @@ class DunningDeliveryLog(models.Model):
     date = fields.Datetime(required=True, default=fields.Datetime.now)
     user_id = fields.Many2one('res.users', default=lambda self: self.env.user)
     attempt = fields.Integer()
-    state_from = fields.Char("From")
-    state_to = fields.Char("To")
-    stage = fields.Char()
+    state_from = fields.Selection(selection='_selection_state', string="From")
+    state_to = fields.Selection(selection='_selection_state', string="To")
+    stage = fields.Selection([
+        ('resolve', "Finding the server"),
+        ('connect', "Connecting"),
+        ('banner', "Greeting"),
+        ('ehlo', "Introduction (EHLO)"),
+        ('starttls', "Encryption (STARTTLS)"),
+        ('auth', "Login (AUTH)"),
+        ('mail', "Sender (MAIL FROM)"),
+        ('rcpt', "Recipient (RCPT TO)"),
+        ('data', "Start of the message (DATA)"),
+        ('body', "Message"),
+        ('eod', "Answer to the message"),
+        ('quit', "End (QUIT)"),
+        ('bounce', "Returned later (bounce)"),
+    ], string="Step")
     code = fields.Char()
     text = fields.Text("What Happened")
     host = fields.Char("Server")
@@ -28,6 +42,11 @@ class DunningDeliveryLog(models.Model):
     recipient_count = fields.Integer("Recipients", help="How many recipients the server accepted in this step.")
 
     _provider_window = models.Index('(provider_id, date) WHERE recipient_count > 0')
+
+    @api.model
+    def _selection_state(self):
+        states = self.env['dunning.notice']._fields['delivery_state']._description_selection(self.env)
+        return [*states, ('cancelled', self.env._("Cancelled"))]
 
     @api.model
     def _get_limit_slot(self, provider, limit, window, now, recipient_count=1):

@@ -329,7 +329,6 @@ class DunningEngine(models.AbstractModel):
         :param datetime ended_at: end of the handover, naive UTC
         :return: whether the provider is of further use in this pass
         """
-        _ = self.env._
         kind = outcome.kind
         now = ended_at.replace(microsecond=0)
         answer = outcome.answer or str(outcome.reason)
@@ -347,16 +346,16 @@ class DunningEngine(models.AbstractModel):
             provider._count_policy_refusal(notice.email_to if outcome.is_policy else False)
 
         if kind == smtp.Kind.ACCEPTED:
-            info = _("Taken by the mail server: %s", answer)
+            info = self.env._("Taken by the mail server: %s", answer)
             if outcome.refused:
-                info += '\n' + _("Refused: %s", '; '.join(
+                info += '\n' + self.env._("Refused: %s", '; '.join(
                     f'{address} ({code} {text})' for address, (code, text) in outcome.refused.items()))
             notice._set_delivery('sent', info, log, sent_at=now, **values)
             self._follow_up(
                 lambda: notice._log_mail(now), notice._drop_unarchived_documents, notice.run_id._update_state)
             return True
         if kind == smtp.Kind.UNCLEAR:
-            words = _(
+            words = self.env._(
                 "The connection broke after the mail was handed over (%s). The customer may or may not have it: "
                 "ask the mail provider before you send again.", answer)
             notice._set_delivery('unclear', words, log, handover_at=notice.handover_at or notice.claimed_at)
@@ -365,7 +364,7 @@ class DunningEngine(models.AbstractModel):
                 lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state)
             return True
         if kind == smtp.Kind.RECIPIENT and provider.policy_refusal_count < POLICY_REFUSALS_TO_PAUSE:
-            self._fail(notice, _("The mail server refused the recipient: %s", answer), log, **values)
+            self._fail(notice, self.env._("The mail server refused the recipient: %s", answer), log, **values)
             if outcome.blames_address and not notice.redirected_to:
                 self._follow_up(lambda: notice._mark_address_refused(answer))
             return True

@@ -35,7 +35,7 @@ class DunningLevel(models.Model):
         "Archive Letters", compute='_compute_archive_generated', inverse='_inverse_archive_generated',
         help="Keep the PDF of every notice that was made with this letter for good. It is a setting of the letter.")
     attach_invoices = fields.Boolean(
-        "Attach Invoices", tracking=True, help="Copies of the overdue invoices go along with the notice.")
+        tracking=True, help="Copies of the overdue invoices go along with the notice.")
     fee_amount = fields.Monetary("Fee", currency_field='min_amount_currency_id', tracking=True)
     fee_method = fields.Selection(
         [('single', 'This level only'), ('cumulated', 'Added to those of earlier notices')],

@@ -103,7 +103,8 @@ class DunningLevelText(models.Model):
                 raise ValidationError(self.env._(
                     "Dunning level “%(level)s”, texts in %(lang)s, field “%(field)s”: “%(placeholder)s” is not a "
                     "placeholder. The allowed ones are listed below the texts.",
-                    level=self.level_id.name, lang=self.lang, field=self._fields[fname]._description_string(self.env),
+                    level=self.level_id.name, lang=self.env['res.lang']._get_data(code=self.lang).name or self.lang,
+                    field=self._fields[fname]._description_string(self.env),
                     placeholder=wrong[0]))
 
     def _render_for(self, notices):

@@ -101,14 +101,14 @@ class DunningNotice(models.Model):
 
     name = fields.Char("Number", readonly=True, copy=False, index='trigram')
     run_id = fields.Many2one('dunning.run', required=True, ondelete='restrict', index=True, readonly=True)
-    company_id = fields.Many2one(related='run_id.company_id', store=True, index=True)
+    company_id = fields.Many2one(related='run_id.company_id', store=True)
     user_id = fields.Many2one('res.users', related='run_id.user_id', string="Clerk", store=True)
     partner_id = fields.Many2one(
         'res.partner', string="Customer", required=True, ondelete='restrict', index=True, readonly=True)
     recipient_id = fields.Many2one(
         'res.partner', required=True, ondelete='restrict', tracking=True,
         domain="[('commercial_partner_id', '=', partner_id)]", help="Whose address stands on the letter.")
-    level_id = fields.Many2one('dunning.level', required=True, ondelete='restrict', index=True, readonly=True)
+    level_id = fields.Many2one('dunning.level', required=True, ondelete='restrict', readonly=True)
     lang = fields.Selection(_lang_get, string="Language", required=True, tracking=True)
     text_id = fields.Many2one('dunning.level.text', compute='_compute_text_id')
     currency_id = fields.Many2one('res.currency', required=True, readonly=True)
@@ -124,7 +124,7 @@ class DunningNotice(models.Model):
     payment_reference = fields.Char(readonly=True, copy=False)
     state = fields.Selection(
         [('draft', 'Draft'), ('excluded', 'Excluded'), ('issued', 'Issued'), ('cancelled', 'Cancelled')],
-        required=True, default='draft', readonly=True, copy=False, index=True, tracking=True)
+        required=True, default='draft', readonly=True, copy=False, tracking=True)
     is_edited = fields.Boolean(readonly=True, copy=False, help="A person has changed the draft.")
     level_change_reason = fields.Char(readonly=True, copy=False)
     problem = fields.Text(
@@ -134,7 +134,7 @@ class DunningNotice(models.Model):
     delivery_state = fields.Selection(
         [('released', 'Released for Sending'), ('paper', 'Paper'), ('sending', 'Sending'), ('sent', 'Sent'),
          ('failed', 'Sending Failed'), ('unclear', 'Sending Unclear')],
-        string="Delivery", readonly=True, copy=False, tracking=True)
+        readonly=True, copy=False, tracking=True)
     delivery_info = fields.Text("Transaction Info", readonly=True, copy=False)
     provider_id = fields.Many2one('dunning.provider', ondelete='restrict', readonly=True, copy=False)
     email_to = fields.Char("Mail Address", readonly=True, copy=False)
@@ -164,7 +164,7 @@ class DunningNotice(models.Model):
 
     # === DOCUMENT === #
     document_id = fields.Many2one(
-        'ir.attachment', readonly=True, copy=False, ondelete='restrict', index='btree_not_null')
+        'ir.attachment', string="PDF Document", readonly=True, copy=False, ondelete='restrict', index='btree_not_null')
     document_sha256 = fields.Char("SHA-256", readonly=True, copy=False)
     mail_document_id = fields.Many2one(
         'ir.attachment', string="Mail (.eml)", readonly=True, copy=False, ondelete='restrict', index='btree_not_null')
@@ -305,8 +305,7 @@ class DunningNotice(models.Model):
         for notice_id, row, vals in zip(notices._ids, rows, vals_list, strict=True):
             for _command, _id, line in vals['line_ids']:
                 lines.append({
-                    'notice_id': notice_id, **line, 'company_id': row['company_id'],
-                    'is_reserved': line['kind'] == 'due'})
+                    'notice_id': notice_id, **line, 'is_reserved': line['kind'] == 'due'})
         insert_in_sets(self.env['dunning.notice.line'], lines)
         return notices
 
@@ -318,28 +317,27 @@ class DunningNotice(models.Model):
 
         :return: dict of expression -> translated description, one for each of `PLACEHOLDERS`
         """
-        _ = self.env._
         return {
-            'object.name': _("Number of the notice"),
-            'object.partner_id.name': _("Customer"),
-            'object.recipient_id.name': _("Recipient (whose address stands on the letter)"),
-            'object.level_id.name': _("Dunning level"),
-            'object.date_text': _("Date of the notice"),
-            'object.date_deadline_text': _("Payable until"),
-            'object.amount_total_text': _("Total"),
-            'object.amount_overdue_text': _("Overdue amount"),
-            'object.amount_credit_text': _("Credits"),
-            'object.amount_fee_text': _("Fee"),
-            'object.amount_interest_text': _("Interest"),
-            'object.items_html': _("Table of the due items (not in subject and title)"),
-            'object.payment_reference': _("Payment reference"),
-            'object.run_id.name': _("Dunning run"),
-            'object.company_id.name': _("Your company"),
-            'object.company_id.phone': _("Your company's phone"),
-            'object.company_id.email': _("Your company's e-mail"),
-            'object.user_id.name': _("Clerk"),
-            'object.user_id.email': _("Clerk's e-mail"),
-            'object.user_id.phone': _("Clerk's phone"),
+            'object.name': self.env._("Number of the notice"),
+            'object.partner_id.name': self.env._("Customer"),
+            'object.recipient_id.name': self.env._("Recipient (whose address stands on the letter)"),
+            'object.level_id.name': self.env._("Dunning level"),
+            'object.date_text': self.env._("Date of the notice"),
+            'object.date_deadline_text': self.env._("Payable until"),
+            'object.amount_total_text': self.env._("Total"),
+            'object.amount_overdue_text': self.env._("Overdue amount"),
+            'object.amount_credit_text': self.env._("Credits"),
+            'object.amount_fee_text': self.env._("Fee"),
+            'object.amount_interest_text': self.env._("Interest"),
+            'object.items_html': self.env._("Table of the due items (not in subject and title)"),
+            'object.payment_reference': self.env._("Payment reference"),
+            'object.run_id.name': self.env._("Dunning run"),
+            'object.company_id.name': self.env._("Your company"),
+            'object.company_id.phone': self.env._("Your company's phone"),
+            'object.company_id.email': self.env._("Your company's e-mail"),
+            'object.user_id.name': self.env._("Clerk"),
+            'object.user_id.email': self.env._("Clerk's e-mail"),
+            'object.user_id.phone': self.env._("Clerk's phone"),
         }
 
     @api.model
@@ -355,9 +353,18 @@ class DunningNotice(models.Model):
 
         :return: code of an active language
         """
+        return self._choose_lang_among((partner.lang, recipient.lang), level, company)
+
+    @api.model
+    def _choose_lang_among(self, langs, level, company):
+        """Return the language of a whole notice.
+
+        :param langs: codes of the languages that are wanted, the first one preferred; may be empty
+        :return: code of an active language
+        """
         installed = dict(self.env['res.lang'].get_installed())
         fallback = company._get_dunning_fallback_lang()
-        lang = next((code for code in (partner.lang, recipient.lang) if code and code in installed), fallback)
+        lang = next((code for code in langs if code and code in installed), fallback)
         return lang if level._get_text(lang) else fallback
 
     def _render_texts(self):
@@ -392,7 +399,7 @@ class DunningNotice(models.Model):
             if not notice.text_id:
                 raise UserError(self.env._(
                     "Dunning level “%(level)s” has no texts in %(lang)s. Add them on the level's tab Dunning Texts.",
-                    level=notice.level_id.name, lang=notice.lang))
+                    level=notice.level_id.name, lang=self.env['res.lang']._get_data(code=notice.lang).name))
             notice.text_id.sudo()._raise_for_placeholders()
 
     # === TRANSITIONS === #
@@ -453,7 +460,7 @@ class DunningNotice(models.Model):
             'provider_id': values.get('provider_id', notice.provider_id.id),
             'attempt': values.get('attempt_count', notice.attempt_count),
             'message_id': values.get('message_id', notice.message_id),
-            'state_from': notice.delivery_state or '',
+            'state_from': notice.delivery_state,
             'state_to': target,
             'text': info,
             **(log or {}),
@@ -526,11 +533,10 @@ class DunningNotice(models.Model):
         :return: (`mail` or `paper`, reason in words where it is paper, list of addresses)
         """
         self.ensure_one()
-        _ = self.env._
         if not self.level_id.send_by_mail:
-            return 'paper', _("This dunning level goes on paper."), []
+            return 'paper', self.env._("This dunning level goes on paper."), []
         if self.partner_id.dunning_channel == 'paper':
-            return 'paper', _("The customer wants paper."), []
+            return 'paper', self.env._("The customer wants paper."), []
         refused, invalid = None, None
         for partner in self._get_mail_partners():
             if not (partner.email or '').strip():
@@ -541,21 +547,21 @@ class DunningNotice(models.Model):
             elif partner.dunning_email_refused:
                 refused = refused or partner
             elif not self.company_id.sudo().dunning_provider_id.active:
-                return 'paper', _("No service provider for dunning mail is chosen in the settings."), []
+                return 'paper', self.env._("No service provider for dunning mail is chosen in the settings."), []
             else:
                 return 'mail', '', addresses
         if refused:
-            return 'paper', _(
+            return 'paper', self.env._(
                 "The address %(address)s refused mail on %(day)s: %(reason)s", address=refused.email,
                 day=format_date(self.env, refused.dunning_email_refused_date),
                 reason=refused.dunning_email_refused_reason or ''), []
         if invalid and self._has_line_break(invalid.email):
-            return 'paper', _("The mail address of %(partner)s holds a line break: “%(address)s”.",
+            return 'paper', self.env._("The mail address of %(partner)s holds a line break: “%(address)s”.",
                               address=' '.join(invalid.email.split()), partner=invalid.display_name), []
         if invalid:
-            return 'paper', _("“%(address)s” of %(partner)s is not a usable mail address.",
+            return 'paper', self.env._("“%(address)s” of %(partner)s is not a usable mail address.",
                               address=' '.join(invalid.email.split()), partner=invalid.display_name), []
-        return 'paper', _("There is no mail address."), []
+        return 'paper', self.env._("There is no mail address."), []
 
     # === ISSUE === #
 
@@ -969,7 +975,7 @@ class DunningNotice(models.Model):
         The report itself is in the context (`dunning_delivery_report`); what cannot be read, or is about somebody else,
         is only noted.
         """
-        super()._message_receive_bounce(email, partner)
+        result = super()._message_receive_bounce(email, partner)
         report = self.env.context.get('dunning_delivery_report')
         for notice in self.sudo():
             notice = notice.with_context(lang=notice.user_id.lang)
@@ -985,6 +991,7 @@ class DunningNotice(models.Model):
                     "An undelivered-mail report came for this notice, but it does not say that the mail to %(address)s "
                     "has failed. It is about: %(other)s", address=notice.email_to,
                     other=', '.join(step.describe() for step in (report.recipients if report else ())) or email or '-'))
+        return result
 
     def _apply_bounce(self, step):
         """Write down that the mail came back.
@@ -1066,7 +1073,7 @@ class DunningNotice(models.Model):
         moved = self._set_state('cancelled', problem=False)
         self.env['dunning.delivery.log'].sudo().create([{
             'notice_id': notice.id, 'provider_id': notice.provider_id.id, 'attempt': notice.attempt_count,
-            'state_from': notice.delivery_state or '', 'state_to': 'cancelled', 'text': words,
+            'state_from': notice.delivery_state, 'state_to': 'cancelled', 'text': words,
         } for notice in moved])
         for notice in moved.sudo():
             notice.delivery_info = words

@@ -7,25 +7,28 @@ class DunningNoticeLine(models.Model):
     """One receivable item on a notice, as it stood."""
     _name = 'dunning.notice.line'
     _description = 'Dunning Notice Line'
-    _order = 'notice_id, kind, date_due, id'
+    _order = 'notice_id, sequence, date_due, id'
+    # A run writes a hundred thousand of them: who changed what stands in the notice and its chatter.
+    _log_access = False
 
     notice_id = fields.Many2one('dunning.notice', required=True, ondelete='cascade', index=True)
-    company_id = fields.Many2one(related='notice_id.company_id', store=True, index=True)
+    company_id = fields.Many2one(related='notice_id.company_id')
     currency_id = fields.Many2one(related='notice_id.currency_id')
     state = fields.Selection(related='notice_id.state')
+    sequence = fields.Integer(readonly=True, help="Due items first, then credits, then what is for information.")
     kind = fields.Selection(
         [('due', 'Due'), ('credit', 'Credit'), ('info', 'For information')],
         required=True, default='due', readonly=True)
     move_line_id = fields.Many2one('account.move.line', ondelete='restrict', index=True, readonly=True)
-    move_id = fields.Many2one('account.move', ondelete='restrict', index=True, readonly=True, string="Invoice")
+    move_id = fields.Many2one(related='move_line_id.move_id', string="Invoice")
     name = fields.Char("Document", readonly=True)
     date_invoice = fields.Date("Date", readonly=True)
     date_due = fields.Date("Due Date", readonly=True)
     days_overdue = fields.Integer(readonly=True)
     amount_invoiced = fields.Monetary("Invoiced", readonly=True)
     amount_residual = fields.Monetary("Open", readonly=True)
-    level_id = fields.Many2one('dunning.level', ondelete='restrict', index='btree_not_null', readonly=True)
-    previous_level_id = fields.Many2one('dunning.level', ondelete='restrict', string="Previous Level", readonly=True)
+    level_id = fields.Many2one('dunning.level', ondelete='restrict', readonly=True)
+    previous_level_id = fields.Many2one('dunning.level', ondelete='restrict', readonly=True)
     previous_date = fields.Date("Last Dunned On", readonly=True)
     is_level_set = fields.Boolean("Level Set by Hand", readonly=True)
     level_reason = fields.Char("Why This Level", compute='_compute_level_reason')
@@ -45,25 +48,24 @@ class DunningNoticeLine(models.Model):
 
     @api.depends('kind', 'days_overdue', 'level_id', 'previous_level_id', 'previous_date', 'notice_id.date')
     def _compute_level_reason(self):
-        _ = self.env._
         for line in self:
             level, previous = line.level_id, line.previous_level_id
             day = format_date(self.env, line.previous_date) if line.previous_date else ''
             if line.kind == 'credit':
-                line.level_reason = _("Set off against the oldest items.")
+                line.level_reason = self.env._("Set off against the oldest items.")
             elif line.kind == 'info':
-                line.level_reason = _(
+                line.level_reason = self.env._(
                     "Overdue, but not due for the next level yet (“%(level)s” on %(day)s).", level=previous.name,
-                    day=day) if previous else _("Overdue, but not due for a notice yet.")
+                    day=day) if previous else self.env._("Overdue, but not due for a notice yet.")
             elif line.is_level_set:
-                line.level_reason = _("Set by hand: %s", line.notice_id.level_change_reason or '')
+                line.level_reason = self.env._("Set by hand: %s", line.notice_id.level_change_reason or '')
             elif not previous:
-                line.level_reason = _(
+                line.level_reason = self.env._(
                     "%(days)s days overdue, “%(level)s” is due after %(delay)s.", days=line.days_overdue,
                     level=level.name, delay=level.delay_days)
             else:
                 days = (line.notice_id.date - line.previous_date).days if line.previous_date else 0
-                line.level_reason = _(
+                line.level_reason = self.env._(
                     "%(days)s days after “%(previous)s” of %(day)s, whose deadline is over; “%(level)s” is due after "
                     "%(delay)s.", days=days, previous=previous.name, day=day, level=level.name,
                     delay=level.delay_days)

@@ -56,7 +56,7 @@ class DunningProcedure(models.Model):
         for procedure in self:
             if not procedure.level_ids:
                 raise UserError(self.env._(
-                    "Dunning procedure “%s” has no level. Add one under Accounting > Configuration > Dunning > "
+                    "Dunning procedure “%s” has no level. Add one under Invoicing > Configuration > Dunning > "
                     "Procedures.", procedure.name))
             for level in procedure.level_ids:
                 if not level._get_text(lang):

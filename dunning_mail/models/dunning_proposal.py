@@ -7,6 +7,10 @@ from odoo import api, fields, models
 from odoo.tools import SQL, format_amount, format_date
 
 
+# How lines stand on a notice.
+KIND_ORDER = {'due': 1, 'credit': 2, 'info': 3}
+
+
 @dataclass(eq=False, slots=True)
 class Item:
     """An open receivable line as it stands; amounts in its own currency."""
@@ -19,6 +23,7 @@ class Item:
     invoiced: float
     date_due: date
     date_invoice: date
+    is_payment: bool = False
     blocked_by: tuple[str, str] | None = None
     previous_level_id: int = False
     previous_date: date | None = None
@@ -26,7 +31,7 @@ class Item:
     # What credits leave open of it, and which ones took off how much.
     uncovered: float = 0.0
     credit_parts: list[tuple['Item', float]] = field(default_factory=list)
-    next_level: models.BaseModel | None = None
+    next_level: 'Step | None' = None
     reason: tuple[str, str] | None = None
 
     @property
@@ -54,7 +59,7 @@ class Debt:
         left = [[credit, -credit.residual] for credit in self.credits]
         for item in self.items:
             item.uncovered, item.credit_parts = item.residual, []
-            if not item.is_open:
+            if not left or not item.is_open:
                 continue
             for entry in left:
                 part = min(entry[1], item.uncovered)
@@ -76,6 +81,21 @@ class Debt:
         return [(credit, currency.round(amount)) for credit, amount in totals.values()]
 
 
+@dataclass(eq=False, slots=True)
+class Step:
+    """A level as the judgement needs it: plain values, for they are asked for once for each item."""
+    level: models.BaseModel
+    level_id: int
+    sequence: int
+    delay_days: int
+    min_amount: float
+
+    @classmethod
+    def of(cls, level):
+        """Return the step of a `dunning.level`, None for none."""
+        return cls(level, level.id, level.sequence, level.delay_days, level.min_amount) if level else None
+
+
 class Basis:
     """What all judgements of one run share, looked up once for each currency, day and level."""
 
@@ -84,9 +104,11 @@ class Basis:
         self.env = run.env
         self.company = run.company_id
         self.day = run.date
+        self.min_amount = self.company.dunning_min_amount
         self.rate = lru_cache(None)(self._get_rate)
         self.has_rate = lru_cache(None)(self._has_rate)
-        self.next_level = lru_cache(None)(self._get_next_level)
+        self.next_step = lru_cache(None)(self._get_next_step)
+        self.choose_lang = lru_cache(None)(self._choose_lang)
         self.format_date = lru_cache(None)(lambda day: format_date(run.env, day))
 
     def _get_rate(self, currency):
@@ -98,8 +120,13 @@ class Basis:
             ('currency_id', '=', currency.id), ('name', '<=', self.day),
             ('company_id', 'in', (False, self.company.root_id.id))], limit=1))
 
-    def _get_next_level(self, procedure, level_id):
-        return procedure._get_next_level(self.env['dunning.level'].browse(level_id or ()))
+    def _get_next_step(self, procedure_id, level_id):
+        procedure = self.env['dunning.procedure'].browse(procedure_id)
+        return Step.of(procedure._get_next_level(self.env['dunning.level'].browse(level_id or ())))
+
+    def _choose_lang(self, langs, level_id):
+        return self.env['dunning.notice']._choose_lang_among(
+            langs, self.env['dunning.level'].browse(level_id), self.company)
 
     def to_company(self, amount, currency):
         """Convert to the company's currency at the run's date."""
@@ -128,10 +155,12 @@ class DunningProposal(models.AbstractModel):
         :param date due_until: items due on or before it
         :param date day: the day for which holds are asked
         :param partners: commercial partners to look at, None for all
-        :return: dict (partner id, currency id) -> :class:`Debt`, only where something is due
+        :return: dict (partner id, currency id) -> :class:`Debt`, only where something is due; the partner id is None
+            where an item has no customer
         """
         self.env['account.move.line'].flush_model()
         self.env['account.move'].flush_model()
+        self.env['res.partner'].flush_model(['commercial_partner_id'])
         company_ids = self.env['res.company'].sudo().search([('id', 'child_of', company.ids)]).ids
         partner_filter = SQL("AND p.commercial_partner_id IN %s", tuple(partners.ids)) if partners else SQL()
         rows = self.env.execute_query_dict(SQL(
@@ -140,13 +169,15 @@ class DunningProposal(models.AbstractModel):
                    p.commercial_partner_id AS partner_id, aml.currency_id,
                    aml.amount_residual_currency AS residual, aml.amount_currency AS invoiced,
                    aml.date_maturity, aml.date, COALESCE(am.invoice_date, aml.date) AS date_invoice,
+                   aj.type IN ('bank', 'cash', 'credit') AS is_payment,
                    COALESCE(aml.no_followup, FALSE) AS no_followup,
                    aml.dunning_hold_until AS line_hold, aml.dunning_hold_reason AS line_hold_reason,
                    am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason
               FROM account_move_line aml
               JOIN account_move am ON am.id = aml.move_id
+              JOIN account_journal aj ON aj.id = am.journal_id
               JOIN account_account aa ON aa.id = aml.account_id
-              JOIN res_partner p ON p.id = aml.partner_id
+              LEFT JOIN res_partner p ON p.id = aml.partner_id
              WHERE aml.parent_state = 'posted'
                AND aa.account_type = 'asset_receivable'
                AND aa.non_trade IS NOT TRUE
@@ -164,7 +195,8 @@ class DunningProposal(models.AbstractModel):
             item = Item(
                 line_id=row['line_id'], move_id=row['move_id'], number=row['number'], partner_id=row['partner_id'],
                 currency_id=row['currency_id'], residual=row['residual'], invoiced=row['invoiced'],
-                date_due=row['date_maturity'] or row['date'], date_invoice=row['date_invoice'])
+                date_due=row['date_maturity'] or row['date'], date_invoice=row['date_invoice'],
+                is_payment=row['is_payment'])
             if item.residual < 0:
                 debt.credits.append(item)
             else:
@@ -172,7 +204,35 @@ class DunningProposal(models.AbstractModel):
                 debt.items.append(item)
         debts = {key: debt for key, debt in debts.items() if debt.items}
         self._load_history([item for debt in debts.values() for item in debt.items])
+        self._drop_fee_payments(debts, company_ids)
         return debts
+
+    @api.model
+    def _drop_fee_payments(self, debts, company_ids):
+        """Take away payments that only cover printed fees: those were never booked, so they stay open for ever.
+
+        A customer's unallocated payments in a currency that do not exceed the fees of the notices that counted are no
+        credit.
+
+        :param dict debts: (partner id, currency id) -> :class:`Debt`
+        :param list company_ids: companies whose notices are asked
+        """
+        paying = {
+            key: debt for key, debt in debts.items() if key[0] and any(credit.is_payment for credit in debt.credits)}
+        if not paying:
+            return
+        fees = {(partner_id, currency_id): fee for partner_id, currency_id, fee in self.env.execute_query(SQL(
+            """
+            SELECT p.commercial_partner_id, n.currency_id, SUM(LEAST(n.amount_fee, COALESCE(n.amount_fee_own, 0)))
+              FROM dunning_notice n
+              JOIN res_partner p ON p.id = n.partner_id
+             WHERE n.is_counted AND n.amount_fee > 0 AND n.company_id = ANY(%s) AND p.commercial_partner_id = ANY(%s)
+             GROUP BY p.commercial_partner_id, n.currency_id
+            """, list(company_ids), [key[0] for key in paying]))}
+        for key, debt in paying.items():
+            paid = -sum(credit.residual for credit in debt.credits if credit.is_payment)
+            if self.env['res.currency'].browse(key[1]).compare_amounts(paid, float(fees.get(key) or 0)) <= 0:
+                debt.credits = [credit for credit in debt.credits if not credit.is_payment]
 
     @api.model
     def _get_block(self, row, day):
@@ -182,19 +242,18 @@ class DunningProposal(models.AbstractModel):
         :param date day: the day asked for
         :return: (code, words) or None
         """
-        _ = self.env._
         if not row['date_maturity']:
-            return ('no_due_date', _("The item has no due date."))
+            return ('no_due_date', self.env._("The item has no due date."))
         if row['no_followup']:
-            return ('no_followup', _("Excluded from follow-up (“No Follow-Up” on the entry)."))
+            return ('no_followup', self.env._("Excluded from follow-up on the entry."))
         for until, reason in (
                 (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason'])):
             if until and until >= day:
                 return ('item_hold', self._describe_hold(until, reason))
         if row['payment_state'] in ('in_payment', 'paid', 'reversed'):
-            return ('in_payment', _("The invoice is paid or in payment, its open amount is not settled yet."))
+            return ('in_payment', self.env._("The invoice is paid or in payment, its open amount is not settled yet."))
         if row['payment_state'] == 'blocked':
-            return ('blocked', _("The invoice is blocked for payment."))
+            return ('blocked', self.env._("The invoice is blocked for payment."))
         return None
 
     @api.model
@@ -242,7 +301,7 @@ class DunningProposal(models.AbstractModel):
         company = run.company_id
         partner_filter = run.partner_ids.commercial_partner_id if run.partner_ids else None
         debts = self._load_debts(company, min(run.due_until, run.date - timedelta(days=1)), run.date, partner_filter)
-        partners = self.env['res.partner'].with_company(company).browse({key[0] for key in debts})
+        partners = self.env['res.partner'].with_company(company).browse({key[0] for key in debts if key[0]})
         partners.fetch(['name', 'lang', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
         excluded = {
             (notice.partner_id.id, notice.currency_id.id)
@@ -253,6 +312,12 @@ class DunningProposal(models.AbstractModel):
         basis = Basis(run)
         proposed, exceptions = [], []
         for debt in debts.values():
+            if not debt.partner_id:
+                if not procedures:
+                    exceptions += [
+                        self._prepare_exception_values(run, debt, item, *(item.blocked_by or (
+                            'no_partner', self.env._("The item has no customer.")))) for item in debt.items]
+                continue
             partner = partners.browse(debt.partner_id)
             procedure = partner.dunning_procedure_id or company.dunning_procedure_id
             if procedures and procedure not in procedures:
@@ -274,18 +339,25 @@ class DunningProposal(models.AbstractModel):
         def leave_out(code, words, item=None):
             exceptions.append(self._prepare_exception_values(run, debt, item, code, words))
 
+        if not partner.active:
+            leave_out('archived', self.env._("The customer is archived."))
+            return
         if partner.dunning_hold_until and partner.dunning_hold_until >= run.date:
             leave_out('partner_hold', self._describe_hold(partner.dunning_hold_until, partner.dunning_hold_reason))
             return
         if not procedure:
             leave_out('no_procedure', self.env._("Neither the customer nor the company has a dunning procedure."))
             return
+        if not procedure.level_ids:
+            leave_out('no_procedure', self.env._("Dunning procedure “%s” has no level.", procedure.name))
+            return
         debt.offset(currency)
         for item in debt.items:
             if item.blocked_by:
                 leave_out(*item.blocked_by, item=item)
         items = [item for item in debt.items if not item.blocked_by]
-        open_items = [item for item in items if not currency.is_zero(item.uncovered)]
+        nothing = currency.rounding / 2
+        open_items = [item for item in items if item.uncovered >= nothing]
         if items and not open_items:
             leave_out('covered', self.env._(
                 "Credits of %s cover the debt.",
@@ -293,21 +365,22 @@ class DunningProposal(models.AbstractModel):
         if not open_items:
             return
         for item in items:
-            if currency.is_zero(item.uncovered):
+            if item.uncovered < nothing:
                 leave_out('covered', self.env._("Covered by credits of the customer."), item=item)
         if not basis.has_rate(currency):
             leave_out('no_rate', self.env._(
-                "There is no rate for %(currency)s on %(day)s. Enter one under Accounting > Configuration > "
+                "There is no rate for %(currency)s on %(day)s. Enter one under Invoicing > Configuration > "
                 "Currencies.", currency=currency.name, day=basis.format_date(run.date)))
             return
 
         due = []
+        grace_days = procedure.grace_days
         for item in open_items:
-            self._find_level(basis, item, procedure)
+            self._find_level(basis, item, procedure.id, grace_days)
             if item.next_level:
                 due.append(item)
         amount = basis.to_company(sum(item.uncovered for item in open_items), currency)
-        due = self._apply_minimum(basis, due, amount, procedure)
+        due = self._apply_minimum(basis, due, amount, procedure.grouping)
         info = [item for item in open_items if item.reason]
         for item in info:
             leave_out(*item.reason, item=item)
@@ -315,68 +388,78 @@ class DunningProposal(models.AbstractModel):
             return
         groups = defaultdict(list)
         for item in due:
-            groups[item.next_level if procedure.grouping == 'level' else procedure].append(item)
-        # The customer's other items stand on one notice only, the one of the highest level.
-        groups = sorted(groups.values(), key=lambda items: max(item.next_level.sequence for item in items))
-        for items in groups:
-            is_last = items is groups[-1]
-            level = max((item.next_level for item in items), key=lambda level: level.sequence)
+            groups[item.next_level.sequence if procedure.grouping == 'level' else 0].append(item)
+        for number, items in sorted(groups.items()):
+            # The customer's other items stand on one notice only, the one of the highest level.
+            is_last = number == max(groups)
+            step = max((item.next_level for item in items), key=lambda step: step.sequence)
             proposed.append({
-                'partner': partner, 'recipient': recipient, 'currency': currency, 'level': level, 'due': items,
+                'partner': partner, 'recipient': recipient, 'currency': currency, 'level': step.level, 'due': items,
                 'info': info if is_last else [], 'credits': debt.sum_credits(items, currency), 'fee': 0.0,
-                'fee_own': 0.0, 'amount': sum(item.uncovered for item in items)})
+                'fee_own': 0.0, 'lang': basis.choose_lang((partner.lang, recipient.lang), step.level_id),
+                'amount': sum(item.uncovered for item in items)})
 
     @api.model
-    def _find_level(self, basis, item, procedure):
+    def _find_level(self, basis, item, procedure_id, grace_days):
         """Set the level that an item reaches on a day, or the reason why it reaches none.
 
         First level: days overdue >= its delay. Later ones: days since the last notice that counted >= their delay, and
         that notice's deadline is over. Grace days select items without changing levels.
         """
-        _, day = self.env._, basis.day
-        level = basis.next_level(procedure, item.previous_level_id)
-        if not level:
-            item.reason = ('last_level', _(
+        day = basis.day
+        step = basis.next_step(procedure_id, item.previous_level_id)
+        if not step:
+            item.reason = ('last_level', self.env._(
                 "The last level was reached on %s and is not repeated.", basis.format_date(item.previous_date)))
             return
         if item.previous_level_id:
             start = max(
-                item.previous_date + timedelta(days=level.delay_days),
+                item.previous_date + timedelta(days=step.delay_days),
                 (item.previous_deadline or item.previous_date) + timedelta(days=1))
         else:
-            start = item.date_due + timedelta(days=max(level.delay_days, 1))
-        start = max(start, item.date_due + timedelta(days=procedure.grace_days + 1))
+            start = item.date_due + timedelta(days=max(step.delay_days, 1))
+        if grace_days:
+            start = max(start, item.date_due + timedelta(days=grace_days + 1))
         if day >= start:
-            item.next_level = level
-        elif procedure.grace_days and (day - item.date_due).days <= procedure.grace_days:
-            item.reason = ('grace', _("Within the days of grace until %s.", basis.format_date(start)))
+            item.next_level = step
+        elif grace_days and (day - item.date_due).days <= grace_days:
+            item.reason = ('grace', self.env._("Within the days of grace until %s.", basis.format_date(start)))
         else:
-            item.reason = ('not_yet', _("Next notice on %s.", basis.format_date(start)))
+            item.reason = ('not_yet', self.env._("Next notice on %s.", basis.format_date(start)))
 
     @api.model
-    def _apply_minimum(self, basis, due, amount, procedure):
+    def _apply_minimum(self, basis, due, amount, grouping):
         """Let a notice fall back level by level where the minimum amount is not reached.
+
+        An item does not fall back with it, for the level before has gone out already: what only reaches a higher level
+        waits, and the notice bears the level of what is left, which is tested again.
 
         :param list due: items with the level they reach; those that are not dunned get the reason
         :param float amount: what the customer owes, in the company's currency
+        :param str grouping: of the procedure; with a notice for each level, each level is tested on its own
         :return: list of the items that are dunned
         """
-        currency = basis.company.currency_id
-        limit = 0
-        if due and currency.compare_amounts(amount, basis.company.dunning_min_amount) >= 0:
-            sequence = max(item.next_level.sequence for item in due)
-            # A level that went out already is not sent again: what only reaches a higher one waits.
-            limit = next((
-                level.sequence for level in procedure.level_ids.sorted('sequence', reverse=True)
-                if level.sequence <= sequence and currency.compare_amounts(amount, level.min_amount) >= 0), 0)
+        if not due:
+            return due
+        compare = basis.company.currency_id.compare_amounts
+        steps = {item.next_level.sequence: item.next_level for item in due}
+        reached = set()
+        if compare(amount, basis.min_amount) >= 0:
+            reached = {number for number, step in steps.items() if (
+                not step.min_amount or compare(amount, step.min_amount) >= 0)}
+            if reached and grouping != 'level':
+                reached = {number for number in steps if number <= max(reached)}
+        if len(reached) == len(steps):
+            return due
+        words = self.env._("Less than the minimum amount (%s).", format_amount(
+            self.env, amount, basis.company.currency_id))
         dunned = []
         for item in due:
-            if item.next_level.sequence <= limit:
+            if item.next_level.sequence in reached:
                 dunned.append(item)
             else:
                 item.next_level = None
-                item.reason = ('below_minimum', self.env._(
-                    "Less than the minimum amount (%s).", format_amount(self.env, amount, currency)))
+                item.reason = ('below_minimum', words)
         return dunned
 
     @api.model
@@ -391,7 +474,7 @@ class DunningProposal(models.AbstractModel):
         bearers = []
         for candidates in by_partner.values():
             level = max((candidate['level'] for candidate in candidates), key=lambda level: level.sequence)
-            if level.fee_amount:
+            if level.fee_amount or level.fee_method == 'cumulated':
                 bearers.append((level, candidates, max(candidates, key=lambda candidate: (
                     basis.to_company(candidate['amount'], candidate['currency']), -candidate['currency'].id))))
         earlier_fees = self._get_earlier_fees([
@@ -415,14 +498,23 @@ class DunningProposal(models.AbstractModel):
         :return: dict line id -> list of (notice id, fee in the company's currency)
         """
         fees = defaultdict(list)
-        lines = self.env['dunning.notice.line'].sudo().search([
-            ('move_line_id', 'in', line_ids), ('kind', '=', 'due'), ('notice_id.is_counted', '=', True)])
-        for notice, notice_lines in lines.grouped('notice_id').items():
+        if not line_ids:
+            return fees
+        amounts = {}
+        for line_id, notice_id, fee, currency_id, day in self.env.execute_query(SQL(
+                """
+                SELECT l.move_line_id, n.id, LEAST(n.amount_fee, COALESCE(n.amount_fee_own, 0)), n.currency_id, n.date
+                  FROM dunning_notice_line l
+                  JOIN dunning_notice n ON n.id = l.notice_id
+                 WHERE n.is_counted AND l.kind = 'due' AND n.amount_fee > 0 AND l.move_line_id = ANY(%s)
+                 ORDER BY n.id
+                """, list(line_ids))):
             # A fee that was waived in the draft is not asked for later.
-            if fee := min(notice.amount_fee_own, notice.amount_fee):
-                fee = notice.currency_id._convert(fee, company.currency_id, company, notice.date)
-                for line in notice_lines:
-                    fees[line.move_line_id.id].append((notice.id, fee))
+            if fee and notice_id not in amounts:
+                amounts[notice_id] = self.env['res.currency'].browse(currency_id)._convert(
+                    float(fee), company.currency_id, company, day)
+            if fee:
+                fees[line_id].append((notice_id, amounts[notice_id]))
         return fees
 
     @api.model
@@ -473,31 +565,37 @@ class DunningProposal(models.AbstractModel):
             'date_deadline': run.date + timedelta(days=level.deadline_days),
             'amount_fee': candidate['fee'],
             'amount_fee_own': candidate['fee_own'],
-            'lang': self.env['dunning.notice']._choose_lang(partner, recipient, level, run.company_id),
+            'lang': candidate['lang'],
             'line_ids': [
                 fields.Command.create(values) for values in [
-                    *(self._prepare_line_values(run, item, 'due', item.next_level) for item in candidate['due']),
-                    *(self._prepare_line_values(
-                        run, item, 'info', self.env['dunning.level'].browse(item.previous_level_id))
+                    *(self._prepare_line_values(run, item, 'due', item.next_level.level_id)
+                      for item in candidate['due']),
+                    *(self._prepare_line_values(run, item, 'info', item.previous_level_id)
                       for item in candidate['info']),
                     *(self._prepare_credit_values(run, credit, amount) for credit, amount in candidate['credits']),
                 ]],
         }
 
     @api.model
-    def _prepare_line_values(self, run, item, kind, level):
-        """Values of one `dunning.notice.line` for an item; a hook for other addons."""
+    def _prepare_line_values(self, run, item, kind, level_id):
+        """Values of one `dunning.notice.line` for an item; a hook for other addons.
+
+        :param run: `dunning.run`
+        :param item: :class:`Item`
+        :param str kind: `due` or `info`
+        :param int level_id: id of the line's `dunning.level`, False for none
+        """
         return {
             'kind': kind,
+            'sequence': KIND_ORDER[kind],
             'move_line_id': item.line_id,
-            'move_id': item.move_id,
             'name': item.number,
             'date_invoice': item.date_invoice,
             'date_due': item.date_due,
             'days_overdue': (run.date - item.date_due).days,
             'amount_invoiced': item.invoiced,
             'amount_residual': item.residual if kind == 'due' else item.uncovered,
-            'level_id': level.id if level else False,
+            'level_id': level_id or False,
             'previous_level_id': item.previous_level_id or False,
             'previous_date': item.previous_date or False,
         }
@@ -507,8 +605,8 @@ class DunningProposal(models.AbstractModel):
         """Values of one `dunning.notice.line` for a credit; `amount` is positive and is subtracted."""
         return {
             'kind': 'credit',
+            'sequence': KIND_ORDER['credit'],
             'move_line_id': credit.line_id,
-            'move_id': credit.move_id,
             'name': credit.number,
             'date_invoice': credit.date_invoice,
             'date_due': credit.date_due,
@@ -523,35 +621,50 @@ class DunningProposal(models.AbstractModel):
     # === READING AGAIN === #
 
     @api.model
-    def _recheck(self, notice, day):
-        """Read again what a notice's customer owes, as it stands now.
+    def _load_for_recheck(self, notices, day):
+        """Read what the customers of notices owe now, once for all of them.
+
+        :param notices: `dunning.notice` of one company
+        :param date day: today, for holds
+        :return: what :meth:`_recheck` takes as `debts`
+        """
+        # Items that are due later get credits only after these: they need not be read.
+        due_until = max(notices.line_ids.filtered(lambda line: line.kind != 'credit').mapped('date_due'), default=day)
+        return self._load_debts(notices.company_id, due_until, day, notices.partner_id.commercial_partner_id)
+
+    @api.model
+    def _recheck(self, notice, day, debts=None):
+        """Read again what a notice's customer owes, as it stands now. Writes nothing.
 
         :param notice: one `dunning.notice`
         :param date day: today, for holds
+        :param dict debts: what :meth:`_load_for_recheck` returned, where several notices are asked together
         :return: (verdict, words, line values): `same`; `changed` with the values of the lines as they should be now;
             `settled` when nothing is left to claim; `held` when an item must not be dunned any more
         """
-        company, currency = notice.company_id, notice.currency_id
-        lines = notice.line_ids.filtered(lambda line: line.kind != 'credit')
-        due_ids = set(lines.filtered(lambda line: line.kind == 'due').move_line_id.ids)
-        # Items that are due later get credits only after these: they need not be read.
-        debts = self._load_debts(company, max(lines.mapped('date_due'), default=day), day, notice.partner_id)
-        debt = debts.get((notice.partner_id.id, currency.id)) or Debt(notice.partner_id.id, currency.id)
-        for item in debt.items:
-            if item.line_id in due_ids and item.blocked_by and item.blocked_by[0] == 'reserved':
-                item.blocked_by = None
+        if debts is None:
+            debts = self._load_for_recheck(notice, day)
+        currency = notice.currency_id
+        # The customer may have been merged into another one, or have become a contact of one.
+        key = (notice.partner_id.commercial_partner_id.id, currency.id)
+        debt = debts.get(key) or Debt(*key)
         debt.offset(currency)
         items = {item.line_id: item for item in debt.items}
-        for line in lines.filtered(lambda line: line.kind == 'due'):
-            item = items.get(line.move_line_id.id)
-            if item and item.blocked_by and item.blocked_by[0] != 'in_payment':
-                return 'held', f'{item.number}: {item.blocked_by[1]}', []
+        lines = notice.line_ids.filtered(lambda line: line.kind != 'credit')
         expected, due_items = [], []
         for line in lines:
             item = items.get(line.move_line_id.id)
-            if not item or item.blocked_by or currency.is_zero(item.uncovered):
+            # What is reserved is reserved by this very notice.
+            block = item and item.blocked_by
+            if block and line.kind == 'due' and block[0] == 'reserved':
+                block = None
+            if block and line.kind == 'due' and block[0] != 'in_payment':
+                return 'held', f'{item.number}: {block[1]}', []
+            if not item or block or currency.is_zero(item.uncovered):
                 continue
-            expected.append(self._prepare_line_values(notice.run_id, item, line.kind, line.level_id))
+            expected.append({
+                **self._prepare_line_values(notice.run_id, item, line.kind, line.level_id.id),
+                'is_level_set': line.is_level_set})
             if line.kind == 'due':
                 due_items.append(item)
         if not due_items:

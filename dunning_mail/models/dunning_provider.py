@@ -197,13 +197,20 @@ class DunningProvider(models.Model):
                 "Dunning mail is only sent over encrypted connections whose certificate is verified, since the "
                 "password and your customers' debts go over it. “%(encryption)s” does not do that. "
                 "Choose STARTTLS or TLS from the start, with verification.",
-                encryption=login['smtp_encryption'] or ''))
+                encryption=self._describe_login_value('smtp_encryption', login['smtp_encryption'])))
         if 'smtp_authentication' in login and login['smtp_authentication'] not in dict(
                 self._selection_smtp_authentication()):
             raise ValidationError(self.env._(
                 "“%s” is not a way to log in that service providers support. Use login and password, or one of the "
-                "installed OAuth logins.", login['smtp_authentication'] or ''))
+                "installed OAuth logins.",
+                self._describe_login_value('smtp_authentication', login['smtp_authentication'])))
         return login
+
+    @api.model
+    def _describe_login_value(self, fname, value):
+        """Name a value as core's mail servers do."""
+        selection = self.env['ir.mail_server']._fields[fname]._description_selection(self.env)
+        return dict(selection).get(value, value or '')
 
     @api.model
     def _prepare_mail_server_values(self, login, server):
@@ -507,53 +514,54 @@ class DunningProvider(models.Model):
         :return: translated text, without any secret
         """
         self.ensure_one()
-        _, Reason = self.env._, smtp.Reason
+        Reason = smtp.Reason
         server = self.sudo().mail_server_id
         names = {'host': server.smtp_host, 'where': f'{server.smtp_host}:{server.smtp_port}', 'sender': self.email_from}
         messages = (
-            ((Reason.HOST_NOT_FOUND,), _(
+            ((Reason.HOST_NOT_FOUND,), self.env._(
                 "The SMTP server “%(host)s” was not found. Check its name on the tab Login.", **names)),
-            ((Reason.CONNECTION_REFUSED,), _(
+            ((Reason.CONNECTION_REFUSED,), self.env._(
                 "%(where)s refuses the connection. Check server and port on the tab Login.", **names)),
-            ((Reason.CONNECT_TIMEOUT, Reason.NETWORK_UNREACHABLE), _(
+            ((Reason.CONNECT_TIMEOUT, Reason.NETWORK_UNREACHABLE), self.env._(
                 "%(where)s does not answer. Check server and port, and whether a firewall is in between.", **names)),
-            ((Reason.SERVICE_UNAVAILABLE, Reason.SERVICE_REFUSED, Reason.EHLO_REFUSED), _(
+            ((Reason.SERVICE_UNAVAILABLE, Reason.SERVICE_REFUSED, Reason.EHLO_REFUSED), self.env._(
                 "%(where)s does not serve this machine at present. Ask the mail provider if it lasts.", **names)),
-            ((Reason.NO_STARTTLS, Reason.TLS_UNAVAILABLE), _(
+            ((Reason.NO_STARTTLS, Reason.TLS_UNAVAILABLE), self.env._(
                 "%(where)s offers no encryption (STARTTLS), so nothing was sent. Check the port: usually 587 for "
                 "STARTTLS, 465 for TLS from the start.", **names)),
-            ((Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID), _(
+            ((Reason.CERTIFICATE_EXPIRED, Reason.CERTIFICATE_NOT_YET_VALID), self.env._(
                 "The certificate of %(where)s has expired or is not valid yet. Nothing was sent; the mail provider has "
                 "to renew it.", **names)),
-            ((Reason.CERTIFICATE_HOSTNAME,), _(
+            ((Reason.CERTIFICATE_HOSTNAME,), self.env._(
                 "The certificate of %(where)s belongs to another server. Check the server's name on the tab Login.",
                 **names)),
-            ((Reason.CERTIFICATE_UNTRUSTED,), _(
+            ((Reason.CERTIFICATE_UNTRUSTED,), self.env._(
                 "The certificate of %(where)s is not signed by an authority that this machine trusts. "
                 "Check the server's name, or have the authority installed.", **names)),
-            ((Reason.NOT_TLS, Reason.TLS_FAILED), _(
+            ((Reason.NOT_TLS, Reason.TLS_FAILED), self.env._(
                 "No encrypted connection to %(where)s came about. Check port and encryption on the tab Login.",
                 **names)),
-            ((Reason.LOGIN_REFUSED, Reason.CREDENTIALS_UNUSABLE), _(
+            ((Reason.LOGIN_REFUSED, Reason.CREDENTIALS_UNUSABLE), self.env._(
                 "%(where)s refuses the login. Check login and password on the tab Login.", **names)),
-            ((Reason.LOGIN_REQUIRED, Reason.RELAY_DENIED), _(
+            ((Reason.LOGIN_REQUIRED, Reason.RELAY_DENIED), self.env._(
                 "%(where)s takes no mail without a login, or not with this one. Check login and password on the tab "
                 "Login.", **names)),
-            ((Reason.LOGIN_NOT_SUPPORTED,), _(
+            ((Reason.LOGIN_NOT_SUPPORTED,), self.env._(
                 "%(where)s offers no login that is supported here. Ask the mail provider which one it expects, for "
                 "example a password for applications.", **names)),
-            ((Reason.SENDER_REFUSED, Reason.SENDER_AUTHENTICATION), _(
+            ((Reason.SENDER_REFUSED, Reason.SENDER_AUTHENTICATION), self.env._(
                 "%(where)s refuses the sender address %(sender)s. Check it on the tab Login, and whether this login "
                 "may send with it.", **names)),
-            ((Reason.QUOTA,), _(
+            ((Reason.QUOTA,), self.env._(
                 "The mail provider's quota is used up (%(where)s). Set a limit per hour or day on the tab Login, or "
                 "wait until it allows more.", **names)),
-            ((Reason.POLICY_BLOCK,), _(
+            ((Reason.POLICY_BLOCK,), self.env._(
                 "The mail provider blocks this sender (%(where)s). Ask it for the reason before you resume.", **names)),
         )
-        message = next((text for reasons, text in messages if outcome.reason in reasons), None) or _(
+        message = next((text for reasons, text in messages if outcome.reason in reasons), None) or self.env._(
             "The mail server %(where)s has a fault (step “%(stage)s”). Check the tab Login, or ask the mail provider.",
-            stage=str(outcome.stage), **names)
+            stage=dict(self.env['dunning.delivery.log']._fields['stage']._description_selection(self.env)).get(
+                outcome.stage, outcome.stage), **names)
         if outcome.answer:
-            message += '\n' + _("The server says: %s", outcome.answer)
+            message += '\n' + self.env._("The server says: %s", outcome.answer)
         return message

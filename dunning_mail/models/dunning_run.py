@@ -59,6 +59,9 @@ class DunningRun(models.Model):
         required=True, default='draft', readonly=True, copy=False, tracking=True, index=True)
     is_issuing = fields.Boolean(readonly=True, copy=False)
     issue_total = fields.Integer(readonly=True, copy=False)
+    proposed_for = fields.Char(readonly=True, copy=False, help="Dates and filters of the proposal.")
+    is_stale = fields.Boolean(
+        compute='_compute_is_stale', help="Dates or filters were changed after the notices were generated.")
     schedule_id = fields.Many2one('dunning.schedule', readonly=True, copy=False, index='btree_not_null')
     notice_ids = fields.One2many('dunning.notice', 'run_id', string="Notices", readonly=True, copy=False)
     exception_ids = fields.One2many(
@@ -90,6 +93,16 @@ class DunningRun(models.Model):
         for run in self:
             run.due_until = run.date
 
+    @api.depends('state', 'date', 'due_until', 'procedure_ids', 'partner_ids', 'proposed_for')
+    def _compute_is_stale(self):
+        for run in self:
+            run.is_stale = run.state == 'proposed' and run.proposed_for != run._get_proposal_key()
+
+    def _get_proposal_key(self):
+        """Return dates and filters in a form that can be compared."""
+        self.ensure_one()
+        return f'{self.date} {self.due_until} {sorted(self.procedure_ids.ids)} {sorted(self.partner_ids.ids)}'
+
     @api.depends('notice_ids.state', 'notice_ids.delivery_state', 'notice_ids.printed_at', 'notice_ids.problem',
                  'is_issuing', 'issue_total')
     def _compute_counts(self):
@@ -115,7 +128,8 @@ class DunningRun(models.Model):
             for state in ('released', 'paper', 'sending', 'sent', 'failed', 'unclear', 'cancelled'):
                 run[f'{state}_count'] = count[state]
             counted = run.notice_count - count['excluded'] - count['cancelled']
-            arrived = count['sent'] + count['paper'] + count['failed'] + count['unclear']
+            arrived = (
+                count['sent'] + count['paper'] - run.unprinted_count + count['failed'] + count['unclear'])
             if run.is_issuing:
                 run.progress = 100.0 * (1 - count['draft'] / run.issue_total) if run.issue_total else 0.0
             else:
@@ -171,7 +185,7 @@ class DunningRun(models.Model):
             *domain, ('move_id.state', '=', 'posted'), ('is_reconciled', '=', False), ('amount', '>', 0)])
         if unreconciled:
             words.append(self.env._(
-                "%s incoming bank transactions are not reconciled: they may be payments of these invoices.",
+                "Incoming bank transactions that are not reconciled: %s. They may be payments of these invoices.",
                 unreconciled))
         return '\n'.join(words) or False
 
@@ -206,7 +220,8 @@ class DunningRun(models.Model):
         :param fnames: names of the fields that are to be set
         :raise AccessError: names those that may not
         """
-        if not self.env.su and (wrong := {'state', 'is_issuing', 'issue_total', 'company_id'} & set(fnames)):
+        protected = {'state', 'is_issuing', 'issue_total', 'proposed_for', 'company_id'}
+        if not self.env.su and (wrong := protected & set(fnames)):
             raise AccessError(self.env._(
                 "These fields of a dunning run are kept by the system: %s.", ', '.join(sorted(wrong))))
 
@@ -263,10 +278,10 @@ class DunningRun(models.Model):
                 )) from None
             insert_in_sets(self.env['dunning.run.exception'].sudo(), exception_values)
             run.invalidate_recordset(['notice_ids', 'exception_ids'])
-            run.state = 'proposed'
+            run.write({'state': 'proposed', 'proposed_for': run._get_proposal_key()})
             found += len(notices)
         if found:
-            message, kind = self.env._("%s notices proposed.", found), 'success'
+            message, kind = self.env._("Notices proposed: %s.", found), 'success'
         else:
             message, kind = self.env._(
                 "Nothing is to be dunned on this date. The tab Exceptions says what is overdue and why it was left "
@@ -305,7 +320,7 @@ class DunningRun(models.Model):
                 [('company_id', 'in', (False, company.id))])
             if not company.dunning_procedure_id and not run.procedure_ids:
                 raise UserError(self.env._(
-                    "Company %s has no dunning procedure. Choose one under Accounting > Configuration > Settings > "
+                    "Company %s has no dunning procedure. Choose one under Invoicing > Configuration > Settings > "
                     "Customer Invoices > Dunning.", company.name))
             (procedures & (run.procedure_ids | company.dunning_procedure_id)).sudo()._check_ready(company)
 
@@ -324,7 +339,8 @@ class DunningRun(models.Model):
             run._lock()
             run._check_sendable()
         for run in self.sudo():
-            drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft')
+            # Numbers in the order of the proposal, which is also the order of sending.
+            drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft').sorted('id')
             run.write({'state': 'processing', 'issue_total': len(drafts)})
             if len(drafts) > ISSUE_AT_ONCE:
                 run.is_issuing = True
@@ -346,6 +362,10 @@ class DunningRun(models.Model):
             raise UserError(self.env._("Dunning run %s is being processed already.", self.name))
         if self.state == 'cancelled' or not self.notice_ids.filtered(lambda notice: notice.state == 'draft'):
             raise UserError(self.env._("Dunning run %s has no notice to print or send.", self.name))
+        if self.is_stale:
+            raise UserError(self.env._(
+                "Dates or filters of dunning run %s were changed after its notices were generated. Generate the notices "
+                "again.", self.name))
         provider = self.company_id.sudo().dunning_provider_id
         if provider.active and not provider.sudo().mail_server_id.smtp_host:
             raise UserError(self.env._(
@@ -361,11 +381,11 @@ class DunningRun(models.Model):
                 "The notices are being made in the background. You may close this page."), 'info'
         elif problems:
             message, kind = self.env._(
-                "%s notices could not be issued. They say why, and stay drafts until it is mended.",
+                "Notices that could not be issued: %s. They say why, and stay drafts until it is mended.",
                 problems), 'warning'
         else:
             message, kind = self.env._(
-                "%(released)s notices released for sending, %(paper)s letters to print.",
+                "Released for sending: %(released)s. Letters to print: %(paper)s.",
                 released=sum(self.mapped('released_count')), paper=len(unprinted)), 'success'
         following = {'type': 'ir.actions.client', 'tag': 'soft_reload'}
         if unprinted and len(self) == 1:
@@ -409,7 +429,9 @@ class DunningRun(models.Model):
             # Each commit gives up the lock: it is taken anew, and the run read anew, for each batch.
             while run.try_lock_for_update(allow_referencing=True):
                 domain = [('run_id', '=', run.id), ('state', '=', 'draft'), ('id', '>', last_id)]
-                batch = Notice.search(domain, order='id', limit=ISSUE_BATCH).with_company(run.company_id)
+                # What is written down on the way is for the clerk, whoever runs the job.
+                batch = Notice.search(domain, order='id', limit=ISSUE_BATCH).with_company(run.company_id).with_context(
+                    lang=run.user_id.lang)
                 if not batch or run.state == 'cancelled':
                     run._after_issue()
                     self.env['ir.cron']._commit_progress()

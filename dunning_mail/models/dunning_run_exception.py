@@ -7,9 +7,11 @@ class DunningRunException(models.Model):
     _description = 'Dunning Run Exception'
     _order = 'run_id, reason, partner_id, date_due, id'
     _rec_name = 'description'
+    # Made anew with each proposal, by the thousand.
+    _log_access = False
 
     run_id = fields.Many2one('dunning.run', required=True, ondelete='cascade', index=True)
-    company_id = fields.Many2one(related='run_id.company_id', store=True)
+    company_id = fields.Many2one(related='run_id.company_id')
     partner_id = fields.Many2one('res.partner', string="Customer", ondelete='cascade', index='btree_not_null')
     move_line_id = fields.Many2one('account.move.line', string="Item", ondelete='cascade', index='btree_not_null')
     move_id = fields.Many2one(related='move_line_id.move_id', string="Invoice")
@@ -21,10 +23,12 @@ class DunningRunException(models.Model):
         ('partner_hold', "Customer on hold"),
         ('item_hold', "Invoice on hold"),
         ('reserved', "On another open notice"),
+        ('archived', "Customer archived"),
         ('no_due_date', "No due date"),
         ('in_payment', "In payment"),
         ('blocked', "Blocked"),
         ('no_procedure', "No dunning procedure"),
+        ('no_partner', "No customer"),
         ('covered', "Covered by credits"),
         ('not_yet', "Not yet due for the next level"),
         ('grace', "Within days of grace"),

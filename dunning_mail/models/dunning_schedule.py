@@ -22,7 +22,7 @@ class DunningSchedule(models.Model):
     user_id = fields.Many2one(
         'res.users', string="Clerk", required=True, default=lambda self: self.env.user, tracking=True,
         help="Who stands on the letters, and who is told that a run is there.")
-    interval_number = fields.Integer("Every", required=True, default=1)
+    interval_number = fields.Integer("Interval", required=True, default=1)
     interval_type = fields.Selection(
         [('weeks', 'Weeks'), ('months', 'Months')], required=True, default='weeks')
     next_date = fields.Date(
@@ -73,8 +73,8 @@ class DunningSchedule(models.Model):
                 'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id,
                 summary=user_env._("The dunning run could not be made"), note=str(error))
         else:
-            summary = user_env._("%s dunning notices have been printed and sent", run.notice_count) if self.issue \
-                else user_env._("%s dunning notices wait for your review", run.notice_count)
+            summary = user_env._("Dunning notices printed and sent: %s", run.notice_count) if self.issue \
+                else user_env._("Dunning notices that wait for your review: %s", run.notice_count)
             run.activity_schedule(
                 'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id, summary=summary)
         while self.next_date <= today:

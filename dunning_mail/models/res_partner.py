@@ -10,7 +10,7 @@ class ResPartner(models.Model):
     dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True)
     dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True)
     dunning_channel = fields.Selection(
-        [('level', 'As the dunning level says'), ('paper', 'Always on paper')], string="Dunning Channel",
+        [('level', 'As the dunning level says'), ('paper', 'Always on paper')],
         required=True, default='level', tracking=True)
     dunning_email_refused = fields.Boolean(
         "Mail Address Refused", copy=False, readonly=True,

@@ -31,7 +31,8 @@ def insert_in_sets(model, vals_list):
         name: model._fields[name].convert_to_column_insert(value, model, {name: value})
         for name, value in model.default_get(
             [field.name for field in stored if field.name not in given and not field.compute]).items()}
-    constants.update(create_uid=model.env.uid, write_uid=model.env.uid, create_date=cr.now(), write_date=cr.now())
+    if model._log_access:
+        constants.update(create_uid=model.env.uid, write_uid=model.env.uid, create_date=cr.now(), write_date=cr.now())
     booleans = [model._fields[name].type == 'boolean' for name in given]
 
     def text(value, is_boolean=False):

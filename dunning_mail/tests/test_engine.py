@@ -2,7 +2,7 @@ import itertools
 import os
 import pathlib
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
 import psycopg2
@@ -73,7 +73,7 @@ class TestOutcomes(EngineCase):
         self.assertEqual(notice.attempt_count, 1)
         logs = notice.delivery_log_ids.sorted('id')
         self.assertEqual(
-            [(log.state_from, log.state_to) for log in logs],
+            [(log.state_from or '', log.state_to) for log in logs],
             [('', 'released'), ('released', 'sending'), ('sending', 'sent')])
         log = logs[-1]
         self.assertEqual((log.queue_id, log.code, log.stage, log.host, log.recipient_count, log.message_id),
@@ -803,6 +803,22 @@ class TestPace(EngineCase):
         for before, after in itertools.pairwise(times):
             self.assertGreaterEqual(after - before, 1.0)
             self.assertLess(after - before, 3.0)
+
+    def test_fractions_of_a_second_count(self):
+        """Moments are stored in whole seconds, and a gap that is rounded down would be too short."""
+        self.provider.send_interval = 30
+        self.release('One')
+        ends = []
+        original = smtp.Session.send
+
+        def send(session, *args, **values):
+            outcome = original(session, *args, **values)
+            ends.append(datetime.now(UTC).replace(tzinfo=None))
+            return outcome
+        with patch.object(smtp.Session, 'send', send):
+            self.run_engine()
+        self.assertGreaterEqual(self.provider.next_send_at - ends[0], timedelta(seconds=30))
+        self.assertLessEqual(self.provider.next_send_at - ends[0], timedelta(seconds=31.5))
 
     def test_slot_is_stored(self):
         self.provider.send_interval = 3600

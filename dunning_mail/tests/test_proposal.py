@@ -87,7 +87,7 @@ class TestScope(ProposalCommon):
     def test_hold_on_invoice_and_item(self):
         partner = self.make_partner('Acme')
         invoice, item_of, free = (self.make_invoice(partner, amount) for amount in (10, 20, 40))
-        invoice.write({'dunning_hold_until': self.days(5), 'dunning_hold_reason': 'Reklamation'})
+        invoice.write({'dunning_hold_until': TODAY, 'dunning_hold_reason': 'Reklamation'})
         self.receivable(item_of).dunning_hold_until = self.days(5)
         run = self.make_run()
         self.assertEqual(run.notice_ids.line_ids.move_id, free, "held ones are not even listed for information")
@@ -95,6 +95,8 @@ class TestScope(ProposalCommon):
         exception = run.exception_ids.filtered(lambda exception: exception.move_id == invoice)
         self.assertIn('Reklamation', exception.description)
         self.assertEqual(exception.action_open_record()['res_id'], invoice.id)
+        invoice.dunning_hold_until = self.days(-1)
+        self.assertEqual(self.generate(run).line_ids.move_id, invoice | free, "a hold that is over")
 
     def test_in_payment(self):
         """A registered payment that makes no entry leaves the residual open."""

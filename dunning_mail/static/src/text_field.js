@@ -3,10 +3,21 @@ import { HtmlField, htmlField } from "@html_editor/fields/html_field";
 import { QWebPlugin } from "@html_editor/others/qweb_plugin";
 import { Plugin } from "@html_editor/plugin";
 import { withSequence } from "@html_editor/utils/resource";
+import { markup } from "@odoo/owl";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 
 const LABEL = "data-dunning-label";
+
+/** Says at each placeholder what it means; the style sheet shows that in place of the expression. */
+function labelPlaceholders(root, placeholders) {
+    for (const element of root.querySelectorAll("[t-out]")) {
+        const label = placeholders?.[element.getAttribute("t-out").trim()];
+        if (label) {
+            element.setAttribute(LABEL, label);
+        }
+    }
+}
 
 /**
  * Placeholders in dunning texts: typing "/" offers those that are allowed, and no others as core's own selector does.
@@ -30,7 +41,7 @@ export class DunningPlaceholderPlugin extends Plugin {
             categoryId: "dunning_placeholders",
             commandId: `insertDunningPlaceholder:${expression}`,
         })),
-        normalize_handlers: this.label.bind(this),
+        normalize_handlers: (root) => labelPlaceholders(root, this.config.dunningPlaceholders),
         clean_for_save_handlers: ({ root }) => this.unlabel(root),
         clipboard_content_processors: this.unlabel.bind(this),
         system_attributes: [LABEL],
@@ -45,15 +56,6 @@ export class DunningPlaceholderPlugin extends Plugin {
         placeholder.setAttribute("t-out", expression);
         this.dependencies.dom.insert(placeholder);
         this.dependencies.history.addStep();
-    }
-
-    label(root) {
-        for (const element of root.querySelectorAll("[t-out]")) {
-            const label = this.config.dunningPlaceholders?.[element.getAttribute("t-out").trim()];
-            if (label) {
-                element.setAttribute(LABEL, label);
-            }
-        }
     }
 
     unlabel(root) {
@@ -72,6 +74,13 @@ export class DunningTextField extends HtmlField {
             Plugins: [...config.Plugins, QWebPlugin, DunningPlaceholderPlugin],
             dunningPlaceholders: this.props.record.data.placeholders,
         };
+    }
+
+    getReadonlyConfig() {
+        const config = super.getReadonlyConfig();
+        const { body } = new DOMParser().parseFromString(config.value, "text/html");
+        labelPlaceholders(body, this.props.record.data.placeholders);
+        return { ...config, value: markup(body.innerHTML) };
     }
 }
 

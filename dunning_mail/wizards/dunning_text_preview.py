@@ -33,7 +33,8 @@ class DunningTextPreview(models.TransientModel):
             preview.mail_subject = texts['mail_subject']
             preview.mail_body = texts['mail_body']
             preview.letter_title = texts['letter_title']
-            preview.letter_html = texts['letter_intro'] + texts['letter_closing']
+            preview.letter_html = self.env['ir.qweb'].with_context(lang=notice.lang)._render(
+                'dunning_mail.text_preview', {'texts': texts, 'items': notice.items_html})
 
     def _make_sample_notice(self):
         """Make a notice in memory: with what the customer owes now, or an example where nothing is due."""

@@ -1,0 +1,3 @@
+from . import dunning_level_change
+from . import dunning_run_preview
+from . import dunning_text_preview

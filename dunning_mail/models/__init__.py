@@ -7,13 +7,17 @@ from . import dunning_run_exception
 from . import dunning_schedule
 from . import dunning_proposal
 from . import dunning_notice
+from . import dunning_notice_payment
 from . import dunning_notice_line
 from . import dunning_delivery_log
 from . import dunning_engine
 from . import account_move
 from . import account_move_line
+from . import account_payment
+from . import account_bank_statement_line
 from . import ir_actions_report
 from . import ir_attachment
+from . import ir_cron
 from . import ir_mail_server
 from . import mail_thread
 from . import res_company

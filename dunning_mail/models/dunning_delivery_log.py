@@ -62,8 +62,10 @@ class DunningDeliveryLog(models.Model):
         # Together with the next mail's there may be `limit` recipients in the window. A mail to more than that goes out
         # when the window is empty.
         left = limit - min(recipient_count, limit)
+        # Dates are kept in whole seconds: what is written down for :00 may have happened at :00.9.
+        since = now - window - timedelta(seconds=1)
         for log in self.sudo().search(
-                [('provider_id', '=', provider.id), ('recipient_count', '>', 0), ('date', '>', now - window)],
+                [('provider_id', '=', provider.id), ('recipient_count', '>', 0), ('date', '>', since)],
                 order='date desc, id desc', limit=limit):
             left -= log.recipient_count
             if left < 0:

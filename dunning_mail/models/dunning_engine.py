@@ -9,17 +9,21 @@ from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..tools import smtp
+from ..tools.budget import make_budget
 
 _logger = logging.getLogger(__name__)
 
-# A pass of a scheduled action may take 120 s by default; other actions want their turn.
-PASS_SECONDS = 50
 # Slots up to here are waited for, since a trigger in the future may fire up to a minute late.
 WAIT_HORIZON = 120
 # How often a waiting pass looks for what was released meanwhile.
 LOOK_EVERY = 1
-# How long the answer after the final dot may take. RFC 5321 4.5.3.2.6 says 10 minutes; the job's limit allows less.
-ANSWER_TIMEOUT = 60
+# Seconds for one step of a session, and for the answer after the final dot (RFC 5321 4.5.3.2.6). Both can be set as
+# system parameters, `dunning_mail.smtp_timeout` and `dunning_mail.answer_timeout`, and both are cut to what the
+# scheduler's limit allows.
+SMTP_TIMEOUT = 30
+ANSWER_TIMEOUT = 600
+# For taking leave of all servers together.
+CLOSE_SECONDS = 4
 # A kept session is tested before it is used again after this.
 SESSION_IDLE_SECONDS = 5
 # How often an outcome is written down anew, and how many steps in a row may collide with what others write.
@@ -48,23 +52,31 @@ class DunningEngine(models.AbstractModel):
     def _process(self):
         """Entry of the scheduled action: send what is due, wait for near slots, come back for later ones."""
         engine = self.env['ir.cron'].browse(self.env.context.get('cron_id'))
-        end = time.monotonic() + PASS_SECONDS
+        budget = self._get_budget()
         locked = self.env['dunning.provider']
         skipped = self.env['dunning.provider']
+        busy = self.env['dunning.provider']
         sessions = {}
         conflicts = 0
         try:
-            for provider in self._get_owners_of_sending(engine):
+            for provider in self._get_owners_of_sending():
                 if provider._lock():
                     locked |= provider
                     self._find_orphans(provider)
+                    if engine and provider.engine_id != engine:
+                        # Its own engine may be switched off, or gone; if it is not, it is not to be kept waiting.
+                        provider._unlock()
+                        locked -= provider
             while True:
-                provider, slot = self._get_next(engine, skipped)
-                if not provider:
+                left = budget.wait
+                if left <= 0:
                     break
-                wait = (slot - self._now()).total_seconds()
-                left = end - time.monotonic()
-                if wait > WAIT_HORIZON or left <= 0:
+                provider, slot = self._get_next(engine, skipped | busy)
+                wait = (slot - self._now()).total_seconds() if provider else WAIT_HORIZON + 1
+                if busy and wait > 0:
+                    wait = min(wait, LOOK_EVERY)
+                    busy = busy.browse()
+                if wait > WAIT_HORIZON:
                     break
                 if wait > 0:
                     self._pause_pass(min(wait, left, LOOK_EVERY))
@@ -76,7 +88,7 @@ class DunningEngine(models.AbstractModel):
                     locked |= provider
                     self._find_orphans(provider)
                 try:
-                    verdict = self._send_next(provider, sessions)
+                    verdict = self._send_next(provider, sessions, budget)
                     conflicts = 0
                 except psycopg2.OperationalError:
                     # Somebody else wrote to the same rows. What was not handed over can simply be tried again; where
@@ -87,20 +99,44 @@ class DunningEngine(models.AbstractModel):
                     self.env.cr.rollback()
                     self._find_orphans(provider)
                     continue
+                if verdict == 'late':
+                    break
                 if verdict == 'done':
                     skipped |= provider
                 elif verdict == 'busy':
-                    self._pause_pass(min(left, LOOK_EVERY))
+                    # The others go on meanwhile.
+                    busy |= provider
         except BaseException:
             # A failed transaction takes no further statement, not even the one that gives the locks back.
             with contextlib.suppress(psycopg2.Error):
                 self.env.cr.rollback()
             raise
         finally:
+            end = time.monotonic() + CLOSE_SECONDS
             for session, _used_at in sessions.values():
-                session.close()
+                session.close(timeout=min(2.0, max(0.1, end - time.monotonic())))
             locked._unlock()
         self._schedule(engine)
+
+    @api.model
+    def _get_budget(self):
+        """Return the :class:`~..tools.budget.Budget` of this pass."""
+        limit, used = self.env['ir.cron']._get_dunning_pass()
+        return make_budget(
+            limit, used, step=self._get_seconds('dunning_mail.smtp_timeout', SMTP_TIMEOUT),
+            answer=self._get_seconds('dunning_mail.answer_timeout', ANSWER_TIMEOUT))
+
+    @api.model
+    def _get_seconds(self, parameter, default):
+        """Return a system parameter in seconds, or the default where it is no positive number."""
+        text = self.env['ir.config_parameter'].sudo().get_param(parameter)
+        if not text:
+            return default
+        with contextlib.suppress(ValueError):
+            if 0 < (seconds := float(text)) <= default:
+                return seconds
+        _logger.warning("System parameter %s: “%s” is not between 0 and %s seconds", parameter, text, default)
+        return default
 
     @api.model
     def _pause_pass(self, seconds):
@@ -146,13 +182,17 @@ class DunningEngine(models.AbstractModel):
                     ORDER BY next_attempt_at NULLS FIRST
                     LIMIT 1) n
             """, now, providers.ids))
-        best = (self.env['dunning.provider'], None)
+        candidates = []
         for provider_id, attempt_at in rows:
             provider = providers.browse(provider_id)
             slot = max(provider._get_next_slot(now), attempt_at)
-            if best[1] is None or slot < best[1]:
-                best = (provider, slot)
-        return best
+            # Of several that may send now, the one whose turn came first: without that, one with a short interval and
+            # many notices would keep the others waiting.
+            candidates.append((slot, provider.next_send_at or datetime.min, provider))
+        if not candidates:
+            return self.env['dunning.provider'], None
+        slot, _due_at, provider = min(candidates, key=lambda candidate: candidate[:2])
+        return provider, slot
 
     @api.model
     def _schedule(self, engine):
@@ -178,13 +218,12 @@ class DunningEngine(models.AbstractModel):
         return True
 
     @api.model
-    def _get_owners_of_sending(self, engine):
-        """Return the engine's providers, archived and paused ones too, that have notices in `sending`."""
+    def _get_owners_of_sending(self):
+        """Return the providers of all engines, archived and paused ones too, that have notices in `sending`."""
         self.env['dunning.notice'].flush_model()
         rows = self.env.execute_query(SQL(
             "SELECT DISTINCT provider_id FROM dunning_notice WHERE delivery_state = 'sending' AND state = 'issued'"))
-        providers = self.env['dunning.provider'].sudo().browse([row[0] for row in rows if row[0]])
-        return providers.filtered(lambda provider: provider.engine_id == engine) if engine else providers
+        return self.env['dunning.provider'].sudo().browse([row[0] for row in rows if row[0]])
 
     @api.model
     def _find_orphans(self, provider):
@@ -201,21 +240,25 @@ class DunningEngine(models.AbstractModel):
     # === SENDING === #
 
     @api.model
-    def _send_next(self, provider, sessions):
+    def _send_next(self, provider, sessions, budget):
         """Send one notice of a provider whose lock is held.
 
         :param provider: `dunning.provider`
         :param dict sessions: provider id -> (session, when it was used last), kept over several mails
+        :param budget: :class:`~..tools.budget.Budget` of the pass
         :return: `next` when the provider may have more to send, `busy` when what it has is in other hands right now,
-            `done` when it is of no more use in this pass
+            `done` when it is of no more use in this pass, `late` when there is no time for a handover
         """
         try:
-            session = self._get_session(provider, sessions)
+            session = self._get_session(provider, sessions, budget)
         except smtp.DeliveryFault as fault:
             provider = provider.with_context(lang=provider.create_uid.lang)
             provider._pause(provider._describe_fault(fault.outcome), passing=fault.outcome.passing)
             self.env['ir.cron']._commit_progress()
             return 'done'
+        if budget.left < budget.handover / 2:
+            # The resolver, or a login over OAuth, took longer than anyone can limit.
+            return 'late'
         notice = self._lock_next_notice(provider)
         if not notice:
             return 'busy'
@@ -245,11 +288,19 @@ class DunningEngine(models.AbstractModel):
             notice.run_id._update_state()
             self.env['ir.cron']._commit_progress(1, remaining=0)
             return 'next'
+        if budget.left < budget.handover / 2:
+            # The letter was made again, and took its time. Nothing is promised yet.
+            self.env.cr.rollback()
+            return 'late'
+        if not provider._has_lock():
+            self.env.cr.rollback()
+            raise psycopg2.InterfaceError(
+                "The engine's lock is on another connection to PostgreSQL: does a pooler share them by transaction?")
+        sender = provider._get_smtp_from()
         # From here on the world may have the mail. This commit also proves that the lock is still ours.
         self.env['ir.cron']._commit_progress()
         addresses, content = claim
-        outcome = session.send(
-            provider._get_smtp_from(), addresses, content, answer_timeout=ANSWER_TIMEOUT)
+        outcome = session.send(sender, addresses, content, **budget.get_handover_limits())
         ended_at = self._now()
         if session.is_dead:
             sessions.pop(provider.id, None)
@@ -283,7 +334,7 @@ class DunningEngine(models.AbstractModel):
                 self.env.cr.rollback()
 
     @api.model
-    def _get_session(self, provider, sessions):
+    def _get_session(self, provider, sessions, budget):
         """Return a live session, opened anew where the kept one has died.
 
         :raise smtp.DeliveryFault: with an outcome of kind `provider`
@@ -293,7 +344,7 @@ class DunningEngine(models.AbstractModel):
             session.close()
             session = None
         if not session:
-            session = provider._open_session()
+            session = provider._open_session(timeout=budget.step, total_timeout=budget.connect)
             # Connecting may take long: what follows is to see the data as they are now. An OAuth login stores a token.
             self.env['ir.cron']._commit_progress()
         sessions[provider.id] = (session, time.monotonic())

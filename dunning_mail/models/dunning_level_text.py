@@ -71,7 +71,7 @@ class DunningLevelText(models.Model):
                 if is_html_empty(value) if fname in HTML_FIELDS else not (value or '').strip():
                     raise ValidationError(self.env._(
                         "Dunning level “%(level)s”, texts in %(lang)s: “%(field)s” is empty.",
-                        level=text.level_id.name, lang=text.lang,
+                        level=text.level_id.name, lang=self.env['res.lang']._get_data(code=text.lang).name or text.lang,
                         field=text._fields[fname]._description_string(self.env)))
 
     def _raise_for_placeholders(self):

@@ -613,11 +613,10 @@ class DunningNotice(models.Model):
                 "Customer %s has been archived or merged. Exclude the notice and make a new run.",
                 self.partner_id.display_name))
         self._check_texts()
-        values = {'problem': False, 'payment_reference': self._get_payment_reference()}
         if not self.name:
-            values['name'] = self.env['ir.sequence'].with_company(self.company_id).next_by_code(
+            self.name = self.env['ir.sequence'].with_company(self.company_id).next_by_code(
                 'dunning.notice', sequence_date=self.date)
-        self.write(values)
+        self.write({'problem': False, **self._prepare_payment_values()})
         return True
 
     def _get_payment_reference(self):
@@ -911,6 +910,7 @@ class DunningNotice(models.Model):
             return None
         if verdict == 'changed':
             notice._replace_lines(line_values)
+            notice.write(notice._prepare_payment_values())
             document = notice._make_documents()[notice.id]
             if not isinstance(document, bytes):
                 notice._set_delivery('failed', str(document))

@@ -302,7 +302,8 @@ class DunningProposal(models.AbstractModel):
         partner_filter = run.partner_ids.commercial_partner_id if run.partner_ids else None
         debts = self._load_debts(company, min(run.due_until, run.date - timedelta(days=1)), run.date, partner_filter)
         partners = self.env['res.partner'].with_company(company).browse({key[0] for key in debts if key[0]})
-        partners.fetch(['name', 'lang', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
+        partners.fetch([
+            'name', 'lang', 'active', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
         excluded = {
             (notice.partner_id.id, notice.currency_id.id)
             for notice in run.notice_ids if notice.state == 'excluded'}

@@ -292,9 +292,11 @@ class DunningProvider(models.Model):
         name = ' '.join((company.name or '').split())
         return formataddr((name, self._get_smtp_from()))
 
-    def _open_session(self):
+    def _open_session(self, timeout=CONNECT_TIMEOUT, total_timeout=None):
         """Open a verified and logged-in SMTP session.
 
+        :param float timeout: seconds for each step
+        :param float total_timeout: seconds for all of them, default twice as long
         :return: :class:`~..tools.smtp.Session`, to be closed by the caller
         :raise smtp.DeliveryFault: with an outcome of kind `provider` that says at which stage and why
         """
@@ -315,7 +317,7 @@ class DunningProvider(models.Model):
         return smtp.open_session(
             server.smtp_host or '', server.smtp_port or 587,
             implicit_tls=server.smtp_encryption in ('ssl', 'ssl_strict'),
-            login=login, timeout=CONNECT_TIMEOUT)
+            login=login, timeout=timeout, total_timeout=total_timeout)
 
     def _lock(self):
         """Try to become the one sender of this provider, over all processes and hosts.
@@ -327,6 +329,21 @@ class DunningProvider(models.Model):
         """
         self.ensure_one()
         self.env.cr.execute("SELECT pg_try_advisory_lock(hashtext('dunning_mail.provider'), %s)", [self.id])
+        return self.env.cr.fetchone()[0]
+
+    def _has_lock(self):
+        """Whether the connection that is used right now holds the lock. Looked at in the transaction that is to be
+        committed before a handover: behind a pooler it may be another one than that which took it."""
+        self.ensure_one()
+        self.env.cr.execute("""
+            SELECT EXISTS (
+                   SELECT 1
+                     FROM pg_locks
+                    WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                      AND classid::bigint = hashtext('dunning_mail.provider')::bigint & 4294967295
+                      AND objid::bigint = %s AND objsubid = 2)
+        """, [self.id])
         return self.env.cr.fetchone()[0]
 
     def _unlock(self):
@@ -358,13 +375,12 @@ class DunningProvider(models.Model):
         :param datetime ended_at: naive UTC, to the microsecond
         """
         self.ensure_one()
-        slot = False
-        if self.send_interval:
-            slot = ended_at + timedelta(seconds=self.send_interval)
-            if slot.microsecond:
-                # Datetimes are kept in whole seconds: rounding down would cut the gap short.
-                slot = slot.replace(microsecond=0) + timedelta(seconds=1)
-        self.sudo().next_send_at = slot
+        slot = ended_at + timedelta(seconds=self.send_interval)
+        if slot.microsecond and self.send_interval:
+            # Datetimes are kept in whole seconds: rounding down would cut the gap short. Without an interval it only
+            # says who among several providers has waited longest.
+            slot += timedelta(seconds=1)
+        self.sudo().next_send_at = slot.replace(microsecond=0)
 
     def _after_handover(self, ended_at):
         """Store the next slot; a fault that was to pass by itself has passed.

@@ -271,23 +271,69 @@ class IrActionsReport(models.Model):
         """
         root = _parse(html) if isinstance(html, bytes) else html
         articles = [element for element in root.iter('div') if 'article' in (element.get('class') or '').split()]
+        values = {}
         if len(articles) == 1 and articles[0].get('data-own-page'):
+            values = self._take_drawn_over(articles[0])
             root = self._wrap_article(articles[0])
+            values['text'] = self._get_text(root)
         elif isinstance(html, bytes):
             root = self._wrap_core_layout(html)
         for element in list(root.iter('script', 'iframe', 'object', 'embed', 'base')):
             element.drop_tree()
-        return pdf.Document(
-            key, '<!DOCTYPE html>' + lxml.html.tostring(root, encoding='unicode'),
-            resources=self._collect_resources(root), number=number)
+        resources = self._collect_resources(root)
+        overlay = values.get('overlay')
+        if overlay is not None:
+            for element in list(overlay.iter('script', 'iframe', 'object', 'embed', 'base')):
+                element.drop_tree()
+            resources.update(self._collect_resources(overlay))
+            values['overlay'] = _to_html(overlay)
+        return pdf.Document(key, _to_html(root), resources=resources, number=number, **values)
+
+    @api.model
+    def _take_drawn_over(self, article):
+        """Take out of an article what is drawn over its pages, for engines whose style sheets cannot say it.
+
+        :param article: element; what is marked by `data-overlay` (millimetres from the top) is removed from it, and rows
+            with `data-carry` are marked by their number
+        :return: dict, part of the values of a `pdf.Document`; `overlay` is still an element
+        """
+        values = {}
+        for element in article.xpath('.//*[@data-overlay]'):
+            values['overlay_top'] = float(element.attrib.pop('data-overlay'))
+            element.drop_tree()
+            element.tail = None
+            values['overlay'] = _make_page(article)
+            values['overlay'].body.append(element)
+            for name, token in (('page', '%PAGE%'), ('topage', '%PAGES%')):
+                for place in element.find_class(name):
+                    place.text = token
+        if rows := article.xpath('.//tr[@data-carry]'):
+            values['carried'] = tuple(row.get('data-carry') for row in rows)
+            for index, row in enumerate(rows):
+                mark = row.makeelement('i', {'class': 'carry-mark'})
+                mark.text = f'<{index}>'
+                # after the last word of the row, which is on the page where the row ends
+                row[-1].append(mark)
+            style = article.find('.//style')
+            values['carried_html'] = (
+                f'<!DOCTYPE html><html dir="{article.get("dir") or "ltr"}"><head><style>'
+                f'{style.text if style is not None else ""} @page {{margin: 0}}</style></head>'
+                f'<body><div class="{article.get("class")}"><div class="dl-carried">%CARRIED%</div></div></body></html>')
+        return values
+
+    @api.model
+    def _get_text(self, root):
+        """Return what can be read in a document, a space between any two elements."""
+        return ' '.join(root.body.xpath('.//text()[not(parent::style)]'))
 
     @api.model
     def _wrap_article(self, article):
         """Make a page of an article that brings styles and page rules of its own."""
-        page = lxml.html.fromstring('<html><head><meta charset="utf-8"/><title></title></head><body></body></html>')
-        page.set('lang', article.get('lang') or 'en')
-        page.set('dir', article.get('dir') or 'ltr')
+        page = _make_page(article)
         page.head.find('title').text = article.get('title')
+        if number := article.get('data-number'):
+            # kept in the PDF, and told by the engine: so it is known whose document it is
+            page.head.append(page.makeelement('meta', {'name': 'keywords', 'content': number}))
         article.attrib.pop('title', None)
         article.tail = None
         page.body.append(article)
@@ -481,6 +527,18 @@ class IrActionsReport(models.Model):
             access_token=query.get('access_token'), field=field)
         stream = self.env['ir.binary']._get_stream_from(record, field)
         return stream.read(), stream.mimetype
+
+
+def _make_page(article):
+    """Make an empty page in the language and direction of an article."""
+    page = lxml.html.fromstring('<html><head><meta charset="utf-8"/><title></title></head><body></body></html>')
+    page.set('lang', article.get('lang') or 'en')
+    page.set('dir', article.get('dir') or 'ltr')
+    return page
+
+
+def _to_html(root):
+    return '<!DOCTYPE html>' + lxml.html.tostring(root, encoding='unicode')
 
 
 def _parse(html):

@@ -21,6 +21,16 @@ class ResCompany(models.Model):
     dunning_min_amount = fields.Monetary(
         "Minimum Amount for Dunning", help="Customers who owe less than this are not dunned.")
 
+    dunning_payment_part = fields.Boolean(
+        "Payment Part on Dunning Letters", default=True,
+        help="A Swiss QR-bill at the foot of the last page, or an EPC code for payments in EUR within SEPA, where account, "
+             "currency and address allow it.")
+    dunning_letter_layout = fields.Selection(
+        [('auto', "As usual in the company's country"), ('right', "Address on the right (SN 010130)"),
+         ('left', "Address on the left (DIN 5008)")],
+        string="Address on Dunning Letters", required=True, default='auto',
+        help="Where the window of your envelopes is. Right is usual in Switzerland and Liechtenstein, left elsewhere.")
+
     def _get_dunning_fallback_lang(self):
         """Return the language for customers without one.
 

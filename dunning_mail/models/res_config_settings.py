@@ -8,3 +8,5 @@ class ResConfigSettings(models.TransientModel):
     dunning_procedure_id = fields.Many2one(related='company_id.dunning_procedure_id', readonly=False)
     dunning_fallback_lang = fields.Selection(related='company_id.dunning_fallback_lang', readonly=False)
     dunning_min_amount = fields.Monetary(related='company_id.dunning_min_amount', readonly=False)
+    dunning_payment_part = fields.Boolean(related='company_id.dunning_payment_part', readonly=False)
+    dunning_letter_layout = fields.Selection(related='company_id.dunning_letter_layout', readonly=False)

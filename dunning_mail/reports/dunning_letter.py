@@ -11,6 +11,8 @@ from odoo.tools.misc import babel_locale_parse
 
 from odoo.addons.base.models.ir_actions_report import _wkhtml
 
+from ..tools import qr
+
 # Where the recipient's address lies, and so where the window of the envelope is (SN 010130 knows both sides, and the
 # right one is what Swiss window envelopes have; DIN 5008 form B and most of Europe: left).
 ADDRESS_RIGHT_COUNTRIES = ('CH', 'LI')
@@ -32,6 +34,33 @@ FONTS = {
     'Tajawal': ('google/Tajawal/Tajawal-Regular.ttf', 'google/Tajawal/Tajawal-Bold.ttf', None),
     'Fira_Mono': ('google/Fira_Mono/Fira_Mono-Regular.ttf', 'google/Fira_Mono/Fira_Mono-Bold.ttf', None),
 }
+
+# The words of a QR-bill, as SIX prescribes them: no translation of ours may differ. Elsewhere it is in English.
+SLIP_WORDS = {
+    'en': {
+        'receipt': 'Receipt', 'payment_part': 'Payment part', 'account': 'Account / Payable to',
+        'reference': 'Reference', 'information': 'Additional information', 'payable_by': 'Payable by',
+        'currency': 'Currency', 'amount': 'Amount', 'acceptance': 'Acceptance point',
+        'separate': 'Separate before paying in'},
+    'de': {
+        'receipt': 'Empfangsschein', 'payment_part': 'Zahlteil', 'account': 'Konto / Zahlbar an',
+        'reference': 'Referenz', 'information': 'Zusätzliche Informationen', 'payable_by': 'Zahlbar durch',
+        'currency': 'Währung', 'amount': 'Betrag', 'acceptance': 'Annahmestelle',
+        'separate': 'Vor der Einzahlung abzutrennen'},
+    'fr': {
+        'receipt': 'Récépissé', 'payment_part': 'Section paiement', 'account': 'Compte / Payable à',
+        'reference': 'Référence', 'information': 'Informations supplémentaires', 'payable_by': 'Payable par',
+        'currency': 'Monnaie', 'amount': 'Montant', 'acceptance': 'Point de dépôt',
+        'separate': 'A détacher avant le versement'},
+    'it': {
+        'receipt': 'Ricevuta', 'payment_part': 'Sezione pagamento', 'account': 'Conto / Pagabile a',
+        'reference': 'Riferimento', 'information': 'Informazioni supplementari', 'payable_by': 'Pagabile da',
+        'currency': 'Valuta', 'amount': 'Importo', 'acceptance': 'Punto di accettazione',
+        'separate': 'Da staccare prima del versamento'},
+}
+# Places in the content of a Swiss QR code (SIX, version 2.3): account, creditor, amount, debtor, reference, message.
+SWISS_ACCOUNT, SWISS_CREDITOR, SWISS_AMOUNT, SWISS_CURRENCY, SWISS_DEBTOR = 3, 5, 18, 19, 21
+SWISS_REFERENCE, SWISS_MESSAGE = 28, 29
 
 DEFAULT_PRIMARY = '#1f3a5f'
 TEXT_COLOR = '#22262a'
@@ -99,7 +128,12 @@ class ReportDunningLetter(models.AbstractModel):
         address_lines = self._get_address_lines(notice)
         lines = {'due': [], 'credit': [], 'info': []}
         for line in notice.line_ids:
-            lines[line.kind].append(line_values(line))
+            lines[line.kind].append(dict(line_values(line), open=line.amount_residual))
+        carried = 0.0
+        for line in lines['due'] + lines['credit']:
+            carried += line['open']
+            line['carried'] = f"{currency.name}\u00a0{amount(carried)}"
+        part = notice._get_payment_part()
         return {
             **cache[key],
             'number': notice.name or '',
@@ -120,7 +154,9 @@ class ReportDunningLetter(models.AbstractModel):
             'interest': not currency.is_zero(notice.amount_interest or 0.0) and amount(notice.amount_interest),
             'total': amount(notice.amount_total),
             'bank': self._get_bank_values(notice),
-            'payment_reference': notice.payment_reference or '',
+            'payment_reference': qr.format_reference(part['reference']),
+            'slip': part['method'] == 'swiss' and self._get_slip_values(part, notice.lang),
+            'epc_code': part['method'] == 'epc' and qr.data_uri(qr.render_svg('\n'.join(part['lines']))),
         }
 
     @api.model
@@ -183,6 +219,8 @@ class ReportDunningLetter(models.AbstractModel):
         :param company: `res.company` that sends the letter
         :return: `right` or `left`
         """
+        if company.dunning_letter_layout in ('right', 'left'):
+            return company.dunning_letter_layout
         return 'right' if company.country_id.code in ADDRESS_RIGHT_COUNTRIES else 'left'
 
     @api.model
@@ -298,6 +336,8 @@ class ReportDunningLetter(models.AbstractModel):
             'email': user.email or company.email or '',
         }
 
+    # === PAYMENT === #
+
     @api.model
     def _get_bank_values(self, notice):
         """Return the account to pay into: the company's first one for the notice's currency.
@@ -309,11 +349,8 @@ class ReportDunningLetter(models.AbstractModel):
         if not account:
             return {}
         number = account.acc_number or ''
-        if account.acc_type == 'iban':
-            compact = re.sub(r'\s', '', number)
-            number = '\u00a0'.join(compact[i:i + 4] for i in range(0, len(compact), 4))
         return {
-            'number': number,
+            'number': qr.format_iban(number) if account.acc_type == 'iban' else number,
             'is_iban': account.acc_type == 'iban',
             'bank': account.bank_name or '',
             'bic': account.bank_bic or '',
@@ -323,10 +360,32 @@ class ReportDunningLetter(models.AbstractModel):
     @api.model
     def _get_bank_account(self, notice):
         """Return the `res.partner.bank` to pay into, empty when no account takes the notice's currency."""
-        company = notice.company_id.sudo()
-        accounts = company.partner_id.bank_ids.filtered(lambda account: (
-            account.currency_id in (notice.currency_id, self.env['res.currency'])
-            and account.company_id in (company, self.env['res.company'])
-        ))
-        # one kept in that very currency comes before one that takes any
-        return accounts.sorted(lambda account: not account.currency_id)[:1]
+        return notice._get_payment_account()
+
+    @api.model
+    def _get_slip_values(self, part, lang):
+        """Return what a QR-bill shows. All of it is read from the code's content: the two never differ.
+
+        :param dict part: what `dunning.notice._get_payment_part()` returned, method `swiss`
+        :param str lang: code of the letter's language
+        :return: dict for the template `dunning_mail.letter_slip`
+        """
+        lines = part['lines']
+
+        def address(start):
+            name, street, building, postcode, city, country = lines[start:start + 6]
+            # Foreign towns bear the country's code, as SIX wants it; at home it may be left out.
+            town = f'{postcode} {city}' if country in ('CH', 'LI') else f'{country} {postcode} {city}'
+            return [line for line in (name, f'{street} {building}'.strip(), town.strip()) if line]
+
+        return {
+            'words': SLIP_WORDS.get(lang.partition('_')[0], SLIP_WORDS['en']),
+            'code': qr.data_uri(qr.render_svg('\n'.join(lines), cross=True)),
+            'account': qr.format_iban(lines[SWISS_ACCOUNT]),
+            'creditor': address(SWISS_CREDITOR),
+            'debtor': address(SWISS_DEBTOR),
+            'currency': lines[SWISS_CURRENCY],
+            'amount': f'{float(lines[SWISS_AMOUNT]):,.2f}'.replace(',', '\u00a0'),
+            'reference': qr.format_reference(lines[SWISS_REFERENCE]),
+            'message': lines[SWISS_MESSAGE],
+        }

@@ -295,7 +295,7 @@ class TestIssue(IssueCommon):
         action = run.action_print_and_send()
         self.assertEqual(action['params']['type'], 'warning')
         self.assertOnlyBad(run, bad, acme, coop)
-        for words in (self.level_1.name, 'fr_FR', 'object.no_such_field'):
+        for words in (self.level_1.name, 'French', 'object.no_such_field'):
             self.assertIn(words, bad.problem)
         text.mail_subject = subject
         run.action_print_and_send()
@@ -442,13 +442,13 @@ class TestIssue(IssueCommon):
         action = run.action_print_and_send()
         self.assertEqual((run.state, run.released_count, run.paper_count, run.unprinted_count, run.sent_count),
                          ('processing', 1, 1, 1, 0))
-        self.assertEqual((run.progress, run.is_moving), (50.0, True))
+        self.assertEqual((run.progress, run.is_moving), (0.0, True))
         self.assertEqual(action['params']['next']['url'], f'/dunning_mail/run/{run.id}/letters')
         acme.sudo()._set_delivery('sending', 'x')
         self.assertEqual((run.sending_count, run.released_count), (1, 0))
         acme.sudo()._set_delivery('sent', 'x')
         run._update_state()
-        self.assertEqual((run.state, run.sent_count, run.progress, run.is_moving), ('processing', 1, 100.0, False))
+        self.assertEqual((run.state, run.sent_count, run.progress, run.is_moving), ('processing', 1, 50.0, False))
         run.action_mark_printed()
         self.assertEqual(run.state, 'done')
         acme.action_cancel()

@@ -163,7 +163,7 @@ class TestTexts(DunningCommon):
             text.write(values)
         self.assertIn(words, str(raised.exception))
         self.assertIn(self.level_1.name, str(raised.exception), "it says where")
-        self.assertIn('de_DE', str(raised.exception))
+        self.assertIn('German', str(raised.exception))
 
     def test_placeholders_refused(self):
         self.assertRefused('object.no_such_field', mail_subject='Mahnung {{ object.no_such_field }}')

@@ -95,12 +95,25 @@ class Document:
     :param resources: what it may fetch: full address (``BASE_URL`` and what the document says, if that is relative)
         -> content and MIME type. Everything else but ``data:`` addresses is refused.
     :param str number: when given, every page must carry it, and none of the batch's other numbers
+    :param str text: what can be read in ``html``. Given that, a document of one page is checked by it and by the number
+        that the engine read in the document (``<meta name="keywords">``), which is faster than reading the page
+    :param str overlay: a page (HTML) that PlutoPrint draws over the last one; ``%PAGE%`` and ``%PAGES%`` in it become
+        numbers. WeasyPrint's style sheets can say all that by themselves
+    :param float overlay_top: millimetres from the top below which nothing but the overlay is drawn
+    :param carried: what PlutoPrint writes at the head of the next page if a page ends after this row of the table; rows
+        are marked by ``<i class="carry-mark">&lt;0&gt;</i>``, which the document's style must hide
+    :param str carried_html: the page (HTML) to draw that with, ``%CARRIED%`` in it
     """
 
     key: Hashable
     html: str
     resources: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
     number: str | None = None
+    text: str | None = None
+    overlay: str | None = None
+    overlay_top: float = 0
+    carried: tuple[str, ...] = ()
+    carried_html: str = ''
 
 
 def engine_available(engine: str) -> bool:
@@ -158,12 +171,13 @@ class _Helper:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def render(self, document: Document, seconds: float) -> tuple[bytes, list[str] | None]:
+    def render(self, document: Document, seconds: float) -> tuple[bytes, dict]:
         """Render one document. After an exception the process is gone, or says so by ``alive()``.
 
         :param document: what to render
         :param float seconds: how long that may take
-        :return: the PDF, and the text of its pages if the document has a number to look for
+        :return: the PDF; and for a document with a number either the ``texts`` of its pages or, if it has one page
+            only, the ``number`` that the engine read in it
         :raises PdfError: with the reason
         """
         allowed = seconds if self._is_loaded else seconds + START_TIMEOUT
@@ -177,7 +191,11 @@ class _Helper:
                 'base_url': BASE_URL,
                 'resources': resources,
                 'seconds': allowed,
-                'texts': document.number is not None,
+                'texts': document.number is not None and ('always' if document.text is None else 'unless_known'),
+                'overlay': document.overlay,
+                'overlay_top': document.overlay_top,
+                'carried': document.carried,
+                'carried_html': document.carried_html,
             }
         ).encode()
         try:
@@ -188,7 +206,7 @@ class _Helper:
             self.rendered += 1
             if reason := answer.get('reason'):
                 raise PdfError(reason, answer.get('detail', ''))
-            return self._read(answer['length'], deadline), answer.get('texts')
+            return self._read(answer['length'], deadline), answer
         except TimeoutError:
             self.close()
             raise PdfError('timeout', f'more than {allowed:g} s') from None
@@ -364,8 +382,11 @@ class Pool:
 
     def _render(self, document: Document, numbers: frozenset[str]) -> tuple[Hashable, 'bytes | PdfError']:
         try:
-            data, texts = self._render_in_helper(document)
+            data, answer = self._render_in_helper(document)
             if document.number is not None:
+                texts = answer.get('texts')
+                if texts is None and document.text is not None and answer.get('number') == document.number:
+                    texts = [document.text]
                 problem = _check_texts(texts or [], document.number, numbers)
                 if problem:
                     raise PdfError('wrong_pages', problem)
@@ -376,7 +397,7 @@ class Pool:
             return document.key, PdfError('failed', f'{type(error).__name__}: {error}')
         return document.key, data
 
-    def _render_in_helper(self, document: Document) -> tuple[bytes, list[str] | None]:
+    def _render_in_helper(self, document: Document) -> tuple[bytes, dict]:
         with self._lock:
             if self._closed:
                 raise PdfError('died', 'the pool is closed')

@@ -14,15 +14,21 @@ import io
 import json
 import math
 import os
+import re
 import resource
 import signal
 import struct
 import sys
+from html import escape
 
 # More than the caller's own time limit: that one speaks first, these end the process when the caller is gone.
 GRACE_SECONDS = 5
 # The largest file this process may write: it writes none but what the font library caches.
 FILE_LIMIT = 8 * 1024 * 1024
+PIXELS_PER_MM = 96 / 25.4
+# Which row of the table it is, for `find_carried()`; the caller puts such marks in, and they are not displayed.
+CARRY_MARK = re.compile(r'<(\d+)>')
+CARRY_MARK_STYLE = '.carry-mark { display: inline !important; position: absolute; font-size: 1pt; line-height: 1pt; }'
 
 
 def read_exactly(stream, length):
@@ -84,13 +90,65 @@ def load_plutoprint():
                 data, mimetype = b'', 'application/octet-stream'
             return plutoprint.ResourceData(data, mimetype, 'utf-8')
 
-    def render(html, resources, base_url):
+    metadata = (plutoprint.PDF_METADATA_TITLE, plutoprint.PDF_METADATA_AUTHOR, plutoprint.PDF_METADATA_SUBJECT,
+                plutoprint.PDF_METADATA_KEYWORDS)
+
+    def load(html, resources, base_url, style=''):
         book = plutoprint.Book(margins=plutoprint.PAGE_MARGINS_NONE)
         book.custom_resource_fetcher = Fetcher(resources)
-        book.load_html(html, base_url=base_url)
+        book.load_html(html, base_url=base_url, user_style=style)
+        return book
+
+    def find_carried(html, resources, base_url, sums):
+        """Return what is carried over to each page: which rows stand on it is only known when they are laid out."""
+        # a layout of the same document, in which each row bears a mark that takes no room
+        book = load(html, resources, base_url, style=CARRY_MARK_STYLE)
         stream = io.BytesIO()
         book.write_to_pdf_stream(stream)
-        return stream.getvalue()
+        carried, last = [], -1
+        for text in page_texts(stream.getvalue()):
+            carried.append(sums[last] if 0 <= last < len(sums) - 1 else None)
+            last = max([last, *(int(mark) for mark in CARRY_MARK.findall(text.replace('\0', '')))])
+        return carried
+
+    def draw_over(canvas, html, resources, base_url, **values):
+        for name, value in values.items():
+            html = html.replace(f'%{name.upper()}%', value)
+        load(html, resources, base_url).render_page(canvas, 0)
+
+    def render(html, resources, base_url, head):
+        book = load(html, resources, base_url)
+        count = book.get_page_count()
+        known = {'pages': count, 'number': book.get_metadata(plutoprint.PDF_METADATA_KEYWORDS)}
+        overlay, sums = head.get('overlay'), head.get('carried') if count > 1 else None
+        stream = io.BytesIO()
+        if not overlay and not sums:
+            book.write_to_pdf_stream(stream)
+            return stream.getvalue(), known
+        carried = find_carried(html, resources, base_url, sums) if sums else [None] * count
+        canvas = plutoprint.PDFCanvas.create_for_stream(stream, book.get_page_size_at(0))
+        for name in metadata:
+            if value := book.get_metadata(name):
+                canvas.set_metadata(name, value)
+        for page in range(count):
+            size = book.get_page_size_at(page)
+            is_overlaid = overlay and page == count - 1
+            canvas.set_size(size)
+            # a page draws in CSS pixels
+            canvas.reset_matrix()
+            canvas.scale(plutoprint.UNITS_PX, plutoprint.UNITS_PX)
+            canvas.save_state()
+            if is_overlaid:
+                canvas.clip_rect(0, 0, size[0] / plutoprint.UNITS_PX, head['overlay_top'] * PIXELS_PER_MM)
+            book.render_page(canvas, page)
+            canvas.restore_state()
+            if page < len(carried) and carried[page]:
+                draw_over(canvas, head['carried_html'], resources, base_url, carried=escape(carried[page]))
+            if is_overlaid:
+                draw_over(canvas, overlay, resources, base_url, page=str(page + 1), pages=str(count))
+            canvas.show_page()
+        canvas.finish()
+        return stream.getvalue(), known
 
     return render
 
@@ -135,9 +193,9 @@ def load_weasyprint():
 
             return fetch
 
-    def render(html, resources, base_url):
+    def render(html, resources, base_url, head):
         document = weasyprint.HTML(string=html, base_url=base_url, url_fetcher=make_fetcher(resources))
-        return document.write_pdf(pdf_variant='pdf/a-3b')
+        return document.write_pdf(pdf_variant='pdf/a-3b'), {}
 
     return render
 
@@ -177,16 +235,18 @@ def answer(render, head, html, resources):
     if not html.strip():
         return {'reason': 'invalid_html', 'detail': 'the document is empty'}, b''
     try:
-        data = render(html, resources, head['base_url'])
+        data, known = render(html, resources, head['base_url'], head)
         if not data.startswith(b'%PDF-'):
             return {'reason': 'failed', 'detail': 'the engine gave no PDF'}, b''
-        texts = page_texts(data) if head['texts'] else None
+        # Reading a page takes longer than making it. One page that the engine knows to be of this number need not be.
+        is_known = head['texts'] == 'unless_known' and known.get('pages') == 1 and known.get('number')
+        texts = page_texts(data) if head['texts'] and not is_known else None
     except MemoryError:
         return {'reason': 'memory', 'detail': ''}, b''
     except Exception as error:  # whatever the engine raises belongs to this document alone
         reason = 'memory' if 'out of memory' in str(error).lower() else 'failed'
         return {'reason': reason, 'detail': f'{type(error).__name__}: {error}'[:500]}, b''
-    return {'length': len(data), 'texts': texts}, data
+    return {'length': len(data), 'texts': texts, 'number': known.get('number')}, data
 
 
 def main(engine, memory_limit):

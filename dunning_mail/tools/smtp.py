@@ -1180,6 +1180,8 @@ class Session:
         on_handover: Callable[[], None] | None = None,
         answer_timeout: float,
         body_timeout: float = 60.0,
+        envelope_timeout: float | None = None,
+        total_timeout: float | None = None,
     ) -> Outcome:
         """Hand one message over.
 
@@ -1198,6 +1200,9 @@ class Session:
             written. If it raises, nothing of the message is sent, the session is dead, and the exception is passed on.
         :param answer_timeout: seconds to wait for the answer, from the final dot on
         :param body_timeout: seconds for writing the message
+        :param envelope_timeout: seconds for all commands before the message together, however many recipients there
+            are; default is no limit but the session's for each of them
+        :param total_timeout: seconds for everything together, on top of the limits above; default is none
         :raises ValueError: no recipients
         """
         if not recipients:
@@ -1206,7 +1211,15 @@ class Session:
         self._refused = {}
         if fault := self._check_message(message):
             return self._complete(fault)
-        if fault := self._guarded(self._envelope, mail_from, recipients, message):
+        link = self._link
+        end = None if total_timeout is None else link.clock() + total_timeout
+        limits = [limit for limit in (envelope_timeout, total_timeout) if limit is not None]
+        link.deadline = link.clock() + min(limits) if limits else None
+        try:
+            fault = self._guarded(self._envelope, mail_from, recipients, message)
+        finally:
+            link.deadline = None
+        if fault:
             return self._complete(fault)
         if on_handover is not None:
             try:
@@ -1215,7 +1228,7 @@ class Session:
                 # The server waits for a message now, and there is no command to tell it otherwise.
                 self._link.abort()
                 raise
-        return self._complete(self._guarded(self._body, message, body_timeout, answer_timeout))
+        return self._complete(self._guarded(self._body, message, body_timeout, answer_timeout, end))
 
     def check_sender(self, mail_from: str, probe_recipient: str | None = None) -> Outcome:
         """Find out whether the server takes mail from a sender, without sending any: MAIL, RCPT if a recipient is
@@ -1379,8 +1392,11 @@ class Session:
         code, text = self._link.ask(Stage.DATA, b'DATA')
         return None if code == 354 else self._refusal(Stage.DATA, code, text)
 
-    def _body(self, message: bytes, body_timeout: float, answer_timeout: float) -> Outcome:
-        """Write the message, then the terminator, then wait. See the module's docstring for why in this order."""
+    def _body(self, message: bytes, body_timeout: float, answer_timeout: float, end: float | None) -> Outcome:
+        """Write the message, then the terminator, then wait. See the module's docstring for why in this order.
+
+        :param end: the moment (of the link's clock) by which all of it must be over
+        """
         link = self._link
         link.stage = Stage.BODY
         stuffed = message.replace(b'\r\n.', b'\r\n..')
@@ -1388,7 +1404,11 @@ class Session:
             stuffed = b'.' + stuffed
         if not stuffed.endswith(b'\r\n'):
             stuffed += b'\r\n'
-        until = link.clock() + body_timeout
+        def until_at_most(timeout: float) -> float:
+            moment = link.clock() + timeout
+            return moment if end is None else min(moment, end)
+
+        until = until_at_most(body_timeout)
         self._handed_over = True
         try:
             link.write_all(stuffed, until)
@@ -1405,7 +1425,7 @@ class Session:
             return self._last_words() or Outcome(
                 kind=Kind.TRANSIENT, stage=Stage.BODY, reason=Reason.GARBAGE, passing=True)
         link.stage = Stage.EOD
-        until = link.clock() + answer_timeout
+        until = until_at_most(answer_timeout)
         link.write_all(b'.\r\n', until)
         code, text = link.getreply(max(until - link.clock(), 0))
         if code // 100 == 2 or code // 100 == 3:

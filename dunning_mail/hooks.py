@@ -6,6 +6,30 @@ def post_init_hook(env):
 
 
 def uninstall_hook(env):
+    """Leave the kept documents with the customers, and no login that could serve Odoo's other mail."""
+    _hand_documents_to_customers(env)
+    _clear_logins(env)
+
+
+def _hand_documents_to_customers(env):
+    """Make letters and mails of notices attachments of their customers: the notices are about to go.
+
+    Bytes, and so the files, stay what they are. Only SQL gets past the guard that keeps everybody else from it.
+    """
+    env.flush_all()
+    env.cr.execute("""
+        UPDATE ir_attachment a
+           SET res_model = 'res.partner', res_id = n.partner_id, res_field = NULL, company_id = n.company_id,
+               description = concat_ws(E'\n', n.name, n.date, 'SHA-256 of the letter: ' || n.document_sha256)
+          FROM dunning_notice n
+         WHERE a.id IN (n.document_id, n.mail_document_id)
+    """)
+    env['ir.attachment'].invalidate_model()
+    # what was put together for printing is nothing but copies of these
+    env['dunning.run'].search([('letters_id', '!=', False)]).letters_id.unlink()
+
+
+def _clear_logins(env):
     """Leave no login behind that could serve Odoo's other mail.
 
     The mail servers of providers are archived all along; without the addon nothing keeps them so but this: no host, no

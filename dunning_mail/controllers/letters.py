@@ -1,8 +1,6 @@
 from odoo import http
 from odoo.http import content_disposition, request
 
-from ..tools import pdf
-
 
 class DunningLetters(http.Controller):
 
@@ -13,7 +11,10 @@ class DunningLetters(http.Controller):
         if not run:
             raise request.not_found()
         run.check_access('read')
-        content = pdf.join([notice._get_document_bytes() for notice in run._get_letters()])
+        letters = run._get_letters()
+        if not letters:
+            raise request.not_found()
+        content = run._get_joined(letters) or run._join_letters(letters)
         return request.make_response(content, headers=[
             ('Content-Type', 'application/pdf'),
             ('Content-Length', len(content)),

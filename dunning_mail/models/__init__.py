@@ -3,6 +3,7 @@ from . import dunning_procedure
 from . import dunning_level
 from . import dunning_level_text
 from . import dunning_run
+from . import dunning_run_print
 from . import dunning_run_exception
 from . import dunning_schedule
 from . import dunning_proposal
@@ -11,6 +12,7 @@ from . import dunning_notice_payment
 from . import dunning_notice_line
 from . import dunning_delivery_log
 from . import dunning_engine
+from . import dunning_archive
 from . import account_move
 from . import account_move_line
 from . import account_payment

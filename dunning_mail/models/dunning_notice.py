@@ -9,7 +9,7 @@ import idna
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tools import email_normalize, email_split, format_amount, format_date, formataddr, html2plaintext
+from odoo.tools import SQL, email_normalize, email_split, format_amount, format_date, formataddr, html2plaintext
 from odoo.tools.mail import generate_tracking_message_id
 
 from odoo.addons.base.models.res_partner import _lang_get
@@ -295,14 +295,13 @@ class DunningNotice(models.Model):
                 'user_id': run.user_id.id,
                 'amount_overdue': currency.round(due),
                 'amount_credit': currency.round(credit),
-                'amount_interest': 0.0,
                 'amount_total': currency.round(due - credit + vals['amount_fee']),
                 'state': 'draft',
                 'is_counted': False,
                 'is_open': True,
             })
         notices = insert_in_sets(self, rows)
-        for notice_id, row, vals in zip(notices._ids, rows, vals_list, strict=True):
+        for notice_id, vals in zip(notices._ids, vals_list, strict=True):
             for _command, _id, line in vals['line_ids']:
                 lines.append({
                     'notice_id': notice_id, **line, 'is_reserved': line['kind'] == 'due'})
@@ -466,7 +465,8 @@ class DunningNotice(models.Model):
             **(log or {}),
         } for notice in allowed])
         # The chatter is for outcomes; the delivery log has all steps.
-        allowed.sudo().with_context(tracking_disable=target == 'sending').write({
+        is_step = target == 'sending' or bool(self.env.context.get('tracking_disable'))
+        allowed.sudo().with_context(tracking_disable=is_step).write({
             'delivery_state': target, 'delivery_info': info, **values})
         return allowed
 
@@ -573,8 +573,10 @@ class DunningNotice(models.Model):
         :return: the notices that were issued
         """
         today = fields.Date.context_today(self)
-        ready = self.browse()
-        for notice in self.filtered(lambda notice: notice.state == 'draft').sudo():
+        # One message for each notice, at the end, in place of one for each step.
+        drafts = self.filtered(lambda notice: notice.state == 'draft').sudo().with_context(tracking_disable=True)
+        ready = drafts._prepare_issue_in_sets(today)
+        for notice in drafts - ready:
             try:
                 with self.env.cr.savepoint():
                     if notice._prepare_issue(today):
@@ -585,8 +587,10 @@ class DunningNotice(models.Model):
                 _logger.exception("Dunning notice %s cannot be issued", notice.id)
                 notice.problem = self.env._(
                     "The notice could not be prepared because of a technical fault. The server's log says more.")
+        order = {notice_id: position for position, notice_id in enumerate(drafts.ids)}
+        ready = ready.sorted(lambda notice: order[notice.id])
         documents = ready._make_documents()
-        issued = self.browse()
+        issued = drafts.browse()
         for notice in ready:
             document = documents.get(notice.id)
             if not isinstance(document, bytes):
@@ -596,7 +600,74 @@ class DunningNotice(models.Model):
         issued._store_documents(documents)
         issued._set_state('issued', problem=False)
         issued._release()
-        return issued
+        labels = dict(self._fields['delivery_state']._description_selection(self.env))
+        issued._message_log_batch({
+            notice.id: self.env._("Issued as %(name)s: %(delivery)s", name=notice.name, delivery=labels[
+                notice.delivery_state]) for notice in issued})
+        return self.browse(issued.ids)
+
+    def _prepare_issue_in_sets(self, today):
+        """Check and number all those drafts together that are as they were proposed.
+
+        What has changed or has a fault is left to `_prepare_issue()`, which takes care of one at a time.
+
+        :param date today: for holds
+        :return: the notices that may be issued
+        """
+        try:
+            with self.env.cr.savepoint():
+                ready = self.browse()
+                for company, notices in self.grouped('company_id').items():
+                    debts = self.env['dunning.proposal'].with_company(company)._load_for_recheck(notices, today)
+                    for notice in notices:
+                        try:
+                            if notice._get_verdict(today, debts)[0] == 'same' and notice.partner_id.active:
+                                notice._check_texts()
+                                ready |= notice
+                        except (UserError, ValidationError) as error:
+                            # Said to a person by `_prepare_issue()`.
+                            _logger.info("Dunning notice %s: %s", notice.id, error)
+                ready._set_numbers()
+                # An item has a hundred columns, of which one is wanted.
+                ready.line_ids.move_line_id.fetch(['move_id'])
+                ready.line_ids.move_id.fetch(['payment_reference'])
+                for notice in ready:
+                    notice.write({'problem': False, **notice._prepare_payment_values()})
+        except Exception:
+            _logger.warning("Dunning notices are prepared one by one, since together they cannot be", exc_info=True)
+            return self.browse()
+        return ready
+
+    def _set_numbers(self):
+        """Give numbers to the notices that have none, in one go where the sequence may have gaps."""
+        for (company, date), notices in self.filtered(lambda notice: not notice.name).grouped(
+                lambda notice: (notice.company_id, notice.date)).items():
+            for notice, name in zip(notices, self._draw_numbers(company, date, len(notices)), strict=True):
+                notice.name = name
+
+    @api.model
+    def _draw_numbers(self, company, date, count):
+        """Draw numbers as `next_by_code()` does one by one.
+
+        :param company: `res.company`
+        :param date date: of the notices
+        :param int count: how many
+        :return: list of str
+        """
+        sequence = self.env['ir.sequence'].sudo().with_company(company).search(
+            [('code', '=', 'dunning.notice'), ('company_id', 'in', (company.id, False))], order='company_id', limit=1)
+        if not sequence or sequence.implementation != 'standard':
+            return [sequence._next(sequence_date=date) if sequence else False for _number in range(count)]
+        # The first one makes the range of the year where there is none yet.
+        numbers = [sequence._next(sequence_date=date)]
+        name = f'ir_sequence_{sequence.id:03d}'
+        if sequence.use_date_range:
+            date_range = sequence.date_range_ids.filtered(
+                lambda candidate: candidate.date_from <= date <= candidate.date_to)[:1]
+            name = f'{name}_{date_range.id:03d}'
+            sequence = sequence.with_context(ir_sequence_date_range=date_range.date_from)
+        return numbers + [sequence.get_next_char(number) for (number,) in self.env.execute_query(SQL(
+            "SELECT nextval(%s) FROM generate_series(1, %s)", name, count - 1))]
 
     def _prepare_issue(self, today):
         """Read the open amounts again, check and number one draft.
@@ -613,9 +684,7 @@ class DunningNotice(models.Model):
                 "Customer %s has been archived or merged. Exclude the notice and make a new run.",
                 self.partner_id.display_name))
         self._check_texts()
-        if not self.name:
-            self.name = self.env['ir.sequence'].with_company(self.company_id).next_by_code(
-                'dunning.notice', sequence_date=self.date)
+        self._set_numbers()
         self.write({'problem': False, **self._prepare_payment_values()})
         return True
 
@@ -633,10 +702,7 @@ class DunningNotice(models.Model):
         :return: whether the notice may go on
         """
         self.ensure_one()
-        verdict, words, line_values = self.env['dunning.proposal'].sudo()._recheck(self, today)
-        if self.partner_id.dunning_hold_until and self.partner_id.dunning_hold_until >= today:
-            verdict, words = 'held', self.env['dunning.proposal']._describe_hold(
-                self.partner_id.dunning_hold_until, self.partner_id.dunning_hold_reason)
+        verdict, words, line_values = self._get_verdict(today)
         if verdict == 'same':
             return True
         if verdict == 'changed':
@@ -645,6 +711,21 @@ class DunningNotice(models.Model):
             return True
         self._cancel(words)
         return False
+
+    def _get_verdict(self, today, debts=None):
+        """Say what has become of the claim since it was proposed. Writes nothing.
+
+        :param date today: for holds
+        :param dict debts: what `_load_for_recheck()` returned, where several notices are asked together
+        :return: as `dunning.proposal._recheck()`, and `held` for a customer on hold
+        """
+        self.ensure_one()
+        verdict = self.env['dunning.proposal'].sudo()._recheck(self, today, debts)
+        partner = self.partner_id
+        if partner.dunning_hold_until and partner.dunning_hold_until >= today:
+            return 'held', self.env['dunning.proposal']._describe_hold(
+                partner.dunning_hold_until, partner.dunning_hold_reason), []
+        return verdict
 
     def _replace_lines(self, line_values):
         """Give an unfrozen notice the lines as they stand now."""
@@ -709,14 +790,15 @@ class DunningNotice(models.Model):
         by_channel = defaultdict(self.browse)
         for notice in self:
             channel, info, addresses = notice._choose_channel()
-            by_channel[channel, info, ', '.join(addresses), notice.company_id.sudo().dunning_provider_id] |= notice
+            notice.email_to = ', '.join(addresses) if channel == 'mail' else False
+            by_channel[channel, info, notice.company_id.sudo().dunning_provider_id] |= notice
         engines = self.env['ir.cron']
-        for (channel, info, addresses, provider), notices in by_channel.items():
+        for (channel, info, provider), notices in by_channel.items():
             if channel == 'paper':
-                notices._set_delivery('paper', info, email_to=False, provider_id=False)
+                notices._set_delivery('paper', info, provider_id=False)
                 continue
             notices._set_delivery(
-                'released', self.env._("Waits for the process engine."), email_to=addresses, provider_id=provider.id,
+                'released', self.env._("Waits for the process engine."), provider_id=provider.id,
                 next_attempt_at=False, attempt_count=0)
             engines |= provider.sudo().engine_id
         for engine in engines:
@@ -781,23 +863,28 @@ class DunningNotice(models.Model):
         self.ensure_one()
         content = self.sudo().document_id.raw
         if not content:
-            raise UserError(self.env._(
-                "Dunning notice %s has no document any more: its letter is set not to be archived.",
-                self.display_name))
+            raise UserError(self._describe_missing_document())
         if hashlib.sha256(content).hexdigest() != self.document_sha256:
             raise UserError(self.env._(
                 "The kept document of dunning notice %s is damaged: it is not what was made (SHA-256 differs). "
                 "Restore the file from your backup.", self.display_name))
         return content
 
+    def _describe_missing_document(self):
+        self.ensure_one()
+        if self.document_id:
+            return self.env._(
+                "The kept document of dunning notice %s is gone. Restore the file from your backup.", self.display_name)
+        return self.env._(
+            "Dunning notice %s has no document any more: its letter is set not to be archived, or your company's time for "
+            "keeping documents is over.", self.display_name)
+
     def _drop_unarchived_documents(self):
         """Remove documents of delivered or printed notices whose letter is set not to be archived."""
         for notice in self.sudo():
             report = notice.level_id.report_id or self.env.ref('dunning_mail.report_letter')
             if not report.archive_generated:
-                attachments = notice.document_id | notice.mail_document_id
-                notice.write({'document_id': False, 'mail_document_id': False})
-                attachments.unlink()
+                notice._remove_documents('')
 
     # === MAIL === #
 
@@ -892,10 +979,7 @@ class DunningNotice(models.Model):
         if notice.run_id.state == 'cancelled':
             notice._cancel(self.env._("The dunning run was cancelled."))
             return None
-        verdict, words, line_values = self.env['dunning.proposal'].sudo()._recheck(notice, today)
-        if notice.partner_id.dunning_hold_until and notice.partner_id.dunning_hold_until >= today:
-            verdict, words = 'held', self.env['dunning.proposal']._describe_hold(
-                notice.partner_id.dunning_hold_until, notice.partner_id.dunning_hold_reason)
+        verdict, words, line_values = notice._get_verdict(today)
         if verdict in ('settled', 'held'):
             notice._cancel(words)
             return None
@@ -969,19 +1053,28 @@ class DunningNotice(models.Model):
             'record_name': self.display_name,
         })
 
-    def _message_receive_bounce(self, email, partner):
-        """A report came back for a mail that the server had taken: a permanent failure ends as `failed`.
+    @api.model
+    def _receive_report(self, report, guessed):
+        """A report came back for a mail that the server had taken.
 
-        The report itself is in the context (`dunning_delivery_report`); what cannot be read, or is about somebody else,
-        is only noted.
+        It counts for the notice whose very Message-ID it returns, if it is about one of the addresses that the mail went
+        to: a permanent failure ends as `failed`. A report without the returned mail counts for the one notice that it
+        mentions. Everything else, forged ones among it, is only noted.
+
+        :param report: :class:`~..tools.bounce.Report`
+        :param guessed: the notice to which Odoo would assign it, if any
         """
-        result = super()._message_receive_bounce(email, partner)
-        report = self.env.context.get('dunning_delivery_report')
-        for notice in self.sudo():
+        certain = self._find_by_message_ids(report.original_ids)
+        if not report.original_ids:
+            certain = self._find_by_message_ids(report.mentioned_ids)
+            if len(certain) > 1:
+                guessed |= certain
+                certain = self.browse()
+        for notice in certain | guessed:
             notice = notice.with_context(lang=notice.user_id.lang)
-            own = set((notice.redirected_to or notice.email_to or '').lower().split(', '))
-            steps = [step for step in (report.recipients if report else ()) if step.address.lower() in own]
-            failed = next((step for step in steps if step.is_failed), None)
+            own = notice._get_envelope_addresses()
+            steps = [step for step in report.recipients if notice in certain and step.address.lower() in own]
+            failed = [step for step in steps if step.is_failed]
             if failed:
                 notice._apply_bounce(failed)
             elif steps:
@@ -989,18 +1082,40 @@ class DunningNotice(models.Model):
             else:
                 notice._message_log(body=notice.env._(
                     "An undelivered-mail report came for this notice, but it does not say that the mail to %(address)s "
-                    "has failed. It is about: %(other)s", address=notice.email_to,
-                    other=', '.join(step.describe() for step in (report.recipients if report else ())) or email or '-'))
-        return result
+                    "has failed. It is about: %(other)s", address=notice.email_to or '-',
+                    other=', '.join(step.describe() for step in report.recipients) or '-'))
 
-    def _apply_bounce(self, step):
-        """Write down that the mail came back.
+    @api.model
+    def _find_by_message_ids(self, message_ids):
+        return self.search([('message_id', 'in', list(message_ids))]) if message_ids else self.browse()
 
-        :param step: :class:`~..tools.bounce.RecipientReport` of one of this notice's addresses
+    def _get_envelope_addresses(self):
+        """Return the addresses that the last mail went to, in small letters."""
+        self.ensure_one()
+        return set((self.redirected_to or self.email_to or '').lower().split(', '))
+
+    def _apply_bounce(self, steps):
+        """Write down that the mail came back. Of several addresses, all have to: as long as one has it, it is sent.
+
+        :param steps: :class:`~..tools.bounce.RecipientReport` of this notice's addresses that failed
         """
         self.ensure_one()
-        words = self.env._("The mail came back: %s", step.describe())
-        moved = self._set_delivery('failed', words, {'stage': 'bounce', 'code': step.status, 'host': step.remote_mta})
+        step = steps[0]
+        words = self.env._("The mail came back: %s", '; '.join(step.describe() for step in steps))
+        log = {'stage': 'bounce', 'code': step.status, 'host': step.remote_mta}
+        earlier = self.delivery_log_ids.filtered(
+            lambda line: line.stage == 'bounce' and line.message_id == self.message_id)
+        gone = {step.address.lower() for step in steps} | {
+            word for text in earlier.mapped('text') for word in re.split(r'[\s;,<>()]+', text.lower())}
+        if self.delivery_state in ('sent', 'unclear') and self.state == 'issued' \
+                and self._get_envelope_addresses() - gone:
+            self.env['dunning.delivery.log'].sudo().create({
+                'notice_id': self.id, 'provider_id': self.provider_id.id, 'attempt': self.attempt_count,
+                'message_id': self.message_id, 'state_from': self.delivery_state, 'state_to': self.delivery_state,
+                'text': words, **log})
+            self._message_log(body=words)
+            return
+        moved = self._set_delivery('failed', words, log)
         if not moved:
             self._message_log(body=words)
             return

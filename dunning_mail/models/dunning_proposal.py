@@ -148,13 +148,14 @@ class DunningProposal(models.AbstractModel):
     # === READING === #
 
     @api.model
-    def _load_debts(self, company, due_until, day, partners=None):
+    def _load_debts(self, company, due_until, day, partners=None, replaced_run=None):
         """Read open items and credits of a company's customers.
 
         :param company: `res.company`; its branches are included as core does
         :param date due_until: items due on or before it
         :param date day: the day for which holds are asked
         :param partners: commercial partners to look at, None for all
+        :param replaced_run: `dunning.run` whose drafts count for nothing, since they are to be replaced
         :return: dict (partner id, currency id) -> :class:`Debt`, only where something is due; the partner id is None
             where an item has no customer
         """
@@ -203,7 +204,7 @@ class DunningProposal(models.AbstractModel):
                 item.blocked_by = self._get_block(row, day)
                 debt.items.append(item)
         debts = {key: debt for key, debt in debts.items() if debt.items}
-        self._load_history([item for debt in debts.values() for item in debt.items])
+        self._load_history([item for debt in debts.values() for item in debt.items], replaced_run)
         self._drop_fee_payments(debts, company_ids)
         return debts
 
@@ -264,10 +265,11 @@ class DunningProposal(models.AbstractModel):
         return self.env._("On hold until %(day)s.", day=day)
 
     @api.model
-    def _load_history(self, items):
+    def _load_history(self, items, replaced_run=None):
         """Set on each item what the notices that count say, and whether an open notice holds it.
 
         :param items: list of :class:`Item`
+        :param replaced_run: `dunning.run` whose drafts hold nothing
         """
         if not items:
             return
@@ -283,7 +285,8 @@ class DunningProposal(models.AbstractModel):
                   FROM dunning_notice_line l
                   JOIN dunning_notice n ON n.id = l.notice_id
                  WHERE l.is_reserved AND l.move_line_id = ANY(%s)
-                """, list(by_line))):
+                   AND NOT (n.state = 'draft' AND n.run_id = %s)
+                """, list(by_line), replaced_run.id if replaced_run else 0)):
             item = by_line[line_id]
             if not item.blocked_by:
                 item.blocked_by = ('reserved', self.env._(
@@ -292,21 +295,23 @@ class DunningProposal(models.AbstractModel):
     # === DECIDING === #
 
     @api.model
-    def _propose(self, run):
+    def _propose(self, run, replaced_run=None):
         """Decide on all customers of a run.
 
         :param run: one `dunning.run`
+        :param replaced_run: the run that `run` stands for, where that is only in memory
         :return: (list of values for `dunning.notice`, list of values for `dunning.run.exception`)
         """
         company = run.company_id
         partner_filter = run.partner_ids.commercial_partner_id if run.partner_ids else None
-        debts = self._load_debts(company, min(run.due_until, run.date - timedelta(days=1)), run.date, partner_filter)
+        debts = self._load_debts(
+            company, min(run.due_until, run.date - timedelta(days=1)), run.date, partner_filter, replaced_run)
         partners = self.env['res.partner'].with_company(company).browse({key[0] for key in debts if key[0]})
         partners.fetch([
             'name', 'lang', 'active', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
         excluded = {
             (notice.partner_id.id, notice.currency_id.id)
-            for notice in run.notice_ids if notice.state == 'excluded'}
+            for notice in (replaced_run or run).notice_ids if notice.state == 'excluded'}
         # The preview asks for a run that is only in memory.
         procedures = run.procedure_ids._origin
         recipients = self._find_recipients(partners)

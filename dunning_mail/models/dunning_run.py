@@ -272,11 +272,15 @@ class DunningRun(models.Model):
                     run.company_id)._propose(run)
                 with self.env.cr.savepoint():
                     notices = self.env['dunning.notice'].sudo()._insert_proposed(notice_values)
+                    insert_in_sets(self.env['dunning.run.exception'].sudo(), exception_values)
             except pg_errors.UniqueViolation:
                 raise UserError(self.env._(
                     "Another dunning run took some of the items at the same moment. Generate the notices again.",
                 )) from None
-            insert_in_sets(self.env['dunning.run.exception'].sudo(), exception_values)
+            except pg_errors.ForeignKeyViolation:
+                raise UserError(self.env._(
+                    "A customer or an entry was deleted or merged at the same moment. Generate the notices again.",
+                )) from None
             run.invalidate_recordset(['notice_ids', 'exception_ids'])
             run.write({'state': 'proposed', 'proposed_for': run._get_proposal_key()})
             found += len(notices)
@@ -395,24 +399,6 @@ class DunningRun(models.Model):
             'tag': 'display_notification',
             'params': {'type': kind, 'message': message, 'next': following},
         }
-
-    def action_print_letters(self):
-        """Open all letters of the run that go on paper as one PDF.
-
-        :raise UserError: there is none
-        """
-        self.ensure_one()
-        if not self._get_letters():
-            raise UserError(self.env._("Dunning run %s has no letters to print.", self.name))
-        return {'type': 'ir.actions.act_url', 'url': f'/dunning_mail/run/{self.id}/letters', 'target': 'new'}
-
-    def _get_letters(self):
-        """Return the notices on paper, in the order of the customers' names; those not printed yet, else all."""
-        self.ensure_one()
-        paper = self.notice_ids.filtered(lambda notice: (
-            notice.state == 'issued' and notice.delivery_state == 'paper' and notice.document_id))
-        return (paper.filtered(lambda notice: not notice.printed_at) or paper).sorted(
-            lambda notice: (notice.recipient_id.name or '', notice.id))
 
     def action_mark_printed(self):
         """Say that all letters of these runs were printed by the current user."""

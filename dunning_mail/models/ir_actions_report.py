@@ -286,6 +286,7 @@ class IrActionsReport(models.Model):
             for element in list(overlay.iter('script', 'iframe', 'object', 'embed', 'base')):
                 element.drop_tree()
             resources.update(self._collect_resources(overlay))
+            values['overlay_text'] = self._get_text(overlay)
             values['overlay'] = _to_html(overlay)
         return pdf.Document(key, _to_html(root), resources=resources, number=number, **values)
 

@@ -8,13 +8,13 @@ class MailThread(models.AbstractModel):
 
     @api.model
     def _routing_handle_bounce(self, email_message, message_dict):
-        # Core tells the record whose mail it was that something came back, but not what the report says of it.
-        self = self.with_context(dunning_delivery_report=bounce.read_report(email_message))
+        # Core looks for the record whose mail came back in the chatter, and guesses where the returned mail is missing.
+        # What decides over a delivery state has to be certain: it is read and assigned here.
+        report = bounce.read_report(email_message)
         result = super()._routing_handle_bounce(email_message, message_dict)
-        if not message_dict['bounced_email']:
-            # Without a readable address core tells nobody.
-            message = message_dict['bounced_message']
-            if message.model == 'dunning.notice':
-                self.env['dunning.notice'].sudo().browse(message.res_id).exists()._message_receive_bounce(
-                    False, message_dict['bounced_partner'])
+        guessed = self.env['dunning.notice'].sudo()
+        message = message_dict['bounced_message']
+        if message.model == 'dunning.notice':
+            guessed = guessed.browse(message.res_id).exists()
+        self.env['dunning.notice'].sudo()._receive_report(report, guessed)
         return result

@@ -31,6 +31,17 @@ class ResCompany(models.Model):
         string="Address on Dunning Letters", required=True, default='auto',
         help="Where the window of your envelopes is. Right is usual in Switzerland and Liechtenstein, left elsewhere.")
 
+    dunning_print_order = fields.Selection(
+        [('postal', "By country and postcode"), ('customer', "By customer")], string="Order of Printed Letters",
+        required=True, default='postal')
+    dunning_print_duplex = fields.Boolean(
+        "Printed on Both Sides", help="Each letter starts on a sheet of its own: a blank page follows where it is needed.")
+    dunning_print_list = fields.Boolean(
+        "Cover List", default=True, help="A list of all letters comes first, if there is more than one.")
+    dunning_retention_years = fields.Integer(
+        "Keep Dunning Documents for", help="Years after which the PDFs of delivered or printed notices are removed. "
+        "0: they are kept for good. The facts of the notices always remain.")
+
     def _get_dunning_fallback_lang(self):
         """Return the language for customers without one.
 

@@ -10,3 +10,7 @@ class ResConfigSettings(models.TransientModel):
     dunning_min_amount = fields.Monetary(related='company_id.dunning_min_amount', readonly=False)
     dunning_payment_part = fields.Boolean(related='company_id.dunning_payment_part', readonly=False)
     dunning_letter_layout = fields.Selection(related='company_id.dunning_letter_layout', readonly=False)
+    dunning_print_order = fields.Selection(related='company_id.dunning_print_order', readonly=False)
+    dunning_print_duplex = fields.Boolean(related='company_id.dunning_print_duplex', readonly=False)
+    dunning_print_list = fields.Boolean(related='company_id.dunning_print_list', readonly=False)
+    dunning_retention_years = fields.Integer(related='company_id.dunning_retention_years', readonly=False)

@@ -1,5 +1,6 @@
 from . import test_accounting
 from . import test_bad_input
+from . import test_bounces
 from . import test_default_texts
 from . import test_engine
 from . import test_flow
@@ -14,3 +15,7 @@ from . import test_smtp_tools
 from . import test_texts
 from . import test_tours
 from . import test_translations
+from . import test_payment_part
+from . import test_print
+from . import test_archive
+from . import test_letter_pictures

@@ -51,7 +51,8 @@ class DunningCommon(TransactionCase):
         cls.level_1, cls.level_2, cls.level_3 = cls.procedure.level_ids.sorted('sequence')
         cls.company.write({
             'dunning_procedure_id': cls.procedure.id, 'dunning_provider_id': False, 'dunning_min_amount': 0,
-            'dunning_fallback_lang': 'de_DE', 'name': 'Muster & Söhne AG', 'email': 'info@muster.test'})
+            'dunning_fallback_lang': 'de_DE', 'dunning_print_list': False, 'name': 'Muster & Söhne AG',
+            'email': 'info@muster.test'})
         cls.clerk = new_test_user(
             cls.env, login='clerk', name='Petra Muster', email='petra@muster.test',
             groups='account.group_account_invoice', lang='de_DE', company_id=cls.company.id)

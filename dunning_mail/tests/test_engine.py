@@ -14,7 +14,7 @@ from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
 from odoo.addons.dunning_mail.models import dunning_engine
-from odoo.addons.dunning_mail.tools import smtp
+from odoo.addons.dunning_mail.tools import budget, smtp
 
 from .common import DunningMailCommon
 
@@ -894,7 +894,7 @@ class TestPace(EngineCase):
         with self.capture_triggers() as captured:
             self.run_engine()
         passed = (fields.Datetime.now() - started_at).total_seconds()
-        self.assertLessEqual(passed, dunning_engine.PASS_SECONDS + 5)
+        self.assertLessEqual(passed, budget.WAIT_SECONDS + 5)
         self.assertIn('released', notices.mapped('delivery_state'))
         self.assertTrue(captured, "comes back at once")
         self.assertLessEqual(min(captured), fields.Datetime.now())

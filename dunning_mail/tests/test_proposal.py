@@ -1,8 +1,8 @@
 from unittest.mock import patch
 
-from odoo import Command, fields
-from odoo.exceptions import UserError
-from odoo.tests import Form, tagged
+from odoo import SUPERUSER_ID, Command, api, fields
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import Form, new_test_user, tagged
 from odoo.tools import mute_logger
 
 from .common import TODAY, DunningCommon
@@ -827,3 +827,254 @@ class TestRepetition(ProposalCommon):
         printed.action_cancel()
         self.assertEqual(printed.notice_ids.state, 'issued', "what went out stays what it is")
         self.assertLevels(invoice, self.level_1)
+
+
+@tagged('post_install', '-at_install')
+class TestFeePayments(ProposalCommon):
+    """Fees are printed and never booked: a payment of them stays open, and is no credit."""
+
+    def setUp(self):
+        super().setUp()
+        self.level_1.fee_amount = 10
+        self.partner = self.make_partner('Acme')
+
+    def pay_with_fee(self, invoice, amount):
+        """Pay an invoice and more."""
+        payment = self.make_unallocated(self.partner, amount, currency=invoice.currency_id)
+        (self.receivable(invoice) | self.receivable(payment)).reconcile()
+        self.assertEqual(invoice.amount_residual, 0.0)
+
+    def dun_and_pay(self, fee, currency=None):
+        invoice = self.make_invoice(self.partner, 100, currency=currency)
+        self.dun()
+        self.pay_with_fee(invoice, 100 + fee)
+        return self.make_invoice(self.partner, 50, due='2026-10-10', currency=currency)
+
+    def credits(self, run):
+        return self.lines(run.notice_ids, 'credit').mapped('amount_residual')
+
+    def test_exactly_the_fee(self):
+        new = self.dun_and_pay(10)
+        run = self.make_run(self.days(1))
+        self.assertEqual(self.lines(run.notice_ids).move_id, new)
+        self.assertEqual((self.credits(run), run.notice_ids.amount_total), ([], 60.0))
+
+    def test_less_than_the_fee(self):
+        self.dun_and_pay(4)
+        self.assertEqual(self.credits(self.make_run(self.days(1))), [])
+
+    def test_more_than_the_fee(self):
+        self.dun_and_pay(10.05)
+        self.assertEqual(self.credits(self.make_run(self.days(1))), [-10.05], "to the customer's favour")
+
+    def test_fee_in_foreign_currency(self):
+        """10 in the company's currency were printed as 20."""
+        self.dun_and_pay(20, currency=self.foreign)
+        self.assertEqual(self.credits(self.make_run(self.days(1))), [])
+
+    def test_fee_of_another_currency_does_not_count(self):
+        self.dun_and_pay(10)
+        self.make_invoice(self.partner, 50, currency=self.foreign)
+        self.make_unallocated(self.partner, 10, currency=self.foreign)
+        self.assertEqual(self.credits(self.make_run(self.days(1))), [-10.0])
+
+    def test_credit_note_is_a_credit(self):
+        self.dun_and_pay(0)
+        self.make_invoice(self.partner, 10, move_type='out_refund')
+        self.assertEqual(self.credits(self.make_run(self.days(1))), [-10.0])
+
+    def test_notice_that_does_not_count(self):
+        invoice = self.make_invoice(self.partner, 100)
+        self.dun().notice_ids.action_cancel()
+        self.pay_with_fee(invoice, 110)
+        self.make_invoice(self.partner, 50)
+        self.assertEqual(self.credits(self.make_run(self.days(1))), [-10.0])
+
+    def test_waived_fee(self):
+        invoice = self.make_invoice(self.partner, 100)
+        run = self.make_run()
+        run.notice_ids.amount_fee = 0
+        run.action_print_and_send()
+        run.action_mark_printed()
+        self.pay_with_fee(invoice, 110)
+        self.make_invoice(self.partner, 50)
+        self.assertEqual(self.credits(self.make_run(self.days(1))), [-10.0])
+
+    def test_another_customers_fees(self):
+        self.make_invoice(self.make_partner('Other'), 100)
+        self.dun()
+        self.make_invoice(self.partner, 50)
+        self.make_unallocated(self.partner, 10)
+        self.assertEqual(self.credits(self.make_run()), [-10.0])
+
+    def test_read_again_before_issue(self):
+        """The rule is the same when the open amounts are read again."""
+        self.dun_and_pay(10)
+        run = self.make_run(self.days(1))
+        run.action_print_and_send()
+        self.assertEqual((run.notice_ids.state, run.notice_ids.amount_total), ('issued', 60.0))
+        self.assertFalse(self.lines(run.notice_ids, 'credit'))
+
+    def test_cumulated_without_a_fee_of_its_own(self):
+        self.level_2.fee_method = 'cumulated'
+        self.make_invoice(self.partner, 100)
+        self.assertEqual(self.dun().notice_ids.amount_fee, 10.0)
+        self.assertEqual(self.dun(self.days(15)).notice_ids.amount_fee, 10.0, "those of before, and nothing more")
+
+
+@tagged('post_install', '-at_install')
+class TestMinimumIsTestedAgain(ProposalCommon):
+    """The minimum amounts need not rise with the levels."""
+
+    def setUp(self):
+        super().setUp()
+        self.partner = self.make_partner('Acme')
+        self.old = self.make_invoice(self.partner, 60)
+        self.dun()
+        self.new = self.make_invoice(self.partner, 30, due=self.days(-1))
+
+    def test_the_level_of_what_is_left(self):
+        self.level_1.min_amount = 95
+        self.level_2.min_amount = 100
+        self.assertNothing(self.make_run(self.days(15)), 'below_minimum', 'below_minimum')
+
+    def test_the_highest_level_decides(self):
+        self.level_1.min_amount = 95
+        notice = self.make_run(self.days(15)).notice_ids
+        self.assertEqual((notice.level_id, self.lines(notice).move_id), (self.level_2, self.old | self.new))
+
+    def test_each_notice_its_own(self):
+        self.procedure.grouping = 'level'
+        self.level_1.min_amount = 95
+        run = self.make_run(self.days(15))
+        self.assertEqual((run.notice_ids.level_id, self.lines(run.notice_ids).move_id), (self.level_2, self.old))
+        self.assertEqual(self.reasons(run), ['below_minimum'])
+        self.assertEqual(self.lines(run.notice_ids, 'info').move_id, self.new)
+
+
+@tagged('post_install', '-at_install')
+class TestStrangeData(ProposalCommon):
+    """A clear message or an exception line, never a traceback, never half a run."""
+
+    def merge(self, source, target):
+        self.env['base.partner.merge.automatic.wizard']._merge((source | target).ids, target)
+        self.env.invalidate_all()
+
+    def test_merged_customer_of_a_draft(self):
+        acme, double = self.make_partner('Acme'), self.make_partner('Acme GmbH')
+        for partner in (acme, double):
+            self.make_invoice(partner, 100)
+        self.make_unallocated(double, 30)
+        run = self.make_run()
+        self.merge(double, acme)
+        self.assertEqual(run.notice_ids.partner_id, acme)
+        run.action_print_and_send()
+        self.assertEqual(set(run.notice_ids.mapped('state')), {'issued'})
+        self.assertEqual(sum(run.notice_ids.mapped('amount_total')), 170.0, "the credit once")
+
+    def test_merged_customer_keeps_levels(self):
+        acme, double = self.make_partner('Acme'), self.make_partner('Acme GmbH')
+        invoice = self.make_invoice(double, 100)
+        self.dun()
+        self.merge(double, acme)
+        self.assertLevels(invoice, self.level_1)
+        notice = self.make_run(self.days(15)).notice_ids
+        self.assertEqual((notice.partner_id, notice.level_id), (acme, self.level_2))
+
+    def test_customer_became_a_contact(self):
+        """His debt is his company's from then on: the draft says no less than before."""
+        group, partner = self.make_partner('Group'), self.make_partner('Acme')
+        invoice = self.make_invoice(partner, 100)
+        run = self.make_run()
+        partner.write({'parent_id': group.id, 'is_company': False})
+        self.assertEqual(partner.commercial_partner_id, group)
+        run.action_print_and_send()
+        self.assertEqual((run.notice_ids.state, run.notice_ids.amount_total), ('issued', 100.0))
+        run.action_mark_printed()
+        notice = self.make_run(self.days(15)).notice_ids
+        self.assertEqual((notice.partner_id, notice.level_id, notice.line_ids.move_id), (group, self.level_2, invoice))
+
+    def test_customer_with_open_items_cannot_be_deleted(self):
+        partner = self.make_partner('Acme')
+        self.make_invoice(partner)
+        self.make_run()
+        with self.assertRaises(UserError), self.env.cr.savepoint():
+            partner.unlink()
+
+    @mute_logger('odoo.sql_db')
+    def test_customer_deleted_at_the_same_moment(self):
+        """What was read is gone when it is written."""
+        partner = self.make_partner('Acme')
+        self.make_invoice(partner)
+        run = self.make_run(generate=False)
+        proposal = self.env.registry['dunning.proposal']
+        notices, exceptions = self.env['dunning.proposal'].sudo().with_company(self.company)._propose(run.sudo())
+        notices[0]['recipient_id'] = self.env['res.partner'].search([], order='id desc', limit=1).id + 1000
+        with (patch.object(proposal, '_propose', lambda *_args: (notices, exceptions)),
+              self.assertRaisesRegex(UserError, "merged at the same moment")):
+            run.action_generate_notices()
+        self.env.invalidate_all()
+        self.assertEqual((run.state, run.notice_count, run.exception_count), ('draft', 0, 0))
+        run.action_generate_notices()
+        self.assertEqual(run.notice_count, 1)
+
+    def test_item_without_customer(self):
+        receivable = self.receivable(self.make_invoice(self.make_partner('Acme'))).account_id
+        sales = self.env['account.account'].search(
+            [('account_type', '=', 'income'), ('company_ids', '=', self.company.id)], limit=1)
+        entry = self.env['account.move'].create({
+            'move_type': 'entry', 'date': '2026-09-01', 'line_ids': [
+                Command.create({'account_id': receivable.id, 'debit': 70, 'date_maturity': '2026-10-01'}),
+                Command.create({'account_id': sales.id, 'credit': 70})]})
+        entry.action_post()
+        item = self.receivable(entry)
+        item.no_followup = False
+        run = self.make_run()
+        self.assertEqual(run.notice_count, 1)
+        exception = run.exception_ids
+        self.assertEqual((exception.reason, exception.move_line_id, exception.amount), ('no_partner', item, 70.0))
+        self.assertFalse(exception.partner_id)
+        self.assertEqual(exception.action_open_record()['res_id'], entry.id)
+
+    def test_customers_procedure_without_levels(self):
+        empty = self.env['dunning.procedure'].create({'name': 'Leer'})
+        partner = self.make_partner('Acme')
+        partner.dunning_procedure_id = empty
+        self.make_invoice(partner)
+        run = self.make_run()
+        self.assertNothing(run, 'no_procedure')
+        self.assertIn('Leer', run.exception_ids.description)
+
+    def test_run_of_a_company_the_user_may_not_see(self):
+        other = self.env['res.company'].create({'name': 'Other', 'currency_id': self.currency.id})
+        run = self.env['dunning.run'].create({'company_id': other.id})
+        run = run.with_user(self.clerk)
+        for method in ('action_generate_notices', 'action_print_and_send', 'action_preview', 'action_cancel'):
+            with self.assertRaises(AccessError):
+                getattr(run, method)()
+        self.assertFalse(self.env['dunning.run'].with_user(self.clerk).search([]))
+        with self.assertRaises((AccessError, UserError)), self.env.cr.savepoint():
+            self.env['dunning.run'].with_user(self.clerk).create({'company_id': other.id}).action_generate_notices()
+
+    def test_reader_generates_nothing(self):
+        run = self.make_run(generate=False)
+        reader = new_test_user(self.env, login='reader', groups='account.group_account_readonly')
+        with self.assertRaises(AccessError):
+            run.with_user(reader).action_generate_notices()
+
+    def test_two_users_press_generate_at_once(self):
+        """With two real connections: the second one is told to wait, and neither waits for ever."""
+        registry = self.env.registry
+        with registry.cursor() as first, registry.cursor() as second:
+            env = api.Environment(first, SUPERUSER_ID, {})
+            run = env['dunning.run'].create({'date': TODAY})
+            first.commit()
+            try:
+                run.lock_for_update(allow_referencing=True)
+                with self.assertRaisesRegex(UserError, "Somebody else"):
+                    api.Environment(second, SUPERUSER_ID, {})['dunning.run'].browse(run.id).action_generate_notices()
+                second.rollback()
+            finally:
+                first.rollback()
+                run.unlink()
+                first.commit()

@@ -99,6 +99,7 @@ class Document:
         that the engine read in the document (``<meta name="keywords">``), which is faster than reading the page
     :param str overlay: a page (HTML) that PlutoPrint draws over the last one; ``%PAGE%`` and ``%PAGES%`` in it become
         numbers. WeasyPrint's style sheets can say all that by themselves
+    :param str overlay_text: what can be read in ``overlay``; it must carry the number too
     :param float overlay_top: millimetres from the top below which nothing but the overlay is drawn
     :param carried: what PlutoPrint writes at the head of the next page if a page ends after this row of the table; rows
         are marked by ``<i class="carry-mark">&lt;0&gt;</i>``, which the document's style must hide
@@ -111,6 +112,7 @@ class Document:
     number: str | None = None
     text: str | None = None
     overlay: str | None = None
+    overlay_text: str | None = None
     overlay_top: float = 0
     carried: tuple[str, ...] = ()
     carried_html: str = ''
@@ -388,6 +390,8 @@ class Pool:
                 if texts is None and document.text is not None and answer.get('number') == document.number:
                     texts = [document.text]
                 problem = _check_texts(texts or [], document.number, numbers)
+                if not problem and document.overlay_text is not None:
+                    problem = _check_texts([document.overlay_text], document.number, numbers)
                 if problem:
                     raise PdfError('wrong_pages', problem)
         except PdfError as error:
@@ -472,6 +476,47 @@ def join(pdfs: Iterable[bytes], *, each: Callable[[int, int], int] | None = None
     stream = io.BytesIO()
     writer.write(stream)
     return stream.getvalue()
+
+
+def count_pages(data: bytes) -> int:
+    """Return how many pages a PDF has.
+
+    :raises PdfError: ``failed``, it is not a PDF
+    """
+    from pypdf import PdfReader  # noqa: PLC0415
+
+    try:
+        return len(PdfReader(io.BytesIO(data)).pages)
+    except Exception as error:  # pypdf raises all kinds of errors over a broken file
+        raise PdfError('failed', f'{type(error).__name__}: {error}') from error
+
+
+def check_joined(pdf: bytes, plan: Iterable[tuple[str | None, int]], *, every_page: bool = True) -> str | None:
+    """Check that what was joined holds each document's pages, in their order: none of another's, none too few.
+
+    :param bytes pdf: what ``join()`` gave
+    :param plan: for each run of pages its document's number, or None where there is none to check, and how many
+    :param bool every_page: as in ``check_pages()``
+    :return: what is wrong, in English words; None if all is well
+    """
+    from pypdf import PdfReader  # noqa: PLC0415
+
+    plan = list(plan)
+    numbers = {number for number, _count in plan if number}
+    try:
+        pages = PdfReader(io.BytesIO(pdf)).pages
+        if len(pages) != sum(count for _number, count in plan):
+            return f'it has {len(pages)} pages'
+        position = 0
+        for number, count in plan:
+            if number:
+                texts = [pages[index].extract_text() for index in range(position, position + count)]
+                if problem := _check_texts(texts, number, numbers, every_page):
+                    return problem
+            position += count
+    except Exception as error:  # pypdf raises all kinds of errors over a broken file
+        return f'it cannot be read: {type(error).__name__}: {error}'
+    return None
 
 
 def check_pages(pdf: bytes, number: str, others: Iterable[str] = (), *, every_page: bool = True) -> str | None:

@@ -100,16 +100,17 @@ def load_plutoprint():
         return book
 
     def find_carried(html, resources, base_url, sums):
-        """Return what is carried over to each page: which rows stand on it is only known when they are laid out."""
+        """Return what is carried over to each page, and the pages' texts: only the layout knows where a page ends."""
         # a layout of the same document, in which each row bears a mark that takes no room
         book = load(html, resources, base_url, style=CARRY_MARK_STYLE)
         stream = io.BytesIO()
         book.write_to_pdf_stream(stream)
         carried, last = [], -1
-        for text in page_texts(stream.getvalue()):
+        texts = page_texts(stream.getvalue())
+        for text in texts:
             carried.append(sums[last] if 0 <= last < len(sums) - 1 else None)
             last = max([last, *(int(mark) for mark in CARRY_MARK.findall(text.replace('\0', '')))])
-        return carried
+        return carried, [CARRY_MARK.sub('', text) for text in texts]
 
     def draw_over(canvas, html, resources, base_url, **values):
         for name, value in values.items():
@@ -125,7 +126,9 @@ def load_plutoprint():
         if not overlay and not sums:
             book.write_to_pdf_stream(stream)
             return stream.getvalue(), known
-        carried = find_carried(html, resources, base_url, sums) if sums else [None] * count
+        carried = [None] * count
+        if sums:
+            carried, known['texts'] = find_carried(html, resources, base_url, sums)
         canvas = plutoprint.PDFCanvas.create_for_stream(stream, book.get_page_size_at(0))
         for name in metadata:
             if value := book.get_metadata(name):
@@ -238,9 +241,12 @@ def answer(render, head, html, resources):
         data, known = render(html, resources, head['base_url'], head)
         if not data.startswith(b'%PDF-'):
             return {'reason': 'failed', 'detail': 'the engine gave no PDF'}, b''
-        # Reading a page takes longer than making it. One page that the engine knows to be of this number need not be.
+        texts = None
+        # Reading a page takes longer than making it. One page that the engine knows to be of this number need not be,
+        # and what was read already need not be again.
         is_known = head['texts'] == 'unless_known' and known.get('pages') == 1 and known.get('number')
-        texts = page_texts(data) if head['texts'] and not is_known else None
+        if head['texts'] and not is_known:
+            texts = head['texts'] == 'unless_known' and known.get('texts') or page_texts(data)
     except MemoryError:
         return {'reason': 'memory', 'detail': ''}, b''
     except Exception as error:  # whatever the engine raises belongs to this document alone

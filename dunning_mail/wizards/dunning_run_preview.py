@@ -35,7 +35,7 @@ class DunningRunPreview(models.TransientModel):
                 'company_id': run.company_id.id, 'date': preview.date, 'due_until': preview.date,
                 'procedure_ids': run.procedure_ids.ids, 'partner_ids': run.partner_ids.ids})
             notices, exceptions = self.env['dunning.proposal'].sudo().with_company(run.company_id)._propose(
-                sample.sudo())
+                sample.sudo(), run.sudo())
             preview.notice_count = len(notices)
             preview.result = self.env['ir.qweb']._render('dunning_mail.run_preview', {
                 'error': False,

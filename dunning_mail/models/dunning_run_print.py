@@ -1,0 +1,182 @@
+import hashlib
+import json
+import logging
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from ..tools import pdf
+
+_logger = logging.getLogger(__name__)
+
+# Letters that are put together while the clerk waits; more than these are put together in the background.
+JOIN_AT_ONCE = 300
+
+
+class DunningRun(models.Model):
+    """The letters of a run as one PDF: in order, each on its own sheet, with a list on top."""
+    _inherit = 'dunning.run'
+
+    is_joining = fields.Boolean(readonly=True, copy=False, help="The letters are being put together.")
+    letters_id = fields.Many2one('ir.attachment', readonly=True, copy=False, ondelete='set null')
+    letters_key = fields.Char(readonly=True, copy=False)
+
+    def action_print_letters(self):
+        """Open all letters of the run that go on paper as one PDF. Many are put together in the background first.
+
+        :raise UserError: there is none
+        """
+        self.ensure_one()
+        letters = self._get_letters()
+        if not letters:
+            raise UserError(self.env._("Dunning run %s has no letters to print.", self.name))
+        if len(letters) > JOIN_AT_ONCE and not self._get_joined(letters):
+            self.check_access('write')
+            self.sudo().is_joining = True
+            self.env.ref('dunning_mail.ir_cron_join').sudo()._trigger()
+            return {
+                'type': 'ir.actions.client',
+                'tag': 'display_notification',
+                'params': {'type': 'info', 'message': self.env._(
+                    "%(count)s letters are being put together in the background. Open them by the same button in a "
+                    "minute or two.", count=len(letters))},
+            }
+        return {'type': 'ir.actions.act_url', 'url': f'/dunning_mail/run/{self.id}/letters', 'target': 'new'}
+
+    def _get_letters(self):
+        """Return the notices on paper, those not printed yet, else all; in the order that the company chose."""
+        self.ensure_one()
+        paper = self.notice_ids.filtered(lambda notice: (
+            notice.state == 'issued' and notice.delivery_state == 'paper' and notice.document_id))
+        return (paper.filtered(lambda notice: not notice.printed_at) or paper).sorted(self._get_letter_key)
+
+    def _get_letter_key(self, notice):
+        """Return by what a letter is sorted; a hook for other addons.
+
+        :param notice: `dunning.notice`, one record
+        :return: tuple of values that can be compared
+        """
+        recipient, company = notice.recipient_id, notice.company_id.sudo()
+        by_name = ((recipient.name or notice.partner_id.name or '').lower(), notice.id)
+        if company.dunning_print_order == 'customer':
+            return by_name
+        country = recipient.country_id
+        # letters within the country first: they make one bundle
+        return (
+            bool(country and country != company.country_id), country.code or '',
+            ''.join((recipient.zip or '').split()), *by_name)
+
+    def _join_letters(self, notices):
+        """Put letters together: list, letters, and the invoices that follow them, each on a sheet of its own.
+
+        :param notices: `dunning.notice` in their order
+        :return: one PDF as bytes; a single letter byte for byte as it is kept
+        :raise UserError: a document is missing or damaged, or pages and numbers do not match
+        """
+        self.ensure_one()
+        company = self.company_id.sudo()
+        parts, plan = [], []
+
+        def add(number, content, notice):
+            try:
+                count = pdf.count_pages(content)
+            except pdf.PdfError as error:
+                _logger.warning("Dunning run %s: a document of %s is no PDF: %s", self.name, notice.name, error)
+                raise UserError(self.env._(
+                    "A PDF that belongs to dunning notice %s cannot be read. Take the invoices off its level, or attach "
+                    "a good PDF to the invoice.", notice.name)) from None
+            parts.append(content)
+            plan.append((number, count))
+
+        if len(notices) > 1 and company.dunning_print_list:
+            add(None, self._render_print_list(notices), notices[0])
+        for notice in notices:
+            add(notice.name, notice._get_document_bytes(), notice)
+            for _name, content, _mimetype in notice._get_invoice_documents():
+                add(None, content, notice)
+        is_duplex = company.dunning_print_duplex
+        if len(parts) == 1 and not (is_duplex and plan[0][1] % 2):
+            return parts[0]
+        joined = pdf.join(parts, each=(lambda _index, count: count % 2) if is_duplex else None)
+        if is_duplex:
+            plan = [step for number, count in plan for step in ((number, count), (None, count % 2))]
+        if problem := pdf.check_joined(joined, plan, every_page=self._is_number_on_every_page(notices)):
+            _logger.error("Dunning run %s: the letters were put together wrongly: %s", self.name, problem)
+            raise UserError(self.env._(
+                "The letters of dunning run %s were not put together correctly, so they are held back: a page does not "
+                "carry the number of its own notice. Print them one by one, and tell your administrator.", self.name))
+        return joined
+
+    @api.model
+    def _is_number_on_every_page(self, notices):
+        """Whether all of these letters were made by engines with running footers, as far as is known now."""
+        reports = notices.sudo().level_id.report_id
+        if notices.filtered(lambda notice: not notice.level_id.sudo().report_id):
+            reports |= self.env.ref('dunning_mail.report_letter').sudo()
+        return all(report.pdf_engine != 'wkhtmltopdf' and report._get_pdf_engine() != 'wkhtmltopdf' for report in reports)
+
+    def _render_print_list(self, notices):
+        """Return the list of letters, as PDF.
+
+        :param notices: `dunning.notice` in the order of the letters
+        :raise UserError: it cannot be made
+        """
+        self.ensure_one()
+        report = self.env.ref('dunning_mail.report_print_list')
+        [document] = report._render_documents(self, data={'notice_ids': notices.ids}).values()
+        if isinstance(document, Exception):
+            raise document
+        return document
+
+    # === IN THE BACKGROUND === #
+
+    def _get_joined_key(self, letters):
+        company = self.company_id.sudo()
+        values = [
+            letters.ids, letters.mapped('document_sha256'), company.dunning_print_order, company.dunning_print_duplex,
+            company.dunning_print_list, [notice.level_id.attach_invoices for notice in letters]]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+    def _get_joined(self, letters):
+        """Return the letters as they were put together in the background; None if that was another set of letters."""
+        self.ensure_one()
+        if self.letters_id and self.letters_key == self._get_joined_key(letters):
+            return self.sudo().letters_id.raw or None
+        return None
+
+    @api.model
+    def _process_joining(self):
+        """Entry of the scheduled action: put together what is too much for a click."""
+        for run in self.sudo().search([('is_joining', '=', True)], order='id'):
+            if not run.try_lock_for_update(allow_referencing=True):
+                continue
+            run = run.with_company(run.company_id).with_context(lang=run.user_id.lang)
+            letters = run._get_letters()
+            try:
+                with self.env.cr.savepoint():
+                    run._store_joined(letters)
+                words = run.env._("The letters are ready to be printed: button “Print Letters”.")
+            except UserError as error:
+                words = str(error)
+            run.is_joining = False
+            run.message_post(body=words, partner_ids=run.user_id.partner_id.ids)
+            if not self.env['ir.cron']._commit_progress(1):
+                return
+
+    def _store_joined(self, letters):
+        """Keep the joined letters until other ones are joined or the run is done: the evidence is the letters."""
+        self.ensure_one()
+        old = self.letters_id
+        self.letters_id = self.env['ir.attachment'].create({
+            'name': f"{self.name.replace('/', '-')}.pdf", 'raw': self._join_letters(letters),
+            'mimetype': 'application/pdf', 'res_model': self._name, 'res_id': self.id}) if letters else False
+        self.letters_key = self._get_joined_key(letters)
+        old.unlink()
+
+    @api.autovacuum
+    def _gc_joined_letters(self):
+        """Remove joined letters that nobody will print any more: all of it is kept letter by letter."""
+        done = self.sudo().search([('letters_id', '!=', False), ('state', 'in', ('done', 'cancelled'))])
+        attachments = done.letters_id
+        done.write({'letters_id': False, 'letters_key': False})
+        attachments.unlink()

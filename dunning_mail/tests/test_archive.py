@@ -1,0 +1,220 @@
+"""What was sent or printed is kept as it is, is checked, and goes by the retention rule alone."""
+
+import base64
+import json
+import os
+from datetime import timedelta
+
+from odoo import Command
+from odoo.exceptions import UserError, ValidationError
+from odoo.tests import HttpCase, tagged
+from odoo.tools import mute_logger
+
+from .. import hooks
+from .common import TODAY, DunningCommon
+
+ARCHIVE_LOGGER = 'odoo.addons.dunning_mail.models.dunning_archive'
+
+
+class ArchiveCase(DunningCommon):
+
+    def make_printed(self, *names, day=TODAY):
+        partners = [self.make_partner(name) for name in names]
+        for partner in partners:
+            self.make_invoice(partner)
+        run = self.make_run(day, partner_ids=[Command.set([partner.id for partner in partners])])
+        run.action_print_and_send()
+        run.action_mark_printed()
+        return run.notice_ids
+
+    def run_check(self):
+        with self.enter_registry_test_mode():
+            self.env.ref('dunning_mail.ir_cron_archive').method_direct_trigger()
+        self.env.invalidate_all()
+
+
+@tagged('post_install', '-at_install')
+class TestArchive(ArchiveCase):
+
+    def test_no_model_route_changes_or_removes_it(self):
+        notice = self.make_printed('Kunde AG')
+        document = notice.sudo().document_id
+        content = document.raw
+        for user in (self.clerk, self.manager, self.env.ref('base.user_admin'), self.env.ref('base.user_root')):
+            own = document.with_user(user)
+            for values in ({'raw': b'x'}, {'datas': base64.b64encode(b'x')}, {'name': 'x'}, {'res_id': 0},
+                           {'res_model': 'res.partner'}, {'type': 'url', 'url': 'http://x'}, {'public': True},
+                           {'mimetype': 'text/plain'}, {'res_field': 'x'}, {'checksum': 'x'}, {'store_fname': 'x'}):
+                with self.subTest(user=user.login, values=values), self.assertRaises(UserError):
+                    own.write(values)
+            with self.subTest(user=user.login), self.assertRaises(UserError):
+                own.unlink()
+            with self.subTest(user=user.login), self.assertRaises(UserError):
+                notice.with_user(user).unlink()
+        for values in ({'document_id': False}, {'document_sha256': 'x'}, {'document_removed_at': '2026-01-01'}):
+            with self.assertRaises(UserError):
+                notice.with_user(self.manager).write(values)
+        with self.assertRaises(UserError):
+            notice.run_id.with_user(self.manager).unlink()
+        document.invalidate_recordset()
+        self.assertEqual(document.raw, content)
+
+    def test_removing_what_it_hangs_on(self):
+        notice = self.make_printed('Kunde AG')
+        partner = notice.partner_id
+        with self.assertRaises(Exception), self.cr.savepoint(), mute_logger('odoo.sql_db'):
+            partner.sudo().unlink()
+            self.env.flush_all()
+        self.env.invalidate_all()
+        self.assertTrue(partner.exists())
+        with self.assertRaises(Exception), self.cr.savepoint(), mute_logger('odoo.sql_db'):
+            # the posted invoice would not go anyway: the line keeps it even as a draft
+            notice.sudo().level_id.unlink()
+            self.env.flush_all()
+        self.env.invalidate_all()
+        self.assertTrue(notice.exists().sudo().document_id.raw)
+
+    def test_duplicates_are_no_way_round(self):
+        notice = self.make_printed('Kunde AG')
+        document = notice.sudo().document_id
+        copied = document.copy({'name': 'copy.pdf'})
+        copied.unlink()
+        self.assertTrue(document.exists())
+
+    def test_file_store_keeps_it(self):
+        """The vacuum cleaner removes files that no attachment names; this one is named."""
+        notice = self.make_printed('Kunde AG')
+        document = notice.sudo().document_id
+        self.env['ir.attachment'].sudo()._gc_file_store_unsafe()
+        document.invalidate_recordset()
+        self.assertTrue(document.raw)
+
+    def test_check_finds_damage_and_tells(self):
+        sound, damaged, gone = self.make_printed('Erste AG', 'Zweite AG', 'Dritte AG').sorted('id').sudo()
+        attachments = self.env['ir.attachment'].sudo()
+        originals = {}
+        for notice in (damaged, gone):
+            path = attachments._full_path(notice.document_id.store_fname)
+            with open(path, 'rb') as file:
+                originals[path] = file.read()
+            self.addCleanup(lambda path=path: open(path, 'wb').write(originals[path]))  # noqa: SIM115
+            if notice == damaged:
+                with open(path, 'r+b') as file:
+                    file.seek(100)
+                    file.write(b'damage')
+            else:
+                os.unlink(path)
+        self.env.invalidate_all()
+        with mute_logger(ARCHIVE_LOGGER, 'odoo.addons.base.models.ir_attachment'):
+            self.run_check()
+            self.assertEqual(
+                [notice.is_document_damaged for notice in (sound, damaged, gone)], [False, True, True])
+            kind = self.env.ref('dunning_mail.mail_activity_damaged')
+            for notice in (damaged, gone):
+                activity = notice.activity_ids.filtered(lambda activity: activity.activity_type_id == kind)
+                self.assertEqual(activity.user_id, self.clerk)
+                self.assertIn(notice.document_id.store_fname, activity.note)
+            self.assertFalse(sound.activity_ids)
+            with self.assertRaisesRegex(UserError, 'damaged'):
+                damaged.action_open_document()
+            with self.assertRaisesRegex(UserError, 'gone'):
+                gone.action_open_document()
+            # not again the same day, and not a second time to the same person
+            self.run_check()
+            damaged.document_checked_at -= timedelta(days=8)
+            self.run_check()
+            self.assertEqual(len(damaged.activity_ids), 1)
+        for path, content in originals.items():
+            with open(path, 'wb') as file:
+                file.write(content)
+        (damaged | gone).document_checked_at = False
+        self.env.invalidate_all()
+        self.run_check()
+        self.assertFalse((damaged | gone).filtered('is_document_damaged'))
+        self.assertFalse(damaged.activity_ids)
+
+    def test_retention(self):
+        old = self.make_printed('Alt AG', day='2026-11-20')
+        new = self.make_printed('Neu AG')
+        self.run_check()
+        self.assertTrue(old.document_id)
+        self.assertFalse(self.env['dunning.archive']._get_expired(self.company))
+        self.clock.move_to('2036-11-22 08:00:00')
+        self.run_check()
+        self.assertTrue(old.sudo().document_id, "without a rule nothing goes")
+        self.company.dunning_retention_years = 10
+        dry_run = self.company.action_preview_dunning_retention()
+        self.assertEqual(self.env['dunning.notice'].search(dry_run['domain']), old)
+        self.assertTrue(old.sudo().document_id.raw, "a dry run removes nothing")
+        attachment = old.sudo().document_id
+        self.run_check()
+        self.assertFalse(attachment.exists())
+        self.assertTrue(old.document_removed_at)
+        self.assertTrue(old.document_sha256)
+        self.assertTrue(new.sudo().document_id)
+        self.assertIn('10 years', old.message_ids[0].body)
+        with self.assertRaisesRegex(UserError, 'no document any more'):
+            old.action_open_document()
+        self.assertFalse(self.env['dunning.notice'].search(dry_run['domain'] + [('document_id', '!=', False)]))
+        with self.assertRaises(ValidationError):
+            self.company.dunning_retention_years = -1
+
+    def test_retention_waits_for_what_is_under_way(self):
+        partner = self.make_partner('Kunde AG')
+        self.make_invoice(partner)
+        run = self.make_run(partner_ids=[Command.set(partner.ids)])
+        run.action_print_and_send()
+        self.company.dunning_retention_years = 1
+        self.clock.move_to('2030-01-01 08:00:00')
+        self.assertFalse(self.env['dunning.archive']._get_expired(self.company))
+
+    def test_without_archive_it_goes_after_printing(self):
+        self.env.ref('dunning_mail.report_letter').archive_generated = False
+        notice = self.make_printed('Kunde AG')
+        self.assertFalse(notice.sudo().document_id)
+        self.assertTrue(notice.document_sha256 and notice.document_removed_at)
+
+    def test_uninstalling_leaves_them_with_the_customers(self):
+        notice = self.make_printed('Kunde AG')
+        document = notice.sudo().document_id
+        content, name = document.raw, notice.name
+        hooks.uninstall_hook(self.env)
+        document.invalidate_recordset()
+        self.assertEqual((document.res_model, document.res_id), ('res.partner', notice.partner_id.id))
+        self.assertEqual(document.raw, content)
+        self.assertIn(name, document.description)
+        self.assertIn(notice.document_sha256, document.description)
+
+
+@tagged('post_install', '-at_install')
+class TestArchiveRoutes(ArchiveCase, HttpCase):
+
+    def call(self, path, **params):
+        response = self.url_open(path, data=json.dumps({'params': params}), headers={'Content-Type': 'application/json'})
+        return response.json()
+
+    def test_routes(self):
+        notice = self.make_printed('Kunde AG')
+        document = notice.sudo().document_id
+        content = document.raw
+        for login in ('clerk', 'dunning_manager'):
+            self.authenticate(login, login)
+            with mute_logger('odoo.http'):
+                for answer in (
+                    self.call('/web/dataset/call_kw', model='ir.attachment', method='write', kwargs={},
+                              args=[document.ids, {'raw': 'x'}]),
+                    self.call('/web/dataset/call_kw', model='ir.attachment', method='unlink', kwargs={},
+                              args=[document.ids]),
+                    self.call('/web/dataset/call_kw', model='ir.attachment', method='web_save', kwargs={
+                        'specification': {}}, args=[document.ids, {'name': 'x'}]),
+                    self.call('/web/dataset/call_kw', model='dunning.notice', method='write', kwargs={},
+                              args=[notice.ids, {'document_id': False}]),
+                    self.call('/web/dataset/call_kw', model='dunning.notice', method='unlink', kwargs={},
+                              args=[notice.ids]),
+                    self.call('/mail/attachment/delete', attachment_id=document.id),
+                ):
+                    self.assertIn('error', answer)
+            response = self.url_open(f'/web/content/{document.id}')
+            self.assertEqual(response.content, content)
+        self.env.invalidate_all()
+        self.assertEqual(document.raw, content)

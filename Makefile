@@ -2,7 +2,7 @@
 #   make test ARGS="-k retry"     passes arguments to pytest
 #   make setup ODOO_SRC=/path     uses an Odoo 19 source that is there, in place of Debian's package
 
-.PHONY: help setup demo serve test lint i18n clean
+.PHONY: help setup demo serve test lint i18n bench clean
 
 help:
 	@echo 'make setup   all that the others need (they call it themselves)'
@@ -11,6 +11,7 @@ help:
 	@echo 'make test    every test; ARGS="-k name" for some'
 	@echo 'make lint    ruff, pylint-odoo, XML, PO and shell checks'
 	@echo 'make i18n    exports the .pot and merges the .po files'
+	@echo 'make bench   how fast it is, beside its peers; ARGS="documents 100" for one part and size'
 	@echo 'make clean   stops what runs and removes .dev/'
 
 ifdef ODOO_SRC
@@ -34,6 +35,9 @@ lint:
 
 i18n:
 	@dev/i18n
+
+bench:
+	@dev/bench $(ARGS)
 
 clean:
 	@dev/clean

@@ -1,9 +1,11 @@
 """The data of the demo: a Swiss company, its customers and what they owe. Dates are counted from today.
 
-Earlier dunning is made the way a clerk makes it, by runs of earlier dates whose letters are marked as printed.
+Earlier dunning is made the way a clerk made it, by runs on earlier days whose letters were printed.
 """
 
 from datetime import date, timedelta
+
+from freezegun import freeze_time
 
 CLERK = ("clerk", "clerk")
 ADMIN = ("admin", "admin")
@@ -149,10 +151,9 @@ def _dun_earlier(env, clerk, partners, today):
     days = sorted({day for *_rest, special in CUSTOMERS for day in special.get("earlier", ())}, reverse=True)
     for day in days:
         names = [name for name, *_rest, special in CUSTOMERS if day in special.get("earlier", ())]
-        run = env["dunning.run"].with_user(clerk).create({
-            "date": today - timedelta(days=day),
-            "partner_ids": [(6, 0, [partners[name].id for name in names])],
-        })  # fmt: skip
-        run.action_generate_notices()
-        run.action_print_and_send()
-        run.action_mark_printed()
+        with freeze_time(today - timedelta(days=day), tick=True):
+            run = env["dunning.run"].with_user(clerk).create({
+                "partner_ids": [(6, 0, [partners[name].id for name in names])]})  # fmt: skip
+            run.action_generate_notices()
+            run.action_print_and_send()
+            run.action_mark_printed()

@@ -57,7 +57,7 @@ class Lab:
 
     def __init__(self, name, out):
         self.name, self.out = name, out
-        self.servers = []
+        self.servers, self.starts, self.restarts = [], 0, 0
         self._connection = None
         config.parse_config(["-d", name, "--db_host", PG_BASE, "--no-http", "--max-cron-threads=0",
                              "--log-level=warn"], setup_logging=True)  # fmt: skip
@@ -103,20 +103,30 @@ class Lab:
 
     def start_server(self, threads=2):
         """A server as in production: forked workers of the scheduler, kept alive by their parent."""
-        log = (self.out / f"odoo-{len(self.servers) + 1}.log").open("a")
-        self.servers.append(subprocess.Popen(
-            [sys.executable, "-m", "odoo", "-d", self.name, "--db_host", PG_BASE, "--workers=1", "--no-http",
-             f"--max-cron-threads={threads}"],
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True))  # fmt: skip
-        wanted = sum(server.poll() is None for server in self.servers) * threads
-        self.wait_for("the servers", lambda: len(self.listeners()) >= wanted, 120)
+        self.starts += 1
+        with (self.out / f"odoo-{self.starts}.log").open("a") as log:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "odoo", "-d", self.name, "--db_host", PG_BASE, "--workers=1", "--no-http",
+                 f"--max-cron-threads={threads}"],
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+        server.threads = threads
+        self.servers.append(server)
+        wanted = sum(server.threads for server in self.servers if server.poll() is None)
+        self.wait_for("the servers", lambda: self.count_listeners() >= wanted, 120)
 
-    def listeners(self):
-        """Process ids of the scheduler's workers that listen for a wake-up."""
-        rows = self.sql(
-            "SELECT application_name FROM pg_stat_activity WHERE datname = 'postgres' AND application_name ~ '^odoo-'")
-        own = f"odoo-{os.getpid()}"
-        return {int(row[0].removeprefix("odoo-")) for row in rows if row[0] != own}
+    def count_listeners(self):
+        """How many workers of the scheduler listen for a wake-up."""
+        ((count,),) = self.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'postgres' AND query ~ 'LISTEN cron_trigger|COMMIT'"
+            " AND application_name ~ '^odoo-' AND application_name <> %s", f"odoo-{os.getpid()}")  # fmt: skip
+        return count
+
+    def restart_ended(self):
+        """What a service manager does: Odoo's parent process ends when it finds no PostgreSQL."""
+        for server in [server for server in self.servers if server.poll() is not None]:
+            self.servers.remove(server)
+            self.restarts += 1
+            self.start_server(server.threads)
 
     def stop_servers(self):
         for server in self.servers:
@@ -142,6 +152,7 @@ class Lab:
             if time.monotonic() > end:
                 raise TimeoutError(f"{what} took longer than {seconds} s")
             if wake_every and time.monotonic() - woken > wake_every:
+                self.restart_ended()
                 self.wake()
                 woken = time.monotonic()
             time.sleep(pause)
@@ -495,8 +506,9 @@ def try_matrix(lab, short):
 def try_sigkill(lab, short):
     count, kills_wanted, hits_wanted = (80, 12, 5) if short else (1000, 110, 40)
     with mail_server() as server:
-        # Each answer takes a while, so that there is something to aim at.
-        server.set_rules("* eod delay 0.12")
+        # Each answer takes a while, so that there is something to aim at: of one half before the server has taken the
+        # mail, of the other half after that.
+        server.set_rules("*[02468]@* eod delay 0.15\n*[13579]@* eod accept-then-delay 0.15")
         with lab.env() as env:
             provider = lab.make_provider(env, server.port)
             ids = lab.release(provider, count, "sigkill")
@@ -507,14 +519,20 @@ def try_sigkill(lab, short):
         began = time.monotonic()
         kills, hits, aimed = 0, 0, 0
         randomness = random.Random(4)
-        while kills < kills_wanted and not lab.is_over(ids):
+        orphans = set()
+
+        def sending():
+            rows = lab.sql("SELECT id FROM dunning_notice WHERE id = ANY(%s) AND delivery_state = 'sending'", ids)
+            return {row[0] for row in rows} - orphans
+
+        while (kills < kills_wanted or hits < hits_wanted) and not lab.is_over(ids):
             # Every second one is aimed at a committed `sending`, the others hit whatever is there.
             is_aimed = kills % 2 == 0 or hits < hits_wanted * kills / kills_wanted
             lab.wake()
             if is_aimed:
                 with contextlib.suppress(TimeoutError):
-                    lab.wait_for("sending", lambda: lab.count(ids, "sending"), 5, pause=0.002)
-                time.sleep(randomness.uniform(0, 0.15))
+                    lab.wait_for("sending", sending, 5, pause=0.002)
+                time.sleep(randomness.uniform(0, 0.1))
             else:
                 time.sleep(randomness.uniform(0.05, 0.9))
             holder = lab.holder(provider_id)
@@ -527,11 +545,9 @@ def try_sigkill(lab, short):
                 aimed += is_aimed
             lab.wait_for("the end of its connection", lambda pid=holder[1]: not lab.sql(
                 "SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid), 20, pause=0.002)  # fmt: skip
-            # Nobody else can have begun: whoever gets the lock marks this one first.
-            hits += bool(lab.sql(
-                "SELECT 1 FROM dunning_notice WHERE id = ANY(%s) AND delivery_state = 'sending'", ids)) or bool(lab.sql(
-                "SELECT 1 FROM dunning_notice WHERE id = ANY(%s) AND delivery_state = 'unclear' AND write_date > "
-                "(now() AT TIME ZONE 'UTC') - interval '0.3 s'", ids))  # fmt: skip
+            orphans |= sending()
+            # Exactly those that hit a committed `sending`: whoever gets the lock next makes it unclear.
+            hits = lab.count(ids, "unclear")
             if kills % 20 == 0:
                 step(f"    {kills} kills, {hits} of them during a handover, {dict(lab.states(ids))}")
         server.set_rules("")
@@ -539,6 +555,7 @@ def try_sigkill(lab, short):
         seconds = time.monotonic() - began
         time.sleep(0.5)
         facts, problems = check_at_most_once(lab, ids, [message.message_id for message in server.messages])
+        hits = facts["states"].get("unclear", 0)
         lab.stop_servers()
     facts.update(kills=kills, kills_aimed=aimed, kills_during_handover=hits, seconds=round(seconds, 1))
     if kills < kills_wanted or hits < hits_wanted:
@@ -557,7 +574,8 @@ def try_database(lab, short):
             provider = lab.make_provider(env, server.port)
             ids = lab.release(provider, count, "database")
             provider_id = provider.id
-        lab.start_server()
+        lab.start_server(threads=1)
+        lab.start_server(threads=1)
         lab.wake()
         events = [("terminate", None), ("restart", "fast")]
         if not short:
@@ -579,6 +597,7 @@ def try_database(lab, short):
                 lab.pg_ctl("-m", mode, "stop")
                 time.sleep(1)
                 lab.pg_ctl("start")
+                lab.restart_ended()
                 done.append(f"stop -m {mode}, start")
             step(f"    {done[-1] if done else event}: {dict(lab.states(ids))}")
         server.set_rules("")
@@ -587,6 +606,7 @@ def try_database(lab, short):
         facts, problems = check_at_most_once(lab, ids, [message.message_id for message in server.messages])
         lab.stop_servers()
     facts["events"] = done
+    facts["servers_restarted"] = lab.restarts
     if len(done) < len(events):
         problems.append(f"only {done} of {events}")
     return facts, problems

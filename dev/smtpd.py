@@ -41,7 +41,7 @@ Actions
     `silence [SECONDS]`  gives no answer, and closes the connection after so long, or when the client gives up
     `garbage`            answers with what is not SMTP
     `delay SECONDS`      goes on as usual, later
-    `accept-then-drop`, `accept-then-silence [SECONDS]`, `accept-then-garbage`
+    `accept-then-drop`, `accept-then-silence [SECONDS]`, `accept-then-garbage`, `accept-then-delay SECONDS`
                          at eod: takes the message and then does that. Without `accept-then-` it is not taken.
 
 At the stage `body` there is no answer to give: only `drop`, `silence` and `delay` are possible.
@@ -128,7 +128,7 @@ class Rule:
             rule.seconds = float(seconds) if seconds else None
             if (rule.kind == "delay") != bool(seconds) and rule.kind != "silence":
                 raise RuleError(f"{action!r}: only 'delay' and 'silence' take a number of seconds: {line!r}")
-            if accept and (stage != "eod" or rule.kind == "delay"):
+            if accept and stage != "eod":
                 raise RuleError(f"{action!r} is not possible at the stage {stage!r}: {line!r}")
         if stage == "body" and rule.kind not in ("drop", "silence", "delay"):
             raise RuleError(f"{action!r} is not possible at the stage 'body': {line!r}")
@@ -398,7 +398,7 @@ class _Connection(SMTP):
         rule = self._server.rules.find("eod", envelope.rcpt_tos)
         queue_id = hashlib.sha1(f"{self._id} {now()}".encode()).hexdigest()[:10].upper()  # noqa: S324  only a name
         usual = f"250 2.0.0 Ok: queued as {queue_id}"
-        if rule is not None and rule.kind == "delay":
+        if rule is not None and rule.kind == "delay" and not rule.accept:
             await self._obey(rule)
         taken = rule is None or rule.accept or rule.kind == "delay"
         reply = usual if rule is None or rule.kind == "delay" else rule.reply or rule.kind
@@ -409,7 +409,8 @@ class _Connection(SMTP):
         else:
             message_id = email.message_from_bytes(envelope.content, policy=email.policy.SMTP)["Message-ID"]
             self._log("refused", reply=reply, rule=rule, message_id=message_id and message_id.strip())
-        answer = None if rule is None or rule.kind == "delay" else await self._obey(rule)
+        waited = rule is None or (rule.kind == "delay" and not rule.accept)
+        answer = None if waited else await self._obey(rule)
         return usual if answer is None else answer
 
     async def smtp_QUIT(self, arg):

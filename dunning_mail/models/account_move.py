@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from .res_partner import DUNNING_GROUPS
+
 
 class AccountMove(models.Model):
     _inherit = 'account.move'
@@ -10,11 +12,11 @@ class AccountMove(models.Model):
         help="The highest level that an item of this entry has reached, by the notices that were sent or printed.")
     dunning_last_date = fields.Date(
         "Last Dunned On", compute='_compute_dunning', search='_search_dunning_last_date')
-    dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True)
-    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True)
+    dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True, groups=DUNNING_GROUPS)
+    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True, groups=DUNNING_GROUPS)
     dunning_notice_count = fields.Integer(
         "Dunning Notices", compute='_compute_dunning_notice_count',
-        groups='account.group_account_invoice,account.group_account_readonly')
+        groups=DUNNING_GROUPS)
 
     def _compute_dunning(self):
         # Never stored: a stored value would lock invoices while mail goes out.

@@ -1,6 +1,9 @@
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.fields import Domain
 from odoo.tools import SQL
+
+from .res_partner import DUNNING_GROUPS
 
 
 class AccountMoveLine(models.Model):
@@ -9,8 +12,30 @@ class AccountMoveLine(models.Model):
     dunning_level_id = fields.Many2one(
         'dunning.level', compute='_compute_dunning', search='_search_dunning_level_id')
     dunning_last_date = fields.Date("Last Dunned On", compute='_compute_dunning', search='_search_dunning_last_date')
-    dunning_hold_until = fields.Date("No Dunning Until", copy=False)
-    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False)
+    dunning_hold_until = fields.Date("No Dunning Until", copy=False, groups=DUNNING_GROUPS)
+    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, groups=DUNNING_GROUPS)
+
+    def unlink(self):
+        self._leave_dunning_drafts()
+        return super().unlink()
+
+    def _leave_dunning_drafts(self):
+        """A mere proposal must not keep anybody from correcting an entry: items leave drafts and cancelled notices.
+
+        :raise UserError: an item stands on a notice that was issued
+        """
+        lines = self.env['dunning.notice.line'].sudo().search([('move_line_id', 'in', self.ids)])
+        issued = lines.filtered(lambda line: line.notice_id.state == 'issued')
+        if issued:
+            raise UserError(self.env._(
+                "%(item)s stands on dunning notice %(notice)s and is part of its evidence. Cancel the notice first.",
+                item=issued[0].name, notice=issued[0].notice_id.display_name))
+        lines.filtered(lambda line: line.notice_id.state == 'cancelled').move_line_id = False
+        drafts = lines.filtered(lambda line: line.notice_id.state in ('draft', 'excluded'))
+        notices = drafts.notice_id
+        drafts.unlink()
+        notices.filtered(lambda notice: not notice.line_ids.filtered(lambda line: line.kind == 'due')).unlink()
+        notices.exists()._update_level_from_lines()
 
     def _compute_dunning(self):
         self.dunning_level_id = False
@@ -19,7 +44,8 @@ class AccountMoveLine(models.Model):
             return
         self.env['dunning.notice'].flush_model()
         self.env['dunning.notice.line'].flush_model()
-        for line_id, level_id, day, _deadline in self.env['dunning.notice.line'].sudo()._get_last_counted(self.ids):
+        last_counted = self.env['dunning.notice.line'].sudo()._get_last_counted(self.ids)
+        for line_id, level_id, day, _deadline, _notice_id in last_counted:
             line = self.browse(line_id)
             line.dunning_level_id = level_id
             line.dunning_last_date = day

@@ -299,17 +299,16 @@ class DunningEngine(models.AbstractModel):
         sender = provider._get_smtp_from()
         # From here on the world may have the mail. This commit also proves that the lock is still ours.
         self.env['ir.cron']._commit_progress()
-        addresses, content = claim
-        outcome = session.send(sender, addresses, content, **budget.get_handover_limits())
+        outcome = session.send(sender, claim.addresses, claim.content, **budget.get_handover_limits())
         ended_at = self._now()
         if session.is_dead:
             sessions.pop(provider.id, None)
         else:
             sessions[provider.id] = (session, time.monotonic())
-        return 'next' if self._record_outcome(notice, provider, outcome, len(addresses), ended_at) else 'done'
+        return 'next' if self._record_outcome(notice, provider, outcome, claim, ended_at) else 'done'
 
     @api.model
-    def _record_outcome(self, notice, provider, outcome, recipient_count, ended_at):
+    def _record_outcome(self, notice, provider, outcome, claim, ended_at):
         """Write down what became of a handover, and commit it.
 
         Others may write to the notice, its run or the provider at the same moment, and PostgreSQL then refuses the
@@ -320,7 +319,7 @@ class DunningEngine(models.AbstractModel):
         conflicts = 0
         while True:
             try:
-                goes_on = self._apply_outcome(notice, provider, outcome, recipient_count, ended_at)
+                goes_on = self._apply_outcome(notice, provider, outcome, claim, ended_at)
                 self.env['ir.cron']._commit_progress(1, remaining=0)
                 return goes_on
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
@@ -369,21 +368,21 @@ class DunningEngine(models.AbstractModel):
         return notice.with_company(notice.company_id) if notice else notice
 
     @api.model
-    def _apply_outcome(self, notice, provider, outcome, recipient_count, ended_at):
+    def _apply_outcome(self, notice, provider, outcome, claim, ended_at):
         """Write down what became of a handover.
 
         A recipient's fault is the notice's, a provider's fault is the provider's.
 
         :param notice: `dunning.notice` in `sending`
         :param outcome: :class:`~..tools.smtp.Outcome`
-        :param int recipient_count: recipients in the envelope
+        :param claim: the `Claim` that was handed over
         :param datetime ended_at: end of the handover, naive UTC
         :return: whether the provider is of further use in this pass
         """
         kind = outcome.kind
         now = ended_at.replace(microsecond=0)
         answer = outcome.answer or str(outcome.reason)
-        accepted = recipient_count - len(outcome.refused)
+        accepted = len(claim.addresses) - len(outcome.refused)
         log = {
             'stage': str(outcome.stage), 'code': ' '.join(filter(None, [str(outcome.code or ''), outcome.enhanced])),
             'host': outcome.host, 'tls_version': outcome.tls_version, 'queue_id': outcome.queue_id,
@@ -403,7 +402,8 @@ class DunningEngine(models.AbstractModel):
                     f'{address} ({code} {text})' for address, (code, text) in outcome.refused.items()))
             notice._set_delivery('sent', info, log, sent_at=now, **values)
             self._follow_up(
-                lambda: notice._log_mail(now), notice._drop_unarchived_documents, notice.run_id._update_state)
+                lambda: notice._log_mail(now, claim.texts), notice._drop_unarchived_documents,
+                notice.run_id._update_state)
             return True
         if kind == smtp.Kind.UNCLEAR:
             words = self.env._(
@@ -411,7 +411,7 @@ class DunningEngine(models.AbstractModel):
                 "ask the mail provider before you send again.", answer)
             notice._set_delivery('unclear', words, log, handover_at=notice.handover_at or notice.claimed_at)
             self._follow_up(
-                lambda: notice._log_mail(now),
+                lambda: notice._log_mail(now, claim.texts),
                 lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state)
             return True
         if kind == smtp.Kind.RECIPIENT and provider.policy_refusal_count < POLICY_REFUSALS_TO_PAUSE:
@@ -431,6 +431,19 @@ class DunningEngine(models.AbstractModel):
     @api.model
     def _follow_up(self, *steps):
         """Do what belongs to an outcome, but must never stand in its way: the state is true without it."""
+        def do_all():
+            for step in steps:
+                step()
+
+        try:
+            # Together, as long as all goes well: each savepoint costs as much as a step.
+            with self.env.cr.savepoint():
+                do_all()
+            return
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            raise
+        except Exception:
+            _logger.debug("Steps after the delivery of a dunning notice are done one by one", exc_info=True)
         for step in steps:
             try:
                 with self.env.cr.savepoint():

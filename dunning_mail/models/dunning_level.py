@@ -25,7 +25,7 @@ class DunningLevel(models.Model):
         tracking=True, help="On the last level: send it again and again, each time after the same delay.")
     min_amount = fields.Monetary(
         "Minimum Amount", currency_field='min_amount_currency_id', tracking=True,
-        help="In the company's currency. A customer who owes less falls back one level.")
+        help="In the company's currency. Where a customer owes less, what would reach this level waits.")
     min_amount_currency_id = fields.Many2one('res.currency', compute='_compute_currency')
     send_by_mail = fields.Boolean("By E-mail", default=True, tracking=True)
     report_id = fields.Many2one(

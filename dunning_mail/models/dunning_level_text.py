@@ -107,10 +107,11 @@ class DunningLevelText(models.Model):
                     field=self._fields[fname]._description_string(self.env),
                     placeholder=wrong[0]))
 
-    def _render_for(self, notices):
+    def _render_for(self, notices, fnames=(*INLINE_FIELDS, *HTML_FIELDS)):
         """Render the texts for notices, in the language of this row.
 
         :param notices: `dunning.notice`
+        :param fnames: which texts
         :return: dict notice id -> dict with `mail_subject` and `letter_title` as str, `mail_body`, `letter_intro` and
             `letter_closing` as Markup
         :raise ValidationError: a text holds a placeholder that is not allowed
@@ -119,7 +120,7 @@ class DunningLevelText(models.Model):
         self._raise_for_placeholders()
         renderer = self.with_context(lang=self.lang)
         texts = {notice_id: {} for notice_id in notices._ids}
-        for fname in (*INLINE_FIELDS, *HTML_FIELDS):
+        for fname in fnames:
             engine = 'qweb' if fname in HTML_FIELDS else 'inline_template'
             for notice_id, value in renderer._render_template(
                     renderer[fname], 'dunning.notice', notices._ids, engine=engine).items():

@@ -4,12 +4,22 @@ import logging
 import re
 from collections import defaultdict
 from datetime import timedelta
+from typing import NamedTuple
 
 import idna
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tools import SQL, email_normalize, email_split, format_amount, format_date, formataddr, html2plaintext
+from odoo.tools import (
+    SQL,
+    email_normalize,
+    email_split,
+    format_amount,
+    format_date,
+    formataddr,
+    html2plaintext,
+    plaintext2html,
+)
 from odoo.tools.mail import generate_tracking_message_id
 
 from odoo.addons.base.models.res_partner import _lang_get
@@ -44,6 +54,21 @@ PLACEHOLDERS = (
 )
 
 RETRY_UNCLEAR_AFTER = timedelta(minutes=10)
+# What of a level's texts is in the mail itself; the others are in the letter.
+MAIL_TEXTS = ('mail_subject', 'mail_body')
+
+
+class Claim(NamedTuple):
+    """A notice that is ready to be handed over.
+
+    :ivar addresses: of the envelope
+    :ivar content: the message as it goes over the wire
+    :ivar texts: the rendered `MAIL_TEXTS`; None where the message was made for an earlier attempt
+    """
+
+    addresses: list[str]
+    content: bytes
+    texts: dict | None
 
 
 class DunningNotice(models.Model):
@@ -92,7 +117,7 @@ class DunningNotice(models.Model):
         'sending': ('sent', 'failed', 'unclear', 'released'),
         'sent': ('failed',),
         'failed': ('released', 'paper'),
-        'unclear': ('released', 'paper', 'failed'),
+        'unclear': ('released', 'paper', 'failed', 'sent'),
     }
     # What a person may change while the notice is a draft; everything else is written by methods.
     _EDITABLE_IN_DRAFT = frozenset({'recipient_id', 'date_deadline', 'lang', 'amount_fee'})
@@ -216,6 +241,28 @@ class DunningNotice(models.Model):
                 notice.state == 'issued' and not reached
                 and notice.delivery_state in ('released', 'paper', 'sending'))
 
+    @api.constrains('recipient_id', 'partner_id')
+    def _check_recipient(self):
+        for notice in self:
+            if not notice._is_recipient_own():
+                raise ValidationError(self.env._(
+                    "%(recipient)s is no address of %(partner)s. A notice goes to an address of the customer who owes.",
+                    recipient=notice.recipient_id.display_name, partner=notice.partner_id.display_name))
+
+    @api.constrains('amount_fee', 'date_deadline', 'date')
+    def _check_claim(self):
+        for notice in self:
+            if notice.amount_fee < 0:
+                raise ValidationError(self.env._(
+                    "The fee of the notice for %s cannot be negative.", notice.partner_id.display_name))
+            if notice.date_deadline < notice.date:
+                raise ValidationError(self.env._(
+                    "The notice for %s cannot be payable before its own date.", notice.partner_id.display_name))
+
+    def _is_recipient_own(self):
+        self.ensure_one()
+        return self.recipient_id.commercial_partner_id == self.partner_id.commercial_partner_id
+
     @api.depends('level_id.text_ids.lang', 'lang')
     def _compute_text_id(self):
         for notice in self:
@@ -252,8 +299,10 @@ class DunningNotice(models.Model):
         for notice in self:
             def amount(value, notice=notice):
                 return format_amount(self.env, value, notice.currency_id, lang_code=notice.lang)
-            notice.date_text = format_date(self.env, notice.date, lang_code=notice.lang)
-            notice.date_deadline_text = format_date(self.env, notice.date_deadline, lang_code=notice.lang)
+            # The month in words: 12/04/2026 is a day in December here and one in April there.
+            notice.date_text = format_date(self.env, notice.date, lang_code=notice.lang, date_format='long')
+            notice.date_deadline_text = format_date(
+                self.env, notice.date_deadline, lang_code=notice.lang, date_format='long')
             for fname in ('overdue', 'credit', 'fee', 'interest', 'total'):
                 notice[f'amount_{fname}_text'] = amount(notice[f'amount_{fname}'])
 
@@ -366,26 +415,28 @@ class DunningNotice(models.Model):
         lang = next((code for code in langs if code and code in installed), fallback)
         return lang if level._get_text(lang) else fallback
 
-    def _render_texts(self):
+    def _render_texts(self, fnames=None):
         """Render the level's texts in the notice's language.
 
+        :param fnames: which texts, default all
         :return: dict with `mail_subject` and `letter_title` (str), `mail_body`, `letter_intro` and `letter_closing`
             (Markup)
         :raise UserError: the level has no texts in the language, or a text holds a wrong placeholder
         """
         self.ensure_one()
-        return self._render_all_texts()[self.id]
+        return self._render_all_texts(fnames)[self.id]
 
-    def _render_all_texts(self):
+    def _render_all_texts(self, fnames=None):
         """Render the texts of many notices: core checks a template once for each call.
 
+        :param fnames: which texts, default all
         :return: dict notice id -> what `_render_texts()` returns
         :raise UserError: as `_render_texts()`, for the first notice that has no text
         """
         self._check_texts()
         texts = {}
         for text, notices in self.grouped('text_id').items():
-            texts.update(text.sudo()._render_for(notices.sudo()))
+            texts.update(text.sudo()._render_for(notices.sudo(), *([fnames] if fnames else [])))
         return texts
 
     def _check_texts(self):
@@ -456,6 +507,7 @@ class DunningNotice(models.Model):
                          notice.id, notice.state, notice.delivery_state, target)
         self.env['dunning.delivery.log'].sudo().create([{
             'notice_id': notice.id,
+            'company_id': notice.company_id.id,
             'provider_id': values.get('provider_id', notice.provider_id.id),
             'attempt': values.get('attempt_count', notice.attempt_count),
             'message_id': values.get('message_id', notice.message_id),
@@ -464,8 +516,8 @@ class DunningNotice(models.Model):
             'text': info,
             **(log or {}),
         } for notice in allowed])
-        # The chatter is for outcomes; the delivery log has all steps.
-        is_step = target == 'sending' or bool(self.env.context.get('tracking_disable'))
+        # The chatter is for outcomes, and shows a mail that was sent itself; the delivery log has all steps.
+        is_step = target in ('sending', 'sent') or bool(self.env.context.get('tracking_disable'))
         allowed.sudo().with_context(tracking_disable=is_step).write({
             'delivery_state': target, 'delivery_info': info, **values})
         return allowed
@@ -621,7 +673,8 @@ class DunningNotice(models.Model):
                     debts = self.env['dunning.proposal'].with_company(company)._load_for_recheck(notices, today)
                     for notice in notices:
                         try:
-                            if notice._get_verdict(today, debts)[0] == 'same' and notice.partner_id.active:
+                            if notice._get_verdict(today, debts)[0] == 'same' and notice.partner_id.active \
+                                    and not notice._is_out_of_date(today):
                                 notice._check_texts()
                                 ready |= notice
                         except (UserError, ValidationError) as error:
@@ -683,9 +736,40 @@ class DunningNotice(models.Model):
             raise UserError(self.env._(
                 "Customer %s has been archived or merged. Exclude the notice and make a new run.",
                 self.partner_id.display_name))
+        self._bring_up_to_date(today)
         self._check_texts()
         self._set_numbers()
         self.write({'problem': False, **self._prepare_payment_values()})
+        return True
+
+    def _is_out_of_date(self, today):
+        """Whether the deadline is over before anybody has the notice, or the recipient is no longer the customer's."""
+        self.ensure_one()
+        return self.date_deadline < today or not self._is_recipient_own()
+
+    def _bring_up_to_date(self, today):
+        """Date an unfrozen notice anew whose deadline is over, and address it anew where the recipient has left.
+
+        A paused service provider, or a letter that lay about, would else claim money for a day that is past. The next
+        level counts from the new date.
+
+        :param date today: the new date
+        :return: whether something was changed, so that the document has to be made again
+        """
+        self.ensure_one()
+        notice = self.sudo()
+        if not notice._is_out_of_date(today):
+            return False
+        values = {}
+        if notice.date_deadline < today:
+            values.update(date=today, date_deadline=today + timedelta(days=notice.level_id.deadline_days))
+            notice._message_log(body=self.env._(
+                "Dated anew, since the deadline was over before the notice went out."))
+        if not notice._is_recipient_own():
+            values['recipient_id'] = self.env['dunning.proposal'].sudo()._find_recipients(
+                notice.partner_id, notice.company_id)[notice.partner_id.id].id
+            notice._message_log(body=self.env._("Addressed anew: the recipient is no longer with the customer."))
+        notice.write(values)
         return True
 
     def _get_payment_reference(self):
@@ -739,7 +823,40 @@ class DunningNotice(models.Model):
         for notice in self:
             level = notice.line_ids.filtered(lambda line: line.kind == 'due').level_id.sorted('sequence')[-1:]
             if level and level != notice.level_id:
-                notice.sudo().level_id = level
+                notice._apply_level(level)
+
+    def _apply_level(self, level, **values):
+        """Give a notice a level with all that hangs on it: deadline, fee, language of the texts.
+
+        A deadline or fee that a person has set is kept.
+
+        :param level: `dunning.level`
+        :param values: further values to write
+        """
+        self.ensure_one()
+        notice = self.sudo()
+        company, old = notice.company_id, notice.level_id
+
+        def amount(fee):
+            return company.currency_id._convert(fee, notice.currency_id, company, notice.date)
+
+        values['level_id'] = level.id
+        values['lang'] = self._choose_lang(notice.partner_id, notice.recipient_id, level, company)
+        if notice.date_deadline == notice.date + timedelta(days=old.deadline_days):
+            values['date_deadline'] = notice.date + timedelta(days=level.deadline_days)
+        # Once for each customer and run: another notice may bear the fee.
+        siblings = (notice.run_id.notice_ids - notice).filtered(lambda other: (
+            other.partner_id == notice.partner_id and other.state in ('draft', 'issued') and other.amount_fee_own))
+        is_bearer = bool(notice.amount_fee_own) or not siblings
+        is_waived = notice.currency_id.compare_amounts(notice.amount_fee, notice.amount_fee_own) < 0
+        if is_bearer and not is_waived:
+            own, earlier = amount(level.fee_amount), 0.0
+            if level.fee_method == 'cumulated':
+                line_ids = notice.line_ids.filtered(lambda line: line.kind == 'due').move_line_id.ids
+                fees = self.env['dunning.proposal'].sudo()._get_earlier_fees(line_ids, company)
+                earlier = amount(sum(dict(fee for line_fees in fees.values() for fee in line_fees).values()))
+            values.update(amount_fee=own + earlier, amount_fee_own=own)
+        notice.write(values)
 
     def action_change_level(self):
         """Open the wizard that lowers or raises the level of drafts."""
@@ -773,17 +890,7 @@ class DunningNotice(models.Model):
             notice.line_ids.filtered(lambda line, is_raised=is_raised: line.kind == 'due' and (
                 is_raised or line.level_id.sequence > level.sequence)).write(
                     {'level_id': level.id, 'is_level_set': True})
-            fee = notice.company_id.currency_id._convert(
-                level.fee_amount, notice.currency_id, notice.company_id, notice.date)
-            notice.write({
-                'level_id': level.id,
-                'level_change_reason': reason,
-                'is_edited': True,
-                'date_deadline': notice.date + timedelta(days=level.deadline_days),
-                'amount_fee': fee,
-                'amount_fee_own': fee,
-                'lang': self._choose_lang(notice.partner_id, notice.recipient_id, level, notice.company_id),
-            })
+            notice._apply_level(level, level_change_reason=reason, is_edited=True)
 
     def _release(self):
         """Choose the channel of issued notices and let them go."""
@@ -876,8 +983,8 @@ class DunningNotice(models.Model):
             return self.env._(
                 "The kept document of dunning notice %s is gone. Restore the file from your backup.", self.display_name)
         return self.env._(
-            "Dunning notice %s has no document any more: its letter is set not to be archived, or your company's time for "
-            "keeping documents is over.", self.display_name)
+            "Dunning notice %s has no document any more: its letter is set not to be archived, or your company's time "
+            "for keeping documents is over.", self.display_name)
 
     def _drop_unarchived_documents(self):
         """Remove documents of delivered or printed notices whose letter is set not to be archived."""
@@ -888,15 +995,15 @@ class DunningNotice(models.Model):
 
     # === MAIL === #
 
-    def _build_message(self):
+    def _build_message(self, texts):
         """Build the mail: text in the customer's language, plain-text part, the PDF, the invoices where wanted.
 
+        :param dict texts: the rendered `MAIL_TEXTS`
         :return: (Message-ID, list of addresses for the envelope, bytes as they go over the wire)
         """
         self.ensure_one()
         notice = self.with_context(lang=self.lang)
         provider = notice.provider_id
-        texts = notice._render_texts()
         body = self.env['ir.qweb'].with_context(lang=self.lang)._render('dunning_mail.mail_layout', {
             'notice': notice, 'company': notice.company_id, 'body': texts['mail_body'],
             'subject': texts['mail_subject']})
@@ -958,10 +1065,11 @@ class DunningNotice(models.Model):
         lock.
 
         :param datetime now: naive UTC
-        :return: (list of addresses, bytes of the message), or None where it must not be sent
+        :return: :class:`Claim`, or None where it must not be sent
         """
         self.ensure_one()
         notice = self.sudo()
+        texts = None
         redirect = notice.provider_id.redirect_to
         if notice.handover_at and bool(notice.redirected_to) != bool(redirect):
             if redirect:
@@ -987,13 +1095,18 @@ class DunningNotice(models.Model):
         if channel == 'paper':
             notice._set_delivery('paper', info, provider_id=False)
             return None
-        if not notice.handover_at:
-            notice.email_to = ', '.join(current)
+        # Whatever is written with tracking would show the step to `sending` in the chatter.
+        quiet = notice.with_context(tracking_disable=True)
+        if not notice.handover_at and notice.email_to != ', '.join(current):
+            quiet.email_to = ', '.join(current)
         if verdict == 'changed' and is_frozen:
             notice._cancel(self.env._("Open amounts have changed since the document was sent or printed first."))
             return None
         if verdict == 'changed':
             notice._replace_lines(line_values)
+        if not is_frozen and notice._bring_up_to_date(today):
+            verdict = 'changed'
+        if verdict == 'changed':
             notice.write(notice._prepare_payment_values())
             document = notice._make_documents()[notice.id]
             if not isinstance(document, bytes):
@@ -1004,10 +1117,13 @@ class DunningNotice(models.Model):
         if notice.handover_at:
             addresses = notice.email_to.split(', ')
             message_id, content = notice.message_id, notice.mail_document_id.raw
+            if not content:
+                raise UserError(notice._describe_missing_document())
         else:
-            message_id, addresses, content = notice._build_message()
+            texts = notice._render_texts(MAIL_TEXTS)
+            message_id, addresses, content = notice._build_message(texts)
             old = notice.mail_document_id
-            notice.mail_document_id = self.env['ir.attachment'].sudo().create({
+            quiet.mail_document_id = self.env['ir.attachment'].sudo().create({
                 'name': f'{notice._get_file_name()}.eml', 'raw': content, 'mimetype': 'message/rfc822',
                 'res_model': self._name, 'res_id': notice.id})
             old.unlink()
@@ -1015,7 +1131,7 @@ class DunningNotice(models.Model):
             'sending', self.env._("Is being handed to the mail server."),
             message_id=message_id, attempt_count=notice.attempt_count + 1, claimed_at=now, next_attempt_at=False,
             redirected_to=redirect)
-        return (self._parse_addresses(redirect) if redirect else addresses), content
+        return Claim(self._parse_addresses(redirect) if redirect else addresses, content, texts)
 
     def _ask_person(self, activity_xmlid, note):
         """Give the person who answers for the run something to do."""
@@ -1023,7 +1139,7 @@ class DunningNotice(models.Model):
             user = notice._get_responsible_user()
             user_env = self.env(context=dict(self.env.context, lang=user.lang))
             notice.activity_schedule(
-                activity_xmlid, user_id=user.id, note=note,
+                activity_xmlid, user_id=user.id, note=plaintext2html(note),
                 summary=user_env._("Dunning notice to %s", notice.partner_id.display_name))
 
     def _get_responsible_user(self):
@@ -1038,18 +1154,24 @@ class DunningNotice(models.Model):
                 return users.sorted('id')[0]
         return self.env.user
 
-    def _log_mail(self, sent_at):
-        """Show the mail in the chatter, under its own Message-ID: answers and bounces find the notice by it."""
+    def _log_mail(self, sent_at, texts=None):
+        """Show the mail in the chatter, under its own Message-ID: answers and bounces find the notice by it.
+
+        :param datetime sent_at: naive UTC
+        :param dict texts: the rendered `MAIL_TEXTS`, where they are at hand
+        """
         self.ensure_one()
         if self.env['mail.message'].sudo().search_count([('message_id', '=', self.message_id)], limit=1):
             # Retried with the same Message-ID.
             return
-        texts = self._render_texts()
+        texts = texts or self._render_texts(MAIL_TEXTS)
         self.env['mail.message'].sudo().create({
             'model': self._name, 'res_id': self.id, 'message_id': self.message_id, 'date': sent_at,
             'message_type': 'email_outgoing', 'subtype_id': self.env.ref('mail.mt_comment').id,
             'subject': texts['mail_subject'], 'body': texts['mail_body'],
             'author_id': self.user_id.partner_id.id, 'email_from': self.provider_id.email_from,
+            # Nothing is sent from here: what an answer would go to need not be worked out.
+            'reply_to': self.provider_id.email_from,
             'record_name': self.display_name,
         })
 
@@ -1140,9 +1262,11 @@ class DunningNotice(models.Model):
             moved = notice._set_delivery(
                 'unclear', words, {'recipient_count': notice._count_recipients()},
                 handover_at=notice.handover_at or notice.claimed_at or fields.Datetime.now())
-            moved._ask_person('dunning_mail.mail_activity_unclear', words)
             for orphan in moved:
-                orphan._log_mail(orphan.handover_at)
+                # That the state is true comes first: what tells people of it must not hold up the engine.
+                self.env['dunning.engine']._follow_up(
+                    lambda orphan=orphan, words=words: orphan._ask_person('dunning_mail.mail_activity_unclear', words),
+                    lambda orphan=orphan: orphan._log_mail(orphan.handover_at))
 
     # === ACTIONS === #
 
@@ -1197,13 +1321,30 @@ class DunningNotice(models.Model):
             ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
         moved.run_id._update_state()
 
+    def _check_has_document(self):
+        """Check that there is still something to send or print.
+
+        :raise UserError: the documents were removed
+        """
+        for notice in self.sudo():
+            if not notice.document_id or (notice.handover_at and not notice.mail_document_id):
+                raise UserError(notice._describe_missing_document())
+
     def _check_items_free(self):
-        """Check that no other open notice took the items meanwhile.
+        """Check that no other notice took the items meanwhile.
 
         :raise UserError: names the other notice
         """
         for notice in self:
             due = notice.line_ids.filtered(lambda line: line.kind == 'due')
+            lines = {line.move_line_id.id: line for line in due}
+            for line_id, level_id, day, _deadline, other_id in self.env['dunning.notice.line'].sudo()._get_last_counted(
+                    list(lines)):
+                line = lines[line_id]
+                if other_id != notice.id and (level_id, day) != (line.previous_level_id.id, line.previous_date):
+                    raise UserError(self.env._(
+                        "%(item)s was dunned meanwhile by %(notice)s. This notice would go back to an earlier level: "
+                        "cancel it.", item=line.name, notice=self.browse(other_id).sudo().display_name))
             other = self.env['dunning.notice.line'].sudo().search([
                 ('move_line_id', 'in', due.move_line_id.ids), ('is_reserved', '=', True),
                 ('notice_id', '!=', notice.id)], limit=1)
@@ -1222,7 +1363,9 @@ class DunningNotice(models.Model):
         self.check_access('write')
         now = fields.Datetime.now()
         for notice in self:
-            if notice.state != 'issued' or notice.delivery_state not in ('failed', 'unclear', 'paper'):
+            is_stranded = notice.delivery_state == 'released' and notice.provider_id._is_stranded()
+            if notice.state != 'issued' or not (
+                    is_stranded or notice.delivery_state in ('failed', 'unclear', 'paper')):
                 raise UserError(self.env._(
                     "Dunning notice %(notice)s cannot be sent again: only what failed, is unclear or waits on paper "
                     "can.",
@@ -1235,13 +1378,14 @@ class DunningNotice(models.Model):
                     "It is unclear whether dunning notice %s has reached the mail server. A second mail may reach your "
                     "customer: ask the mail provider first. Sending again is possible 10 minutes after the attempt.",
                     notice.display_name))
+            notice._check_has_document()
             notice._check_items_free()
             # Where the address refused before, a person retries because it was corrected or cleared.
             channel, info, current = notice._choose_channel()
             if channel == 'paper':
                 raise UserError(self.env._(
-                    "Dunning notice %(notice)s cannot go by mail. %(reason)s", notice=notice.display_name,
-                    reason=info))
+                    "Dunning notice %(notice)s cannot go by mail. %(reason)s\nCorrect the customer's address, or say "
+                    "that it is good again.", notice=notice.display_name, reason=info))
             addresses = ', '.join(current)
             if notice.handover_at and not notice.redirected_to and addresses != notice.email_to:
                 raise UserError(self.env._(
@@ -1249,7 +1393,7 @@ class DunningNotice(models.Model):
                     "address is %(new)s now. Put it on paper, or cancel it and make a new run.",
                     notice=notice.display_name, old=notice.email_to, new=addresses))
             provider = notice.provider_id.sudo()
-            if not provider.active:
+            if not provider or provider._is_stranded():
                 provider = notice.company_id.sudo().dunning_provider_id
             notice._set_delivery(
                 'released', self.env._("Released again by %s.", self.env.user.name), email_to=addresses,
@@ -1257,6 +1401,22 @@ class DunningNotice(models.Model):
             notice.sudo().activity_feedback(
                 ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
             notice.provider_id.sudo().engine_id._trigger()
+        self.run_id._update_state()
+
+    def action_confirm_arrived(self):
+        """Say that notices whose sending is unclear have arrived, as the customer or the mail provider says.
+
+        :raise UserError: a notice is not unclear
+        """
+        self.check_access('write')
+        for notice in self:
+            if notice.state != 'issued' or notice.delivery_state != 'unclear':
+                raise UserError(self.env._(
+                    "Only of a notice whose sending is unclear it can be said that it has arrived; %s is not.",
+                    notice.display_name))
+            notice._set_delivery(
+                'sent', self.env._("Has arrived, says %s.", self.env.user.name), sent_at=notice.claimed_at)
+        self.sudo().activity_feedback(['dunning_mail.mail_activity_unclear'])
         self.run_id._update_state()
 
     def action_set_paper(self):
@@ -1269,6 +1429,7 @@ class DunningNotice(models.Model):
             if notice.state != 'issued' or notice.delivery_state not in ('released', 'failed', 'unclear'):
                 raise UserError(self.env._(
                     "Dunning notice %s cannot be put on paper in its present state.", notice.display_name))
+            notice._check_has_document()
             if notice.delivery_state == 'failed':
                 notice._check_items_free()
         self._set_delivery('paper', self.env._("Put on paper by %s.", self.env.user.name))
@@ -1285,6 +1446,8 @@ class DunningNotice(models.Model):
         for notice in self:
             if notice.state != 'issued' or notice.delivery_state != 'paper':
                 raise UserError(self.env._("Dunning notice %s is not on paper.", notice.display_name))
+            if not notice.printed_at:
+                notice._check_has_document()
         unprinted = self.filtered(lambda notice: not notice.printed_at).sudo()
         unprinted.write({'printed_at': fields.Datetime.now(), 'printed_by': self.env.user.id})
         self.env['dunning.delivery.log'].sudo().create([{
@@ -1298,10 +1461,7 @@ class DunningNotice(models.Model):
         self.check_access('write')
         printed = self.filtered(lambda notice: notice.printed_at and notice.state == 'issued')
         for notice in printed:
-            if not notice.document_id:
-                raise UserError(self.env._(
-                    "Dunning notice %s has no document any more: its letter is set not to be archived.",
-                    notice.display_name))
+            notice._check_has_document()
             notice._check_items_free()
         printed.sudo().write({'printed_at': False, 'printed_by': False})
         self.env['dunning.delivery.log'].sudo().create([{
@@ -1323,6 +1483,17 @@ class DunningNotice(models.Model):
             'type': 'ir.actions.act_url',
             'url': f'/web/content/{self.document_id.id}?filename={self._get_file_name()}.pdf',
             'target': 'new',
+        }
+
+    def action_open_mail(self):
+        """Download the mail as it was handed to the server."""
+        self.ensure_one()
+        if not self.mail_document_id:
+            raise UserError(self._describe_missing_document())
+        return {
+            'type': 'ir.actions.act_url',
+            'url': f'/web/content/{self.mail_document_id.id}?download=true',
+            'target': 'download',
         }
 
     def action_clear_refused(self):

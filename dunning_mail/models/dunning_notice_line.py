@@ -75,11 +75,11 @@ class DunningNoticeLine(models.Model):
         """Return the level that items reached, by the notices that counted.
 
         :param move_line_ids: ids of `account.move.line`
-        :return: list of (move line id, level id, date of the notice, its payment deadline)
+        :return: list of (move line id, level id, date of the notice, its payment deadline, id of the notice)
         """
         return self.env.execute_query(SQL(
             """
-            SELECT DISTINCT ON (l.move_line_id) l.move_line_id, l.level_id, n.date, n.date_deadline
+            SELECT DISTINCT ON (l.move_line_id) l.move_line_id, l.level_id, n.date, n.date_deadline, n.id
               FROM dunning_notice_line l
               JOIN dunning_notice n ON n.id = l.notice_id
              WHERE n.is_counted AND l.kind = 'due' AND l.move_line_id = ANY(%s)

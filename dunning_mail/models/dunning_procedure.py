@@ -30,6 +30,11 @@ class DunningProcedure(models.Model):
         for procedure in self:
             procedure.next_sequence = max(procedure.level_ids.mapped('sequence'), default=0) + 1
 
+    @api.constrains('company_id')
+    def _check_company_users(self):
+        users = self.env['res.company'].sudo().search([('dunning_procedure_id', 'in', self.ids)])
+        users._check_dunning_company()
+
     def _get_next_level(self, level):
         """Return the level after the given one; the same where it is the last and may be repeated.
 

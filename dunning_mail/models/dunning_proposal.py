@@ -6,7 +6,6 @@ from functools import lru_cache
 from odoo import api, fields, models
 from odoo.tools import SQL, format_amount, format_date
 
-
 # How lines stand on a notice.
 KIND_ORDER = {'due': 1, 'credit': 2, 'info': 3}
 
@@ -28,6 +27,7 @@ class Item:
     previous_level_id: int = False
     previous_date: date | None = None
     previous_deadline: date | None = None
+    previous_notice_id: int = False
     # What credits leave open of it, and which ones took off how much.
     uncovered: float = 0.0
     credit_parts: list[tuple['Item', float]] = field(default_factory=list)
@@ -276,9 +276,9 @@ class DunningProposal(models.AbstractModel):
         self.env['dunning.notice'].flush_model()
         self.env['dunning.notice.line'].flush_model()
         by_line = {item.line_id: item for item in items}
-        for line_id, level_id, day, deadline in self.env['dunning.notice.line']._get_last_counted(list(by_line)):
+        for line_id, *last in self.env['dunning.notice.line']._get_last_counted(list(by_line)):
             item = by_line[line_id]
-            item.previous_level_id, item.previous_date, item.previous_deadline = level_id, day, deadline
+            (item.previous_level_id, item.previous_date, item.previous_deadline, item.previous_notice_id) = last
         for line_id, number in self.env.execute_query(SQL(
                 """
                 SELECT l.move_line_id, n.name
@@ -314,7 +314,7 @@ class DunningProposal(models.AbstractModel):
             for notice in (replaced_run or run).notice_ids if notice.state == 'excluded'}
         # The preview asks for a run that is only in memory.
         procedures = run.procedure_ids._origin
-        recipients = self._find_recipients(partners)
+        recipients = self._find_recipients(partners, company)
         basis = Basis(run)
         proposed, exceptions = [], []
         for debt in debts.values():
@@ -524,16 +524,18 @@ class DunningProposal(models.AbstractModel):
         return fees
 
     @api.model
-    def _find_recipients(self, partners):
+    def _find_recipients(self, partners, company):
         """Choose whose address stands on the notice: type dunning, else invoice, else the customer.
 
         :param partners: commercial partners
+        :param company: `res.company`; addresses of other companies are left out
         :return: dict partner id -> `res.partner`
         """
         recipients = {partner.id: partner for partner in partners}
         addresses = self.env['res.partner'].search(
             [('commercial_partner_id', 'in', partners.ids), ('type', 'in', ('dunning', 'invoice')),
-             ('id', 'not in', partners.ids)], order='id desc')
+             ('id', 'not in', partners.ids), ('company_id', 'in', [False, *company.parent_ids.ids])],
+            order='id desc')
         for kind in ('invoice', 'dunning'):
             for address in addresses.filtered(lambda candidate, kind=kind: candidate.type == kind):
                 recipients[address.commercial_partner_id.id] = address
@@ -666,6 +668,10 @@ class DunningProposal(models.AbstractModel):
                 block = None
             if block and line.kind == 'due' and block[0] != 'in_payment':
                 return 'held', f'{item.number}: {block[1]}', []
+            if line.kind == 'due' and item and self._is_overtaken(item, line):
+                return 'held', self.env._(
+                    "%s was dunned by another notice meanwhile, or an earlier one does not count any more.",
+                    item.number), []
             if not item or block or currency.is_zero(item.uncovered):
                 continue
             expected.append({
@@ -684,4 +690,33 @@ class DunningProposal(models.AbstractModel):
         if amounts((line.kind, line.move_line_id.id, line.amount_residual) for line in notice.line_ids) == amounts(
                 (value['kind'], value['move_line_id'], value['amount_residual']) for value in expected):
             return 'same', '', []
+        if self._is_below_minimum(notice, debt, expected):
+            return 'held', self.env._("Less than the minimum amount is left to claim."), []
         return 'changed', self.env._("Open amounts have changed since the proposal."), expected
+
+    @api.model
+    def _is_overtaken(self, item, line):
+        """Whether another notice has given an item its level since the line was proposed.
+
+        :param item: :class:`Item` as it stands now
+        :param line: `dunning.notice.line` of the notice that asks
+        """
+        if item.previous_notice_id == line.notice_id.id:
+            return False
+        return (item.previous_level_id or False, item.previous_date or False) != (
+            line.previous_level_id.id, line.previous_date)
+
+    @api.model
+    def _is_below_minimum(self, notice, debt, expected):
+        """Whether what is left open of a customer's debt is less than the company or the level asks for.
+
+        :param notice: `dunning.notice`
+        :param debt: :class:`Debt` as it stands now, credits set off
+        :param list expected: values of the notice's lines as they should be now
+        """
+        company = notice.company_id
+        amount = notice.currency_id._convert(
+            sum(item.uncovered for item in debt.items if item.is_open), company.currency_id, company, notice.date)
+        level = self.env['dunning.level'].browse(
+            [values['level_id'] for values in expected if values['kind'] == 'due']).sorted('sequence')[-1:]
+        return company.currency_id.compare_amounts(amount, max(company.dunning_min_amount, level.min_amount)) < 0

@@ -6,7 +6,7 @@ import psycopg2
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tools import email_normalize, formataddr
+from odoo.tools import email_normalize, formataddr, plaintext2html
 
 from ..tools import smtp
 
@@ -170,6 +170,11 @@ class DunningProvider(models.Model):
                     "Enter one address for the trial mode, or leave it empty to send to the customers.",
                     name=provider.name, address=provider.redirect_to))
 
+    @api.constrains('company_id')
+    def _check_company_users(self):
+        users = self.env['res.company'].sudo().search([('dunning_provider_id', 'in', self.ids)])
+        users._check_dunning_company()
+
     @api.constrains('engine_id')
     def _check_engine(self):
         for provider in self:
@@ -226,6 +231,9 @@ class DunningProvider(models.Model):
         if authentication != 'login' and values.get('smtp_encryption', 'starttls_strict') == 'starttls_strict':
             # Core's OAuth logins accept no other value; sessions opened here verify all the same.
             values['smtp_encryption'] = 'starttls'
+        if authentication != 'login' and 'smtp_authentication' in values:
+            # And no password.
+            values['smtp_pass'] = False
         return values
 
     @api.model_create_multi
@@ -277,6 +285,11 @@ class DunningProvider(models.Model):
         return result
 
     # === SENDING === #
+
+    def _is_stranded(self):
+        """Whether no process engine works for the provider any more."""
+        self.ensure_one()
+        return not (self.active and self.sudo().engine_id.active)
 
     def _get_smtp_from(self):
         """Return the bare address that goes into MAIL FROM; undeliverable mail returns to it."""
@@ -443,7 +456,7 @@ class DunningProvider(models.Model):
             self.with_context(lang=user.lang).activity_schedule(
                 'dunning_mail.mail_activity_provider_paused', user_id=user.id,
                 summary=self.env(context=dict(self.env.context, lang=user.lang))._("Dunning mail is paused"),
-                note=reason)
+                note=plaintext2html(reason))
 
     # === ACTIONS === #
 

@@ -7,6 +7,7 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, LockError, UserError
 from odoo.tools import SQL, format_date
 
+from ..tools import pdf
 from ..tools.dates import count_working_days
 from .sets import insert_in_sets
 
@@ -50,9 +51,10 @@ class DunningRun(models.Model):
         required=True, compute='_compute_due_until', store=True, precompute=True, readonly=False, tracking=True,
         help="Items that are due on or before this day.")
     procedure_ids = fields.Many2many(
-        'dunning.procedure', string="Procedures", check_company=True,
+        'dunning.procedure', string="Procedures", check_company=True, ondelete='restrict',
         help="Only customers with these procedures. Empty: all.")
-    partner_ids = fields.Many2many('res.partner', string="Customers", help="Only these customers. Empty: all.")
+    partner_ids = fields.Many2many(
+        'res.partner', string="Customers", ondelete='restrict', help="Only these customers. Empty: all.")
     state = fields.Selection(
         [('draft', 'New'), ('proposed', 'Proposed'), ('processing', 'Processing'), ('done', 'Done'),
          ('cancelled', 'Cancelled')],
@@ -161,7 +163,24 @@ class DunningRun(models.Model):
                     words.append(self.env._(
                         "Trial mode: all mail of “%(name)s” goes to %(address)s instead of the customers.",
                         name=provider.name, address=provider.redirect_to))
+            words += run._describe_stranded()
             run.provider_warning = '\n'.join(words)
+
+    def _describe_stranded(self):
+        """Say which released notices no engine will ever send.
+
+        :return: list of str
+        """
+        self.ensure_one()
+        counts = self.env['dunning.notice'].sudo()._read_group(
+            [('run_id', '=', self.id), ('state', '=', 'issued'), ('delivery_state', '=', 'released')],
+            ['provider_id'], ['__count'])
+        return [
+            self.env._(
+                "%(count)s released notices wait for service provider “%(name)s”, which is archived or whose process "
+                "engine is switched off. Activate it, or send them again through the present one.",
+                count=count, name=provider.name)
+            for provider, count in counts if provider._is_stranded()]
 
     @api.depends('company_id', 'date', 'state')
     def _compute_payment_warning(self):
@@ -204,12 +223,12 @@ class DunningRun(models.Model):
 
     def write(self, vals):
         self._check_user_may_set(vals.keys())
-        if not self.env.su and {'date', 'due_until', 'procedure_ids', 'partner_ids'} & vals.keys():
+        if not self.env.su and {'date', 'due_until', 'procedure_ids', 'partner_ids', 'user_id'} & vals.keys():
             for run in self:
                 if run.state not in ('draft', 'proposed') or run.notice_ids.filtered(
                         lambda notice: notice.state not in ('draft', 'excluded')):
                     raise UserError(self.env._(
-                        "Notices of dunning run %s have been issued; its dates and filters are fixed. "
+                        "Notices of dunning run %s have been issued; its dates, filters and clerk are fixed. "
                         "Make a new run.", run.name))
         return super().write(vals)
 
@@ -366,10 +385,15 @@ class DunningRun(models.Model):
             raise UserError(self.env._("Dunning run %s is being processed already.", self.name))
         if self.state == 'cancelled' or not self.notice_ids.filtered(lambda notice: notice.state == 'draft'):
             raise UserError(self.env._("Dunning run %s has no notice to print or send.", self.name))
+        if self.date > fields.Date.context_today(self):
+            raise UserError(self.env._(
+                "Dunning run %(run)s is dated %(day)s. Notices cannot go out before their date: correct it and "
+                "generate the notices again. “Preview on Another Date” shows what a later run would do.", run=self.name,
+                day=format_date(self.env, self.date)))
         if self.is_stale:
             raise UserError(self.env._(
-                "Dates or filters of dunning run %s were changed after its notices were generated. Generate the notices "
-                "again.", self.name))
+                "Dates or filters of dunning run %s were changed after its notices were generated. Generate the "
+                "notices again.", self.name))
         provider = self.company_id.sudo().dunning_provider_id
         if provider.active and not provider.sudo().mail_server_id.smtp_host:
             raise UserError(self.env._(
@@ -407,6 +431,7 @@ class DunningRun(models.Model):
         )).action_mark_printed()
 
     @api.model
+    @pdf.keep_pools()
     def _process_issuing(self):
         """Entry of the scheduled action: issue large runs in batches that commit, and go on after a restart."""
         Notice = self.env['dunning.notice'].sudo()

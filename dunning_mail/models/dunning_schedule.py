@@ -1,9 +1,11 @@
 import logging
 
 from dateutil.relativedelta import relativedelta
+from psycopg2 import OperationalError
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import plaintext2html
 
 _logger = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class DunningSchedule(models.Model):
     next_date = fields.Date(
         "Next Run", required=True, default=fields.Date.context_today, tracking=True,
         help="The weekday, or the day of the month, is kept from run to run.")
+    start_date = fields.Date(readonly=True, copy=False, help="From which the intervals count.")
     procedure_ids = fields.Many2many(
         'dunning.procedure', string="Procedures", check_company=True,
         help="Only customers with these procedures. Empty: all.")
@@ -63,22 +66,55 @@ class DunningSchedule(models.Model):
         user_env = self.env(context=dict(self.env.context, lang=self.user_id.lang))
         try:
             with self.env.cr.savepoint():
+                if not self.user_id.active:
+                    raise UserError(user_env._("%s has left. Choose another clerk.", self.user_id.name))
                 run = self._generate()
-                if self.issue and run.draft_count:
+                # What the screen would warn of stops what nobody looks at.
+                warning = self.issue and run._get_payment_warning()
+                if self.issue and run.draft_count and not warning:
                     run.action_print_and_send()
+        except OperationalError:
+            # The database wants the transaction again: the schedule stays due.
+            raise
         except Exception as error:
             if not isinstance(error, UserError):
                 _logger.exception("Dunning schedule %s", self.id)
             self.activity_schedule(
-                'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id,
-                summary=user_env._("The dunning run could not be made"), note=str(error))
+                'dunning_mail.mail_activity_run_ready', user_id=self._get_responsible_user().id,
+                summary=user_env._("The dunning run could not be made"), note=plaintext2html(str(error)))
         else:
-            summary = user_env._("Dunning notices printed and sent: %s", run.notice_count) if self.issue \
+            summary = user_env._("Dunning notices printed and sent: %s", run.notice_count) if self.issue and not warning \
                 else user_env._("Dunning notices that wait for your review: %s", run.notice_count)
             run.activity_schedule(
-                'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id, summary=summary)
-        while self.next_date <= today:
-            self.next_date += relativedelta(**{self.interval_type: self.interval_number})
+                'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id, summary=summary, note=plaintext2html(warning or ''))
+        start, count = self.start_date or self.next_date, 0
+        next_date = self.next_date
+        while next_date <= today:
+            # Counted from the first date: the 31st stays the 31st after a February.
+            count += 1
+            next_date = start + relativedelta(**{self.interval_type: self.interval_number * count})
+        self.with_context(dunning_keep_start=True).next_date = next_date
+
+    def _get_responsible_user(self):
+        """Return the clerk; if she has left, somebody who heads the accounts of the company."""
+        self.ensure_one()
+        if self.user_id.active:
+            return self.user_id
+        managers = self.env.ref('account.group_account_manager').sudo().all_user_ids.filtered(
+            lambda user: user.active and not user.share and self.company_id in user.company_ids)
+        return managers.sorted('id')[:1] or self.env.user
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        schedules = super().create(vals_list)
+        for schedule in schedules:
+            schedule.start_date = schedule.next_date
+        return schedules
+
+    def write(self, vals):
+        if 'next_date' in vals and not self.env.context.get('dunning_keep_start'):
+            vals = {**vals, 'start_date': vals['next_date']}
+        return super().write(vals)
 
     def _generate(self):
         """Create a run with its notices, in the clerk's name and with her rights.

@@ -1,3 +1,4 @@
+import base64
 import io
 import logging
 import re
@@ -12,7 +13,8 @@ from psycopg2.errors import ReadOnlySqlTransaction
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, MissingError, UserError
-from odoo.tools import file_open
+from odoo.tools import consteq, file_open
+from odoo.tools.mimetypes import guess_mimetype
 from odoo.tools.misc import split_every
 
 from odoo.addons.base.models.ir_actions_report import _wkhtml
@@ -200,7 +202,7 @@ class IrActionsReport(models.Model):
             for record in records:
                 results[record.id] = self._render_by_wkhtmltopdf(record, data, numbers)
             return results
-        with pdf.Pool(engine) as pool:
+        with pdf.borrow_pool(engine) as pool:
             documents = self._iter_documents(records, engine, data, numbers, results)
             for record_id, result in pool.stream(documents, numbers=numbers.values()):
                 if isinstance(result, pdf.PdfError):
@@ -496,7 +498,7 @@ class IrActionsReport(models.Model):
 
     @api.model
     def _read_resource(self, path):
-        """Read something that Odoo serves under an address, with the user's rights.
+        """Read something that Odoo serves under an address, if it may stand in a document.
 
         :param str path: address without the host
         :return: content and MIME type, None when it is nothing that documents may show
@@ -523,11 +525,38 @@ class IrActionsReport(models.Model):
         if not (path.startswith(('/web/image', '/web/content')) and str(query.get('id', '')).isdigit()):
             return None
         field = query.get('field') or 'raw'
-        record = self.env['ir.binary']._find_record(
-            res_model=query.get('model') or 'ir.attachment', res_id=int(query['id']),
-            access_token=query.get('access_token'), field=field)
-        stream = self.env['ir.binary']._get_stream_from(record, field)
-        return stream.read(), stream.mimetype
+        record = self.env[query.get('model') or 'ir.attachment'].browse(int(query['id'])).exists()
+        if not record or not self._may_show(record, field, query.get('access_token')):
+            return None
+        if record._name == 'ir.attachment':
+            return record.sudo().raw, record.sudo().mimetype
+        content = base64.b64decode(record.sudo()[field] or b'')
+        return content, guess_mimetype(content)
+
+    @api.model
+    def _may_show(self, record, field, access_token=None):
+        """Whether a picture may stand in a document.
+
+        Documents are made by the superuser too, so the superuser's rights mean nothing: what is public, what belongs to
+        the texts and layouts themselves, and what the user in person may read.
+
+        :param record: `ir.attachment`, or the record that holds the picture
+        :param str field: its field
+        :param access_token: the token in the picture's address, if any
+        """
+        if record._name == 'ir.attachment':
+            attachment = record.sudo()
+            if attachment.public or attachment.res_model in ('dunning.level.text', 'ir.ui.view', 'res.company'):
+                return True
+            if access_token and attachment.access_token and consteq(attachment.access_token, access_token):
+                return True
+        elif record._name == 'res.company':
+            return field in ('logo', 'logo_web')
+        person = record.sudo(False)
+        if person.env.su:
+            return False
+        person.check_access('read')
+        return True
 
 
 def _make_page(article):

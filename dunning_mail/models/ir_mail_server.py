@@ -7,6 +7,13 @@ class IrMailServer(models.Model):
 
     dunning_provider_ids = fields.One2many('dunning.provider', 'mail_server_id', string="Dunning Service Providers")
 
+    def write(self, vals):
+        is_linking = any(fname.endswith(('_refresh_token', '_access_token')) for fname in vals)
+        if vals.get('active') and is_linking and self.with_context(active_test=False).dunning_provider_ids:
+            # Core activates the server whose OAuth account has been linked.
+            vals = {fname: value for fname, value in vals.items() if fname != 'active'}
+        return super().write(vals)
+
     @api.constrains('active')
     def _check_dunning_login_archived(self):
         # An active server may serve any mail of Odoo, unpaced and in another sender's name.

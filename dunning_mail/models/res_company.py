@@ -9,11 +9,11 @@ class ResCompany(models.Model):
 
     dunning_provider_id = fields.Many2one(
         'dunning.provider', string="Service Provider for Dunning Mail",
-        domain="['|', ('company_id', '=', False), ('company_id', '=', id)]")
+        domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', id)]")
     dunning_procedure_id = fields.Many2one(
         'dunning.procedure', string="Default Dunning Procedure",
         default=lambda self: self.env.ref('dunning_mail.procedure_standard', raise_if_not_found=False),
-        domain="['|', ('company_id', '=', False), ('company_id', '=', id)]")
+        domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', id)]")
     dunning_fallback_lang = fields.Selection(
         _lang_get, string="Fallback Language of Dunning",
         help="For customers without a language, and where a level has no texts in theirs. "
@@ -63,7 +63,7 @@ class ResCompany(models.Model):
     def _check_dunning_company(self):
         for company in self:
             for record in (company.sudo().dunning_provider_id, company.sudo().dunning_procedure_id):
-                if record.company_id and record.company_id != company:
+                if record.company_id and record.company_id not in company.parent_ids:
                     raise ValidationError(self.env._(
                         "“%(record)s” belongs to company %(other)s and cannot be used by %(company)s.",
                         record=record.display_name, other=record.company_id.name, company=company.name))

@@ -1,26 +1,30 @@
 from odoo import fields, models
 
+# Why a customer is on hold is nobody's business but the accountants': neither the customer's in the portal, nor that of
+# other employees.
+DUNNING_GROUPS = 'account.group_account_invoice,account.group_account_readonly'
+
 
 class ResPartner(models.Model):
     _inherit = 'res.partner'
 
     type = fields.Selection(selection_add=[('dunning', 'Dunning')], ondelete={'dunning': 'set default'})
     dunning_procedure_id = fields.Many2one(
-        'dunning.procedure', company_dependent=True, help="Empty: the company's default procedure.")
-    dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True)
-    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True)
+        'dunning.procedure', company_dependent=True, groups=DUNNING_GROUPS, help="Empty: the company's default procedure.")
+    dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True, groups=DUNNING_GROUPS)
+    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True, groups=DUNNING_GROUPS)
     dunning_channel = fields.Selection(
         [('level', 'As the dunning level says'), ('paper', 'Always on paper')],
-        required=True, default='level', tracking=True)
+        required=True, default='level', tracking=True, groups=DUNNING_GROUPS)
     dunning_email_refused = fields.Boolean(
-        "Mail Address Refused", copy=False, readonly=True,
+        "Mail Address Refused", copy=False, readonly=True, groups=DUNNING_GROUPS,
         help="The address is known to refuse mail: dunning notices go on paper until the address is changed or this is "
              "cleared.")
-    dunning_email_refused_date = fields.Date("Refused On", copy=False, readonly=True)
-    dunning_email_refused_reason = fields.Char("Refused Because", copy=False, readonly=True)
+    dunning_email_refused_date = fields.Date("Refused On", copy=False, readonly=True, groups=DUNNING_GROUPS)
+    dunning_email_refused_reason = fields.Char("Refused Because", copy=False, readonly=True, groups=DUNNING_GROUPS)
     dunning_notice_count = fields.Integer(
         "Dunning Notices", compute='_compute_dunning_notice_count',
-        groups='account.group_account_invoice,account.group_account_readonly')
+        groups=DUNNING_GROUPS)
 
     def _compute_dunning_notice_count(self):
         counts = dict(self.env['dunning.notice']._read_group(
@@ -32,9 +36,9 @@ class ResPartner(models.Model):
     def write(self, vals):
         if 'email' in vals:
             # A corrected address gets its chance.
-            changed = self.filtered(
-                lambda partner: partner.dunning_email_refused and partner.email != vals['email'])
-            changed.sudo().action_clear_dunning_refused()
+            self.sudo().filtered(
+                lambda partner: partner.dunning_email_refused and partner.email != vals['email']
+            ).action_clear_dunning_refused()
         return super().write(vals)
 
     def _set_dunning_refused(self, reason):

@@ -60,6 +60,10 @@ class DunningCommon(TransactionCase):
             cls.env, login='dunning_manager', name='Max Leiter', email='max@muster.test',
             groups='account.group_account_manager', company_id=cls.company.id)
 
+    def setUp(self):
+        super().setUp()
+        self.clock.move_to(f'{TODAY} 08:00:00')
+
     # === RECORDS === #
 
     @classmethod
@@ -124,6 +128,10 @@ class DunningCommon(TransactionCase):
 
     @classmethod
     def make_run(cls, day=TODAY, generate=True, user=None, lang='en_US', **values):
+        day = fields.Date.to_date(day)
+        if day != fields.Date.today():
+            # A run is issued on its own day.
+            cls.clock.move_to(f'{day} 08:00:00')
         run = cls.env['dunning.run'].with_user(user or cls.clerk).with_context(lang=lang).create({
             'date': day, **values})
         if generate:
@@ -162,7 +170,6 @@ class DunningMailCommon(DunningCommon):
     def setUp(self):
         super().setUp()
         self.smtp.clear()
-        self.clock.move_to(f'{TODAY} 08:00:00')
 
     @classmethod
     def make_provider(cls, **values):

@@ -175,7 +175,7 @@ class TestIssue(IssueCommon):
         self.assertEqual(notice._get_document_bytes(), content)
         self.assertEqual(notice.document_id.name, notice.name.replace('/', '-') + '.pdf')
         text = self.text(notice)
-        for words in (notice.name, 'Acme', 'Bahnhofstrasse 1', '1.234,50', '24. November 2026', '04.12.2026',
+        for words in (notice.name, 'Acme', 'Bahnhofstrasse 1', '1.234,50', '24. November 2026', '4. Dezember 2026',
                       notice.line_ids.name, 'Petra Muster'):
             self.assertIn(words, text)
         action = notice.action_open_document()

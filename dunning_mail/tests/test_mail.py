@@ -92,11 +92,11 @@ class TestMail(MailCase):
         """Text, table, amounts and dates are in the customer's language, in all parts."""
         expected = {
             # language of the customer: language of the notice, amount, deadline, a word of it
-            'de_DE': ('de_DE', r'1\.234,50', '04.12.2026', 'Sehr geehrte'),
-            'fr_FR': ('fr_FR', r'1\s234,50', '04/12/2026', 'Madame'),
-            'it_IT': ('it_IT', r'1\.234,50', '04/12/2026', 'Gentil'),
-            'en_US': ('en_US', r'1,234\.50', '12/04/2026', 'Dear'),
-            False: ('de_DE', r'1\.234,50', '04.12.2026', 'Sehr geehrte'),
+            'de_DE': ('de_DE', r'1\.234,50', '4. Dezember 2026', 'Sehr geehrte'),
+            'fr_FR': ('fr_FR', r'1\s234,50', '4 décembre 2026', 'Madame'),
+            'it_IT': ('it_IT', r'1\.234,50', '4 dicembre 2026', 'Gentil'),
+            'en_US': ('en_US', r'1,234\.50', 'December 4, 2026', 'Dear'),
+            False: ('de_DE', r'1\.234,50', '4. Dezember 2026', 'Sehr geehrte'),
         }
         partners = [self.make_partner(f'Customer {lang}', lang=lang, email=f'{lang or "none"}@customer.test'.lower())
                     for lang in expected]
@@ -126,7 +126,7 @@ class TestMail(MailCase):
         self.run_engine()
         text, html, _attachments = self.parts(run.notice_ids)
         for part in (text, html):
-            for fact in (*invoices.mapped('name'), '300,00', '45,60', '345,60', '04.12.2026', '01.10.2026',
+            for fact in (*invoices.mapped('name'), '300,00', '45,60', '345,60', '4. Dezember 2026', '01.10.2026',
                          self.company.name if part is text else 'Muster &amp; Söhne AG', self.clerk.name):
                 self.assertIn(fact, part)
         self.assertNotIn('<', text.replace('<http', ''))
@@ -264,7 +264,7 @@ class TestMail(MailCase):
         message = notice.message_ids.filtered(lambda message: message.message_id == notice.message_id)
         self.assertEqual(len(message), 1)
         self.assertEqual(message.author_id, self.clerk.partner_id)
-        self.assertIn('04.12.2026', message.body)
+        self.assertIn('4. Dezember 2026', message.body)
         self.assertFalse(self.env['mail.mail'].search([('mail_message_id', '=', message.id)]),
                          "nothing for core's own queue")
 

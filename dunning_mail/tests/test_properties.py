@@ -74,12 +74,13 @@ def make_strategies():
         reference.Procedure, levels=levels, grace=often(0, 5, 20), per_level=st.booleans())
     holds = often(None, 0, 20, weight=12)
     items = st.builds(
-        reference.Item, amount=amounts, due=st.sampled_from((*range(-60, 0), *range(-60, -10), *range(26))), partial=often(0, 1, 2500, 40000, weight=8),
-        hold=holds, no_followup=often(False, True, weight=15),
+        reference.Item, amount=amounts, due=st.sampled_from((*range(-60, 0), *range(-60, -10), *range(26))),
+        partial=often(0, 1, 2500, 40000, weight=8), hold=holds, no_followup=often(False, True, weight=15),
         paid=st.lists(st.tuples(st.integers(1, 2), amounts), max_size=1).map(tuple))
     invoices = st.builds(
         reference.Entry, items=st.lists(items, min_size=1, max_size=3).map(tuple),
-        currency=often('own', 'foreign', weight=2), hold=holds, payment_state=often('not_paid', 'partial', 'in_payment', 'paid', 'blocked', weight=15),
+        currency=often('own', 'foreign', weight=2), hold=holds,
+        payment_state=often('not_paid', 'partial', 'in_payment', 'paid', 'blocked', weight=15),
         posted_from=often(0, 1, 2))
     undated = st.builds(
         reference.Entry, items=st.builds(reference.Item, amount=amounts, due=st.none()).map(lambda item: (item,)))

@@ -22,7 +22,6 @@ import math
 import time
 from collections.abc import Callable
 
-
 __all__ = ['HANDOVER_SECONDS', 'RESERVE_SECONDS', 'WAIT_SECONDS', 'Budget', 'make_budget']
 
 # Other actions of the scheduler want their turn.

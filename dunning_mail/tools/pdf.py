@@ -429,6 +429,44 @@ class Pool:
         helper.close()
 
 
+_kept = threading.local()
+
+
+@contextlib.contextmanager
+def keep_pools():
+    """Keep helper processes from one batch to the next, as long as this block lasts in this thread.
+
+    What a helper costs to start is worth ten letters and more.
+    """
+    if getattr(_kept, 'pools', None) is not None:
+        yield
+        return
+    _kept.pools = {}
+    try:
+        yield
+    finally:
+        pools, _kept.pools = _kept.pools, None
+        for pool in pools.values():
+            pool.close()
+
+
+@contextlib.contextmanager
+def borrow_pool(engine: str) -> Iterator[Pool]:
+    """Give the pool that ``keep_pools()`` keeps, else one that ends with this block.
+
+    :param str engine: one of ``ENGINES``
+    :raises ValueError: for an unknown engine
+    """
+    pools = getattr(_kept, 'pools', None)
+    if pools is None:
+        with Pool(engine) as pool:
+            yield pool
+        return
+    if engine not in pools:
+        pools[engine] = Pool(engine)
+    yield pools[engine]
+
+
 def render(
     engine: str,
     documents: Iterable[Document],

@@ -246,7 +246,7 @@ def answer(render, head, html, resources):
         # and what was read already need not be again.
         is_known = head['texts'] == 'unless_known' and known.get('pages') == 1 and known.get('number')
         if head['texts'] and not is_known:
-            texts = head['texts'] == 'unless_known' and known.get('texts') or page_texts(data)
+            texts = (head['texts'] == 'unless_known' and known.get('texts')) or page_texts(data)
     except MemoryError:
         return {'reason': 'memory', 'detail': ''}, b''
     except Exception as error:  # whatever the engine raises belongs to this document alone

@@ -47,7 +47,7 @@ class DunningTextPreview(models.TransientModel):
             'name': self.env._("Preview"), 'company_id': company.id, 'user_id': self.env.user.id, 'date': today,
             'due_until': today})
         debt = next(iter(proposal._load_debts(company, today, today, partner).values()), None)
-        recipient = proposal._find_recipients(partner)[partner.id]
+        recipient = proposal._find_recipients(partner, company)[partner.id]
         currency = self.env['res.currency'].browse(debt.currency_id) if debt else company.currency_id
         lines = [proposal._prepare_line_values(run, item, 'due', self.level_id) for item in debt.items] if debt else [{
             'kind': 'due', 'name': 'INV/0001', 'date_invoice': today, 'date_due': today, 'days_overdue': 20,

@@ -2,7 +2,7 @@
 #   make test ARGS="-k retry"     passes arguments to pytest
 #   make setup ODOO_SRC=/path     uses an Odoo 19 source that is there, in place of Debian's package
 
-.PHONY: help setup demo serve test lint i18n bench clean
+.PHONY: help setup demo serve test lint i18n bench faults clean
 
 help:
 	@echo 'make setup   all that the others need (they call it themselves)'
@@ -12,6 +12,7 @@ help:
 	@echo 'make lint    ruff, pylint-odoo, XML, PO and shell checks'
 	@echo 'make i18n    exports the .pot and merges the .po files'
 	@echo 'make bench   how fast it is, beside its peers; ARGS="documents 100" for one part and size'
+	@echo 'make faults  a misbehaving mail server, dying processes, a restarting database; ARGS=--short'
 	@echo 'make clean   stops what runs and removes .dev/'
 
 ifdef ODOO_SRC
@@ -38,6 +39,9 @@ i18n:
 
 bench:
 	@dev/bench $(ARGS)
+
+faults:
+	@dev/faults $(ARGS)
 
 clean:
 	@dev/clean

@@ -26,9 +26,10 @@ import threading
 import time
 from collections import Counter
 
-import odoo
 import psutil
 import psycopg2
+
+import odoo
 from odoo.api import Environment
 from odoo.modules.registry import Registry
 from odoo.tools import config
@@ -92,6 +93,7 @@ class Lab:
                 if attempt > 100:
                     raise
                 time.sleep(0.2)
+        raise AssertionError("the loop has no end")
 
     def pg_ctl(self, *args):
         command = [os.environ["FAULTS_PG_CTL"], "-D", f"{PG_BASE}/data", "-l", f"{PG_BASE}/server.log", "-w", *args]
@@ -170,8 +172,7 @@ class Lab:
 
     def setup(self):
         with self.env() as env:
-            env["ir.config_parameter"].set_param("dunning_mail.smtp_timeout", str(SHORT_TIMEOUT))
-            env["ir.config_parameter"].set_param("dunning_mail.answer_timeout", str(SHORT_TIMEOUT))
+            self.set_timeouts(env, SHORT_TIMEOUT)
             env.ref("dunning_mail.ir_cron_engine_2").active = True
             env.company.write({"email": "info@muster.test", "dunning_fallback_lang": "de_DE"})
             due = datetime.date.today() - datetime.timedelta(days=30)
@@ -185,6 +186,11 @@ class Lab:
             move.action_post()
             self.template = move.id
             env["account.move.line"].search([("move_id", "=", move.id)]).no_followup = True
+
+    @staticmethod
+    def set_timeouts(env, seconds):
+        for name in ("smtp_timeout", "answer_timeout"):
+            env["ir.config_parameter"].set_param(f"dunning_mail.{name}", seconds and str(seconds))
 
     def make_provider(self, env, port, engine=None, **values):
         return env["dunning.provider"].create({
@@ -206,7 +212,8 @@ class Lab:
         run = env["dunning.run"].create({"date": datetime.date.today(), "partner_ids": [(6, 0, partners.ids)]})
         run.action_generate_notices()
         run.state = "processing"
-        assert len(run.notice_ids) == count, f"{len(run.notice_ids)} notices for {count} customers"
+        if len(run.notice_ids) != count:
+            raise RuntimeError(f"{len(run.notice_ids)} notices for {count} customers")
         return run.notice_ids.sorted("id")
 
     def _clone_invoices(self, cr, partner_ids):
@@ -238,12 +245,14 @@ class Lab:
         env.company.dunning_provider_id = provider
         drafts = self.make_drafts(env, count, label)
         issued = drafts._issue()
-        assert len(issued) == count, drafts.mapped("problem")[:3]
+        if len(issued) != count:
+            raise RuntimeError(drafts.mapped("problem")[:3])
         return issued.ids
 
     def states(self, ids):
-        return Counter(dict(self.sql(
-            "SELECT delivery_state, count(*) FROM dunning_notice WHERE id = ANY(%s) GROUP BY 1", list(ids))))  # fmt: skip
+        rows = self.sql(
+            "SELECT delivery_state, count(*) FROM dunning_notice WHERE id = ANY(%s) GROUP BY 1", list(ids))  # fmt: skip
+        return Counter(dict(rows))
 
     def count(self, ids, state):
         return self.states(ids)[state]
@@ -326,9 +335,7 @@ def make_cells():
                 ("4xx", passing), ("5xx", lasting), ("drop", "drop"), ("silence", "silence 30"),
                 ("garbage", "garbage")):  # fmt: skip
             cell = Cell(stage, fault, f"* {word} {action}", in_short=fault == "5xx")
-            if stage in ("banner", "ehlo", "starttls", "auth"):
-                cell.provider, cell.attempts = "paused", 0
-            elif stage == "mail" and fault == "5xx":
+            if stage in ("banner", "ehlo", "starttls", "auth") or (stage == "mail" and fault == "5xx"):
                 cell.provider, cell.attempts = "paused", 0
             elif stage in ("rcpt", "data", "after the dot") and fault == "5xx":
                 cell.notice = "failed"
@@ -343,8 +350,9 @@ def make_cells():
         action = f"accept-then-{fault}" + (" 30" if fault == "silence" else "")
         cells.append(Cell("after the dot", f"accepted, then {fault}", f"* eod {action}", "unclear", accepted=1,
                           in_short=True))  # fmt: skip
-    cells.append(Cell("message", "drop", "* body drop"))
-    # The systems in between have buffers for all of it, so that nobody can tell whether the end was read.
+    # The systems in between have buffers for all of it, so that nobody can tell whether the end was read: with luck the
+    # broken link is noticed before the end is written.
+    cells.append(Cell("message", "drop", "* body drop", "released or unclear"))
     cells.append(Cell("message", "silence", "* body silence 60", "unclear"))
     cells.append(Cell("message", "1 byte/s", kind="trickle"))
     cells.append(Cell("no fault", "none", notice="sent", accepted=1, in_short=True))
@@ -488,12 +496,13 @@ def try_matrix(lab, short):
             }  # fmt: skip
             results.append(result)
             found = (state, provider_state, attempts)
-            if found != (cell.notice, cell.provider, cell.attempts):
+            allowed = cell.notice.split(" or ")
+            if state not in allowed or found[1:] != (cell.provider, cell.attempts):
                 problems.append(f"{cell.stage}, {cell.fault}: {found} in place of "
                                 f"{(cell.notice, cell.provider, cell.attempts)}: {words}")  # fmt: skip
             if accepted > 1:
                 problems.append(f"{cell.stage}, {cell.fault}: accepted {accepted} times")
-            end = "sent" if cell.notice == "released" else cell.notice
+            end = "sent" if state == "released" else state
             if final != end or accepted != (1 if end == "sent" else cell.accepted):
                 problems.append(f"{cell.stage}, {cell.fault}: ends as {final}, accepted {accepted} times")
         lab.stop_servers()
@@ -519,7 +528,7 @@ def try_sigkill(lab, short):
         began = time.monotonic()
         kills, hits, aimed = 0, 0, 0
         randomness = random.Random(4)
-        orphans = set()
+        orphans, sent = set(), 0
 
         def sending():
             rows = lab.sql("SELECT id FROM dunning_notice WHERE id = ANY(%s) AND delivery_state = 'sending'", ids)
@@ -530,11 +539,14 @@ def try_sigkill(lab, short):
             is_aimed = kills % 2 == 0 or hits < hits_wanted * kills / kills_wanted
             lab.wake()
             if is_aimed:
+                # Somewhere among the next mails.
+                target = sent + randomness.randrange(0, count // kills_wanted)
                 with contextlib.suppress(TimeoutError):
+                    lab.wait_for("mails", lambda target=target: lab.count(ids, "sent") >= target, 10, pause=0.02)
                     lab.wait_for("sending", sending, 5, pause=0.002)
                 time.sleep(randomness.uniform(0, 0.1))
             else:
-                time.sleep(randomness.uniform(0.05, 0.9))
+                time.sleep(randomness.uniform(0.05, 1.5))
             holder = lab.holder(provider_id)
             if not holder:
                 continue
@@ -546,6 +558,7 @@ def try_sigkill(lab, short):
             lab.wait_for("the end of its connection", lambda pid=holder[1]: not lab.sql(
                 "SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid), 20, pause=0.002)  # fmt: skip
             orphans |= sending()
+            sent = lab.count(ids, "sent")
             # Exactly those that hit a committed `sending`: whoever gets the lock next makes it unclear.
             hits = lab.count(ids, "unclear")
             if kills % 20 == 0:
@@ -673,8 +686,8 @@ def measure_latency(lab, count):
             with lab.env() as env:
                 env["dunning.notice"].browse(notice_id)._issue()
             released = time.time()
-            lab.wait_for("the first handover", lambda number=len(latencies): len(server.messages) > number, 30,
-                         pause=0.01)  # fmt: skip
+            known = len(latencies)
+            lab.wait_for("the first handover", lambda known=known: len(server.messages) > known, 30, pause=0.01)
             latencies.append(server.events("mail")[-1]["time"] - released)
     facts = {"median": round(statistics.median(latencies), 3), "longest": round(max(latencies), 3), "samples": count}
     return ([f"released to handover: {max(latencies):.2f} s"] if max(latencies) >= 2 else []), facts
@@ -691,8 +704,9 @@ def measure_limit(lab, limit, count):
             provider_id = provider.id
         seen = 0
         while not lab.is_over(ids):
-            lab.wait_for("mails under the limit",
-                         lambda seen=seen: len(server.messages) >= min(seen + limit, count), 60, wake_every=5)  # fmt: skip
+            wanted = min(seen + limit, count)
+            lab.wait_for("mails under the limit", lambda wanted=wanted: len(server.messages) >= wanted, 60,
+                         wake_every=5)  # fmt: skip
             seen = len(server.messages)
             time.sleep(1.5)
             if lab.is_over(ids):
@@ -748,6 +762,19 @@ class MailServerProcess:
         return [entry for entry in entries if entry["event"] == name and entry["time"] >= since]
 
 
+@contextlib.contextmanager
+def niceness_of_a_worker():
+    """Odoo's scheduler makes its workers nice: whoever is compared with the engine has to be as nice."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, before + 10)
+    try:
+        yield
+    finally:
+        # only root may go back
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
 def counters(lab):
     ((statements,),) = lab.sql("SELECT coalesce(sum(calls), 0) FROM pg_stat_statements s JOIN pg_database d"
                                " ON d.oid = s.dbid WHERE d.datname = current_database()")  # fmt: skip
@@ -761,8 +788,7 @@ def try_throughput(lab, short):
     tls = ssl.create_default_context(cafile=CERTS / "ca.pem")
     with MailServerProcess(lab.out) as server:
         with lab.env() as env:
-            env["ir.config_parameter"].search([("key", "in", (
-                "dunning_mail.smtp_timeout", "dunning_mail.answer_timeout"))]).unlink()  # fmt: skip
+            lab.set_timeouts(env, False)
             provider = lab.make_provider(env, server.port)
             original = type(env["dunning.notice"])._make_documents
             documents = {}
@@ -812,18 +838,19 @@ def try_throughput(lab, short):
                 "commits_per_mail": round((after[1] - before[1] - asked) / len(ids), 1),
                 "sessions": len({entry["session"] for entry in accepted}),
             }
-            found, wrong = check_at_most_once(lab, ids, [entry["message_id"] for entry in accepted])
-            problems += wrong
+            problems += check_at_most_once(lab, ids, [entry["message_id"] for entry in accepted])[1]
         lab.stop_servers()
         facts["engine"] = per_mail["many"]
         facts["engine_with_a_fifth_of_the_mails"] = per_mail["few"]
 
-        facts["core"] = measure_core(lab, server, mails)
+        with niceness_of_a_worker():
+            facts["core"] = measure_core(lab, server, mails)
         # The same bytes as the engine's.
         with lab.env() as env:
-            contents = [
-                (notice.email_to, notice.mail_document_id.raw) for notice in env["dunning.notice"].browse(many)]  # fmt: skip
-        with smtplib.SMTP("localhost", server.port) as client:
+            lab.set_timeouts(env, SHORT_TIMEOUT)
+            notices = env["dunning.notice"].browse(many)
+            contents = [(notice.email_to, notice.mail_document_id.raw) for notice in notices]
+        with niceness_of_a_worker(), smtplib.SMTP("localhost", server.port) as client:
             client.starttls(context=tls)
             client.login(LOGIN["user"], LOGIN["password"])
             began = time.monotonic()
@@ -923,8 +950,8 @@ def describe(results):
                          found["states"].get("released", 0) + found["states"].get("sending", 0)])  # fmt: skip
     if rows:
         parts.append("### Dying processes, restarting database\n\n" + table(
-            ["trial", "what happened", "notices", "accepted twice", "sent, but no mail", "mail, but not sent or unclear",
-             "sent", "unclear", "left over"], rows))  # fmt: skip
+            ["trial", "what happened", "notices", "accepted twice", "sent, but no mail",
+             "mail, but not sent or unclear", "sent", "unclear", "left over"], rows))  # fmt: skip
     if pace := results.get("pace"):
         parts.append("### Pace: two servers, two engines\n\n" + table(
             ["interval (s)", "mails", "shortest gap", "longest gap", "mean overhead"],
@@ -935,8 +962,8 @@ def describe(results):
             f"({first['samples']} samples). Hourly limit of {limit['limit']}: at most {limit['most_in_any_hour']} of "
             f"{limit['mails']} mails in any 60 minutes (simulated clock).")  # fmt: skip
     if found := results.get("throughput"):
-        parts.append(f"### Throughput: {found['mails']} mails with a PDF of 60 kB ({found['smtplib']['kB_per_mail']} kB "
-                     "on the wire)\n\n" + table(
+        size = found["smtplib"]["kB_per_mail"]
+        parts.append(f"### Throughput: {found['mails']} mails with a PDF of 60 kB ({size} kB on the wire)\n\n" + table(
             ["way", "mails a second", "SQL statements a mail", "commits a mail"], [
                 ["process engine, claim and outcome committed", found["engine"]["mails_per_s"],
                  found["engine"]["statements_per_mail"], found["engine"]["commits_per_mail"]],

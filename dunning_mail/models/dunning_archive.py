@@ -5,7 +5,6 @@ from datetime import timedelta
 from dateutil.relativedelta import relativedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
 
 _logger = logging.getLogger(__name__)
 
@@ -94,76 +93,3 @@ class DunningArchive(models.AbstractModel):
                     company=company.name, years=company.dunning_retention_years))
                 if not self.env['ir.cron']._commit_progress(len(notices), remaining=len(expired) - start - len(notices)):
                     return
-
-
-class DunningNotice(models.Model):
-    _inherit = 'dunning.notice'
-
-    document_checked_at = fields.Datetime("Document Checked", readonly=True, copy=False)
-    is_document_damaged = fields.Boolean(
-        "Document Damaged", readonly=True, copy=False, help="The kept PDF is not what was made, or it is gone.")
-    document_removed_at = fields.Datetime("Document Removed", readonly=True, copy=False)
-
-    _document_check = models.Index("(document_checked_at NULLS FIRST) WHERE document_id IS NOT NULL")
-
-    def _report_damage(self, is_there):
-        """Tell whoever answers for the notice that its kept document is not what was made.
-
-        :param bool is_there: False if the file is gone
-        """
-        self.ensure_one()
-        notice = self.with_context(lang=self._get_responsible_user().lang)
-        if is_there:
-            words = notice.env._(
-                "The kept document is damaged: it is not what was made (SHA-256 differs). Restore file %s of the file store "
-                "from your backup.", notice.document_id.store_fname or '-')
-        else:
-            words = notice.env._(
-                "The kept document is gone. Restore file %s of the file store from your backup.",
-                notice.document_id.store_fname or '-')
-        _logger.error("Dunning notice %s: the kept document %s is damaged or gone", notice.name, notice.document_id.id)
-        notice._ask_person('dunning_mail.mail_activity_damaged', words)
-
-    def _remove_documents(self, words):
-        """Remove the kept documents and mails.
-
-        :param str words: why, for the chatter; empty for none
-        """
-        for notice in self.sudo():
-            attachments = notice.document_id | notice.mail_document_id
-            notice.write({
-                'document_id': False, 'mail_document_id': False, 'is_document_damaged': False,
-                'document_removed_at': fields.Datetime.now()})
-            attachments.unlink()
-            if words:
-                notice._message_log(body=words)
-
-
-class ResCompany(models.Model):
-    _inherit = 'res.company'
-
-    @api.constrains('dunning_retention_years')
-    def _check_dunning_retention_years(self):
-        for company in self:
-            if company.dunning_retention_years < 0:
-                raise ValidationError(self.env._("A document cannot be kept for less than 0 years."))
-
-    def action_preview_dunning_retention(self):
-        """List the notices whose documents would be removed now; nothing is removed by it."""
-        self.ensure_one()
-        return {
-            'type': 'ir.actions.act_window',
-            'name': self.env._("Documents That Would Be Removed"),
-            'res_model': 'dunning.notice',
-            'view_mode': 'list,form',
-            'domain': [('id', 'in', self.env['dunning.archive']._get_expired(self).ids)],
-            'context': {'create': False},
-        }
-
-
-class ResConfigSettings(models.TransientModel):
-    _inherit = 'res.config.settings'
-
-    def action_preview_dunning_retention(self):
-        """List what the retention rule as it is saved would remove."""
-        return self.company_id.action_preview_dunning_retention()

@@ -48,6 +48,20 @@ class DunningDeliveryLog(models.Model):
         states = self.env['dunning.notice']._fields['delivery_state']._description_selection(self.env)
         return [*states, ('cancelled', self.env._("Cancelled"))]
 
+    def _get_evidence_value(self, fname):
+        self.ensure_one()
+        return self._describe_value(self, fname)
+
+    @api.model
+    def _describe_value(self, record, fname):
+        """Return a field's value in words, as it stands on the screen; dates and times in UTC."""
+        field, value = record._fields[fname], record[fname]
+        if field.relational:
+            return value.sudo().display_name
+        if field.type == 'selection':
+            return dict(field._description_selection(self.env)).get(value, value)
+        return value
+
     @api.model
     def _get_limit_slot(self, provider, limit, window, now, recipient_count=1):
         """Return when a provider may send again under a sliding limit.

@@ -402,8 +402,8 @@ class DunningEngine(models.AbstractModel):
                     f'{address} ({code} {text})' for address, (code, text) in outcome.refused.items()))
             notice._set_delivery('sent', info, log, sent_at=now, **values)
             self._follow_up(
-                lambda: notice._log_mail(now, claim.texts), notice._drop_unarchived_documents,
-                notice.run_id._update_state)
+                lambda: notice._log_mail(now, claim.message_values),
+                *([] if claim.is_archived else [notice._drop_unarchived_documents]), notice.run_id._update_state)
             return True
         if kind == smtp.Kind.UNCLEAR:
             words = self.env._(
@@ -411,7 +411,7 @@ class DunningEngine(models.AbstractModel):
                 "ask the mail provider before you send again.", answer)
             notice._set_delivery('unclear', words, log, handover_at=notice.handover_at or notice.claimed_at)
             self._follow_up(
-                lambda: notice._log_mail(now, claim.texts),
+                lambda: notice._log_mail(now, claim.message_values),
                 lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state)
             return True
         if kind == smtp.Kind.RECIPIENT and provider.policy_refusal_count < POLICY_REFUSALS_TO_PAUSE:

@@ -24,6 +24,7 @@ from odoo.tools.mail import generate_tracking_message_id
 
 from odoo.addons.base.models.res_partner import _lang_get
 
+from ..tools import evidence
 from ..tools.mail_text import flatten_tables
 from .sets import insert_in_sets
 
@@ -54,6 +55,15 @@ PLACEHOLDERS = (
 )
 
 RETRY_UNCLEAR_AFTER = timedelta(minutes=10)
+# Their ids stand in an address that browsers and proxies take.
+MAX_EVIDENCE = 500
+EVIDENCE_FIELDS = (
+    'name', 'company_id', 'partner_id', 'recipient_id', 'level_id', 'lang', 'currency_id', 'date', 'date_deadline',
+    'amount_total', 'state', 'delivery_state', 'delivery_info', 'provider_id', 'email_to', 'redirected_to',
+    'message_id', 'attempt_count', 'handover_at', 'sent_at', 'printed_at', 'printed_by', 'document_sha256')
+EVIDENCE_LOG_FIELDS = (
+    'date', 'user_id', 'attempt', 'state_from', 'state_to', 'stage', 'code', 'text', 'host', 'tls_version', 'queue_id',
+    'message_id', 'recipient_count', 'provider_id')
 # What of a level's texts is in the mail itself; the others are in the letter.
 MAIL_TEXTS = ('mail_subject', 'mail_body')
 
@@ -63,12 +73,15 @@ class Claim(NamedTuple):
 
     :ivar addresses: of the envelope
     :ivar content: the message as it goes over the wire
-    :ivar texts: the rendered `MAIL_TEXTS`; None where the message was made for an earlier attempt
+    :ivar message_values: of the chatter's message for it, made while all that it needs is at hand; None where the mail
+        was made for an earlier attempt
+    :ivar is_archived: whether document and mail are kept after they were sent
     """
 
     addresses: list[str]
     content: bytes
-    texts: dict | None
+    message_values: dict | None
+    is_archived: bool
 
 
 class DunningNotice(models.Model):
@@ -193,6 +206,10 @@ class DunningNotice(models.Model):
     document_sha256 = fields.Char("SHA-256", readonly=True, copy=False)
     mail_document_id = fields.Many2one(
         'ir.attachment', string="Mail (.eml)", readonly=True, copy=False, ondelete='restrict', index='btree_not_null')
+    document_checked_at = fields.Datetime("Document Checked", readonly=True, copy=False)
+    is_document_damaged = fields.Boolean(
+        "Document Damaged", readonly=True, copy=False, help="The kept PDF is not what was made, or it is gone.")
+    document_removed_at = fields.Datetime("Document Removed", readonly=True, copy=False)
 
     # === PLACEHOLDERS OF TEXTS === #
     date_text = fields.Char(compute='_compute_texts')
@@ -206,6 +223,7 @@ class DunningNotice(models.Model):
 
     _engine_queue = models.Index(
         "(provider_id, next_attempt_at NULLS FIRST, id) WHERE delivery_state = 'released' AND state = 'issued'")
+    _document_check = models.Index("(document_checked_at NULLS FIRST) WHERE document_id IS NOT NULL")
     _engine_sending = models.Index("(provider_id) WHERE delivery_state = 'sending' AND state = 'issued'")
     _name_unique = models.UniqueIndex(
         '(company_id, name) WHERE name IS NOT NULL', "A dunning notice with this number exists already.")
@@ -986,6 +1004,38 @@ class DunningNotice(models.Model):
             "Dunning notice %s has no document any more: its letter is set not to be archived, or your company's time "
             "for keeping documents is over.", self.display_name)
 
+    def _report_damage(self, is_there):
+        """Tell whoever answers for the notice that its kept document is not what was made.
+
+        :param bool is_there: False if the file is gone
+        """
+        self.ensure_one()
+        notice = self.with_context(lang=self._get_responsible_user().lang)
+        if is_there:
+            words = notice.env._(
+                "The kept document is damaged: it is not what was made (SHA-256 differs). Restore file %s of the file store "
+                "from your backup.", notice.document_id.store_fname or '-')
+        else:
+            words = notice.env._(
+                "The kept document is gone. Restore file %s of the file store from your backup.",
+                notice.document_id.store_fname or '-')
+        _logger.error("Dunning notice %s: the kept document %s is damaged or gone", notice.name, notice.document_id.id)
+        notice._ask_person('dunning_mail.mail_activity_damaged', words)
+
+    def _remove_documents(self, words):
+        """Remove the kept documents and mails.
+
+        :param str words: why, for the chatter; empty for none
+        """
+        for notice in self.sudo():
+            attachments = notice.document_id | notice.mail_document_id
+            notice.write({
+                'document_id': False, 'mail_document_id': False, 'is_document_damaged': False,
+                'document_removed_at': fields.Datetime.now()})
+            attachments.unlink()
+            if words:
+                notice._message_log(body=words)
+
     def _drop_unarchived_documents(self):
         """Remove documents of delivered or printed notices whose letter is set not to be archived."""
         for notice in self.sudo():
@@ -1004,9 +1054,10 @@ class DunningNotice(models.Model):
         self.ensure_one()
         notice = self.with_context(lang=self.lang)
         provider = notice.provider_id
+        logo = notice.company_id.sudo()._get_dunning_mail_logo()
         body = self.env['ir.qweb'].with_context(lang=self.lang)._render('dunning_mail.mail_layout', {
             'notice': notice, 'company': notice.company_id, 'body': texts['mail_body'],
-            'subject': texts['mail_subject']})
+            'subject': texts['mail_subject'], 'logo': logo})
         addresses = notice.email_to.split(', ')
         name = ' '.join((notice.recipient_id.name or notice.partner_id.name or '').split())
         headers = {'Auto-Submitted': 'auto-generated', 'X-Odoo-Objects': f'{self._name}-{self.id}'}
@@ -1027,6 +1078,10 @@ class DunningNotice(models.Model):
             reply_to=notice._get_reply_to(),
             subject=subject, body=body, subtype='html', message_id=message_id, headers=headers,
             body_alternative=html2plaintext(flatten_tables(body)).replace('\ufeff', ''), attachments=attachments)
+        if logo:
+            # Part of the mail: what would have to be fetched, mail readers do not show, and it tells who reads.
+            message.get_body(('html',)).add_related(
+                logo['content'], 'image', logo['subtype'], cid=f"<{logo['cid']}>", disposition='inline')
         # Lines of 7 bits only: the message is the same on every server, whether or not it offers 8BITMIME.
         return message_id, addresses, message.as_bytes(policy=email.policy.SMTP.clone(cte_type='7bit'))
 
@@ -1069,7 +1124,7 @@ class DunningNotice(models.Model):
         """
         self.ensure_one()
         notice = self.sudo()
-        texts = None
+        message_values = None
         redirect = notice.provider_id.redirect_to
         if notice.handover_at and bool(notice.redirected_to) != bool(redirect):
             if redirect:
@@ -1122,6 +1177,7 @@ class DunningNotice(models.Model):
         else:
             texts = notice._render_texts(MAIL_TEXTS)
             message_id, addresses, content = notice._build_message(texts)
+            message_values = notice._prepare_mail_message_values(texts)
             old = notice.mail_document_id
             quiet.mail_document_id = self.env['ir.attachment'].sudo().create({
                 'name': f'{notice._get_file_name()}.eml', 'raw': content, 'mimetype': 'message/rfc822',
@@ -1131,7 +1187,9 @@ class DunningNotice(models.Model):
             'sending', self.env._("Is being handed to the mail server."),
             message_id=message_id, attempt_count=notice.attempt_count + 1, claimed_at=now, next_attempt_at=False,
             redirected_to=redirect)
-        return Claim(self._parse_addresses(redirect) if redirect else addresses, content, texts)
+        return Claim(
+            self._parse_addresses(redirect) if redirect else addresses, content, message_values,
+            notice._get_report().archive_generated)
 
     def _ask_person(self, activity_xmlid, note):
         """Give the person who answers for the run something to do."""
@@ -1154,34 +1212,47 @@ class DunningNotice(models.Model):
                 return users.sorted('id')[0]
         return self.env.user
 
-    def _log_mail(self, sent_at, texts=None):
-        """Show the mail in the chatter, under its own Message-ID: answers and bounces find the notice by it.
+    def _get_report(self):
+        self.ensure_one()
+        return self.sudo().level_id.report_id or self.env.ref('dunning_mail.report_letter').sudo()
 
-        :param datetime sent_at: naive UTC
-        :param dict texts: the rendered `MAIL_TEXTS`, where they are at hand
+    def _prepare_mail_message_values(self, texts):
+        """Values of the message that shows the mail in the chatter, less those of the attempt.
+
+        :param dict texts: the rendered `MAIL_TEXTS`
         """
         self.ensure_one()
-        if self.env['mail.message'].sudo().search_count([('message_id', '=', self.message_id)], limit=1):
-            # Retried with the same Message-ID.
-            return
-        texts = texts or self._render_texts(MAIL_TEXTS)
-        self.env['mail.message'].sudo().create({
-            'model': self._name, 'res_id': self.id, 'message_id': self.message_id, 'date': sent_at,
-            'message_type': 'email_outgoing', 'subtype_id': self.env.ref('mail.mt_comment').id,
+        return {
+            'model': self._name, 'res_id': self.id, 'message_type': 'email_outgoing',
+            'subtype_id': self.env.ref('mail.mt_comment').id,
             'subject': texts['mail_subject'], 'body': texts['mail_body'],
             'author_id': self.user_id.partner_id.id, 'email_from': self.provider_id.email_from,
             # Nothing is sent from here: what an answer would go to need not be worked out.
             'reply_to': self.provider_id.email_from,
             'record_name': self.display_name,
-        })
+        }
+
+    def _log_mail(self, sent_at, values=None):
+        """Show the mail in the chatter, under its own Message-ID: answers and bounces find the notice by it.
+
+        :param datetime sent_at: naive UTC
+        :param dict values: what `_prepare_mail_message_values()` returned, where it is at hand
+        """
+        self.ensure_one()
+        if not values and self.env['mail.message'].sudo().search_count(
+                [('message_id', '=', self.message_id)], limit=1):
+            # Retried with the same Message-ID.
+            return
+        values = values or self._prepare_mail_message_values(self._render_texts(MAIL_TEXTS))
+        self.env['mail.message'].sudo().create({**values, 'message_id': self.message_id, 'date': sent_at})
 
     @api.model
     def _receive_report(self, report, guessed):
         """A report came back for a mail that the server had taken.
 
-        It counts for the notice whose very Message-ID it returns, if it is about one of the addresses that the mail went
-        to: a permanent failure ends as `failed`. A report without the returned mail counts for the one notice that it
-        mentions. Everything else, forged ones among it, is only noted.
+        It counts for the notice whose very Message-ID it returns, if it is about one of the addresses that the mail
+        went to: a permanent failure ends as `failed`. A report without the returned mail counts for the one notice that
+        it mentions. Everything else, forged ones among it, is only noted.
 
         :param report: :class:`~..tools.bounce.Report`
         :param guessed: the notice to which Odoo would assign it, if any
@@ -1495,6 +1566,59 @@ class DunningNotice(models.Model):
             'url': f'/web/content/{self.mail_document_id.id}?download=true',
             'target': 'download',
         }
+
+    def action_export_evidence(self):
+        """Download what proves the delivery as one ZIP: for each notice the PDF, the mail and the delivery log.
+
+        :raise UserError: none of them has been issued, or they are too many for one file
+        """
+        self.check_access('read')
+        issued = self.filtered(lambda notice: notice.state in ('issued', 'cancelled') and notice.name)
+        if not issued:
+            raise UserError(self.env._("There is no evidence yet: none of these dunning notices has been issued."))
+        if len(issued) > MAX_EVIDENCE:
+            raise UserError(self.env._(
+                "%(count)s dunning notices are too many for one file. Choose %(limit)s at most.", count=len(issued),
+                limit=MAX_EVIDENCE))
+        return {
+            'type': 'ir.actions.act_url',
+            'url': f"/dunning_mail/evidence?ids={','.join(map(str, issued.ids))}",
+            'target': 'download',
+        }
+
+    def _make_evidence(self):
+        """Pack the evidence of these notices.
+
+        :return: open file with a ZIP
+        """
+        return evidence.pack((notice._get_file_name(), notice._get_evidence_files()) for notice in self)
+
+    def _get_evidence_name(self):
+        name = self._get_file_name() if len(self) == 1 else self.env._("Dunning notices")
+        return f'{name}.zip'
+
+    def _get_evidence_files(self):
+        """Return what proves the delivery of a notice, as it is kept: a damaged document too, whose SHA-256 then
+        differs from the one in the log.
+
+        :return: dict of file name -> content
+        """
+        self.ensure_one()
+        name = self._get_file_name()
+        kept = self.sudo()
+        files = {f'{name}.pdf': kept.document_id.raw, f'{name}.eml': kept.mail_document_id.raw}
+        facts = [
+            (self._fields[fname]._description_string(self.env), self._get_evidence_value(fname))
+            for fname in EVIDENCE_FIELDS]
+        logs = self.delivery_log_ids.sorted('id')
+        head = [logs._fields[fname]._description_string(self.env) for fname in EVIDENCE_LOG_FIELDS]
+        rows = [[log._get_evidence_value(fname) for fname in EVIDENCE_LOG_FIELDS] for log in logs]
+        files[self.env._("delivery log") + '.csv'] = evidence.make_csv(head, rows)
+        files[self.env._("notice") + '.csv'] = evidence.make_csv((self.env._("Field"), self.env._("Value")), facts)
+        return {file_name: content for file_name, content in files.items() if content}
+
+    def _get_evidence_value(self, fname):
+        return self.env['dunning.delivery.log']._describe_value(self, fname)
 
     def action_clear_refused(self):
         """Say that the mail addresses of these notices are good again."""

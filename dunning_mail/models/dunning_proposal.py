@@ -104,10 +104,13 @@ class Basis:
         self.env = run.env
         self.company = run.company_id
         self.day = run.date
+        self.currency = self.company.currency_id
         self.min_amount = self.company.dunning_min_amount
         self.rate = lru_cache(None)(self._get_rate)
         self.has_rate = lru_cache(None)(self._has_rate)
         self.next_step = lru_cache(None)(self._get_next_step)
+        self.rules = lru_cache(None)(lambda procedure: (
+            len(procedure.level_ids), procedure.grace_days, procedure.grouping))
         self.choose_lang = lru_cache(None)(self._choose_lang)
         self.format_date = lru_cache(None)(lambda day: format_date(run.env, day))
 
@@ -130,7 +133,7 @@ class Basis:
 
     def to_company(self, amount, currency):
         """Convert to the company's currency at the run's date."""
-        return self.company.currency_id.round(amount * self.rate(currency))
+        return self.currency.round(amount * self.rate(currency))
 
     def from_company(self, amount, currency):
         """Convert from the company's currency at the run's date."""
@@ -354,7 +357,8 @@ class DunningProposal(models.AbstractModel):
         if not procedure:
             leave_out('no_procedure', self.env._("Neither the customer nor the company has a dunning procedure."))
             return
-        if not procedure.level_ids:
+        level_count, grace_days, grouping = basis.rules(procedure)
+        if not level_count:
             leave_out('no_procedure', self.env._("Dunning procedure “%s” has no level.", procedure.name))
             return
         debt.offset(currency)
@@ -380,13 +384,12 @@ class DunningProposal(models.AbstractModel):
             return
 
         due = []
-        grace_days = procedure.grace_days
         for item in open_items:
             self._find_level(basis, item, procedure.id, grace_days)
             if item.next_level:
                 due.append(item)
         amount = basis.to_company(sum(item.uncovered for item in open_items), currency)
-        due = self._apply_minimum(basis, due, amount, procedure.grouping)
+        due = self._apply_minimum(basis, due, amount, grouping)
         info = [item for item in open_items if item.reason]
         for item in info:
             leave_out(*item.reason, item=item)
@@ -394,7 +397,7 @@ class DunningProposal(models.AbstractModel):
             return
         groups = defaultdict(list)
         for item in due:
-            groups[item.next_level.sequence if procedure.grouping == 'level' else 0].append(item)
+            groups[item.next_level.sequence if grouping == 'level' else 0].append(item)
         for number, items in sorted(groups.items()):
             # The customer's other items stand on one notice only, the one of the highest level.
             is_last = number == max(groups)
@@ -447,7 +450,7 @@ class DunningProposal(models.AbstractModel):
         """
         if not due:
             return due
-        compare = basis.company.currency_id.compare_amounts
+        compare = basis.currency.compare_amounts
         steps = {item.next_level.sequence: item.next_level for item in due}
         reached = set()
         if compare(amount, basis.min_amount) >= 0:
@@ -458,7 +461,7 @@ class DunningProposal(models.AbstractModel):
         if len(reached) == len(steps):
             return due
         words = self.env._("Less than the minimum amount (%s).", format_amount(
-            self.env, amount, basis.company.currency_id))
+            self.env, amount, basis.currency))
         dunned = []
         for item in due:
             if item.next_level.sequence in reached:

@@ -1,5 +1,5 @@
 import logging
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import idna
 import psycopg2
@@ -18,6 +18,8 @@ LOGIN_FIELDS = ('smtp_host', 'smtp_port', 'smtp_encryption', 'smtp_authenticatio
 # Minutes until a provider whose fault may pass by itself is tried again; the last one repeats.
 RESUME_AFTER_MINUTES = (1, 2, 5, 15, 30, 60)
 CONNECT_TIMEOUT = 30
+# How far ahead sending hours are looked for.
+CALENDAR_DAYS = 21
 
 
 class DunningProvider(models.Model):
@@ -84,6 +86,10 @@ class DunningProvider(models.Model):
         "Recipients per Hour", tracking=True, help="In any 60 minutes. 0 means no limit.")
     daily_limit = fields.Integer(
         "Recipients per Day", tracking=True, help="In any 24 hours. 0 means no limit.")
+    calendar_id = fields.Many2one(
+        'resource.calendar', string="Sending Hours", tracking=True, ondelete='restrict',
+        domain="[('company_id', 'in', (company_id, False))]",
+        help="Mail goes out within these working hours only. Leave empty to send around the clock.")
     redirect_to = fields.Char(
         "Trial Mode: Send Everything To", tracking=True,
         help="All mail of this provider goes to this address instead of the customers. "
@@ -174,6 +180,14 @@ class DunningProvider(models.Model):
     def _check_company_users(self):
         users = self.env['res.company'].sudo().search([('dunning_provider_id', 'in', self.ids)])
         users._check_dunning_company()
+
+    @api.constrains('calendar_id')
+    def _check_calendar(self):
+        for provider in self:
+            if provider.calendar_id and not provider.sudo().calendar_id.attendance_ids:
+                raise ValidationError(self.env._(
+                    "“%(calendar)s” has no working hours, so service provider “%(name)s” could never send. Enter the "
+                    "hours, or choose another calendar.", calendar=provider.calendar_id.name, name=provider.name))
 
     @api.constrains('engine_id')
     def _check_engine(self):
@@ -380,7 +394,24 @@ class DunningProvider(models.Model):
             if limit:
                 slot = max(slot, self.env['dunning.delivery.log']._get_limit_slot(
                     self, limit, window, now, recipient_count))
-        return slot
+        return self._get_opening(slot) if self.calendar_id else slot
+
+    def _get_opening(self, moment):
+        """Return the first moment within the sending hours.
+
+        :param datetime moment: naive UTC
+        :return: naive UTC, not before `moment`
+        """
+        self.ensure_one()
+        start = moment.replace(tzinfo=UTC)
+        # Mostly the doors are open, or open soon.
+        for days in (1, CALENDAR_DAYS):
+            hours = self.sudo().calendar_id._work_intervals_batch(start, start + timedelta(days=days))[False]
+            for opens, closes, _attendance in hours:
+                if closes > start:
+                    return max(opens, start).astimezone(UTC).replace(tzinfo=None)
+        # Nothing in sight, for example a company holiday: looked at again then.
+        return moment + timedelta(days=CALENDAR_DAYS)
 
     def _set_next_slot(self, ended_at):
         """Store the next slot, measured from the end of a handover.
@@ -485,17 +516,51 @@ class DunningProvider(models.Model):
         :raise UserError: names what is wrong: host, port, certificate, login or sender
         """
         self.check_access('write')
+        hints = []
         for provider in self:
             provider._test_connection()
+            hints += provider._get_bounce_hints()
+        message = self.env._("Connection, certificate, login and sender address are accepted.")
         return {
             'type': 'ir.actions.client',
             'tag': 'display_notification',
             'params': {
-                'type': 'success',
-                'message': self.env._("Connection, certificate, login and sender address are accepted."),
+                'type': 'warning' if hints else 'success',
+                'sticky': bool(hints),
+                'message': '\n'.join([message, *hints]),
                 'next': {'type': 'ir.actions.act_window_close'},
             },
         }
+
+    def _get_bounce_hints(self):
+        """Say what stands in the way of reports of undeliverable mail, as far as it can be seen from here.
+
+        They go to the address in MAIL FROM (the later Return-Path), and are read if Odoo fetches that mailbox.
+
+        :return: list of translated texts, empty where nothing is missing
+        """
+        self.ensure_one()
+        mailbox = self.sudo().incoming_server_id
+        address = self._get_smtp_from()
+        if not mailbox:
+            return [self.env._(
+                "Reports of undeliverable mail return to %(address)s, and Odoo does not read them: no mailbox for "
+                "bounces is chosen on the tab Login. A notice that comes back stays “Sent”.", address=address)]
+        hints = []
+        if not mailbox.active or mailbox.state != 'done':
+            hints.append(self.env._(
+                "The mailbox for bounces “%s” is not confirmed or is archived, so that Odoo does not read it.",
+                mailbox.name))
+        elif mailbox.error_date and (not mailbox.date or mailbox.error_date > mailbox.date):
+            hints.append(self.env._(
+                "The mailbox for bounces “%(name)s” could not be read the last time: %(error)s", name=mailbox.name,
+                error=mailbox.error_message or ''))
+        user = email_normalize(mailbox.user)
+        if user and user != address:
+            hints.append(self.env._(
+                "Reports of undeliverable mail return to %(address)s, but the mailbox for bounces is that of %(user)s. "
+                "Make sure that the one is delivered to the other.", address=address, user=user))
+        return hints
 
     def action_open_released(self):
         """Open the notices that wait for this provider."""

@@ -1,7 +1,16 @@
-from odoo import api, fields, models
-from odoo.exceptions import ValidationError
+import base64
+import io
+
+from PIL import Image
+
+from odoo import api, fields, models, tools
+from odoo.exceptions import UserError, ValidationError
+from odoo.tools.image import image_process
 
 from odoo.addons.base.models.res_partner import _lang_get
+
+# The largest the logo is shown in a mail, in pixels.
+MAIL_LOGO_SIZE = (220, 60)
 
 
 class ResCompany(models.Model):
@@ -42,6 +51,34 @@ class ResCompany(models.Model):
         "Keep Dunning Documents for", help="Years after which the PDFs of delivered or printed notices are removed. "
         "0: they are kept for good. The facts of the notices always remain.")
 
+    def _get_dunning_mail_logo(self):
+        """Return the company's own logo as mail readers can show it; None where it has none.
+
+        :return: dict of `content` (bytes), `subtype` (of image/), `cid`, `width` and `height` in pixels on the screen
+        """
+        self.ensure_one()
+        if self.uses_default_logo or not self.logo:
+            return None
+        return self._make_dunning_mail_logo(self.partner_id.write_date)
+
+    @tools.ormcache('self.id', 'changed_at')
+    def _make_dunning_mail_logo(self, changed_at):
+        """Bring the logo to size; the date makes a changed logo a new one."""
+        try:
+            # twice as many pixels as it is shown by: screens are that fine
+            content = image_process(base64.b64decode(self.logo), size=(2 * MAIL_LOGO_SIZE[0], 2 * MAIL_LOGO_SIZE[1]))
+            with Image.open(io.BytesIO(content)) as image:
+                (width, height), subtype = image.size, (image.format or '').lower()
+        except (OSError, ValueError, UserError):
+            # SVG and the like: no mail reader shows that
+            return None
+        if subtype not in ('png', 'jpeg', 'gif') or not width or not height:
+            return None
+        scale = min(1.0, MAIL_LOGO_SIZE[0] / width, MAIL_LOGO_SIZE[1] / height)
+        return {
+            'content': content, 'subtype': subtype, 'cid': 'logo@dunning.invalid',
+            'width': max(1, round(width * scale)), 'height': max(1, round(height * scale))}
+
     def _get_dunning_fallback_lang(self):
         """Return the language for customers without one.
 
@@ -67,3 +104,21 @@ class ResCompany(models.Model):
                     raise ValidationError(self.env._(
                         "“%(record)s” belongs to company %(other)s and cannot be used by %(company)s.",
                         record=record.display_name, other=record.company_id.name, company=company.name))
+
+    @api.constrains('dunning_retention_years')
+    def _check_dunning_retention_years(self):
+        for company in self:
+            if company.dunning_retention_years < 0:
+                raise ValidationError(self.env._("A document cannot be kept for less than 0 years."))
+
+    def action_preview_dunning_retention(self):
+        """List the notices whose documents would be removed now; nothing is removed by it."""
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Documents That Would Be Removed"),
+            'res_model': 'dunning.notice',
+            'view_mode': 'list,form',
+            'domain': [('id', 'in', self.env['dunning.archive']._get_expired(self).ids)],
+            'context': {'create': False},
+        }

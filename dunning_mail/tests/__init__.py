@@ -17,5 +17,6 @@ from . import test_tours
 from . import test_translations
 from . import test_payment_part
 from . import test_print
+from . import test_process
 from . import test_archive
 from . import test_letter_pictures

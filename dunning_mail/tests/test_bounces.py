@@ -296,7 +296,8 @@ class TestBounces(MailCase):
     def test_original_missing(self):
         """The report is an answer to the mail, or its text names it: exactly one notice is meant."""
         answered, mentioned, neither = self.send('Answered', 'Mentioned', 'Neither')
-        cut = re.sub(r'--4Xyz.1700000000/mx.muster.test\nContent-Description: Undelivered.*', '', POSTFIX, flags=re.DOTALL)
+        cut = re.sub(
+            r'--4Xyz.1700000000/mx.muster.test\nContent-Description: Undelivered.*', '', POSTFIX, flags=re.DOTALL)
         cut += '--4Xyz.1700000000/mx.muster.test--\n'
         self.receive(self.fill(cut, answered).replace('Subject:', f'In-Reply-To: {answered.message_id}\nSubject:', 1))
         self.assertEqual(answered.delivery_state, 'failed')
@@ -421,4 +422,4 @@ class TestBounces(MailCase):
         inner = 'Content-Type: message/rfc822\n\nMessage-ID: <outer@x.test>\nContent-Type: message/rfc822\n\n' \
             'Message-ID: <inner@x.test>\n\nbody'
         report = bounce.read_report(email.message_from_string(inner, policy=email.policy.SMTP))
-        self.assertEqual(report.original_ids, ('<outer@x.test>',), "what the customer had attached is not what came back")
+        self.assertEqual(report.original_ids, ('<outer@x.test>',), "not what was attached to it")

@@ -1,3 +1,4 @@
+import base64
 import email
 import email.policy
 import hashlib
@@ -5,6 +6,7 @@ import io
 import re
 from email.message import EmailMessage
 
+from PIL import Image
 from pypdf import PdfReader
 
 from odoo.tests import tagged
@@ -188,6 +190,36 @@ class TestMail(MailCase):
         self.assertEqual(attachments[0].get_content(), run.notice_ids.document_id.raw)
         self.assertEqual(attachments[1].get_content(), content)
         self.assertEqual(attachments[1].get_filename(), 'Rechnung Nr. 1 – Müller.pdf')
+
+    def test_logo_is_part_of_the_mail(self):
+        stream = io.BytesIO()
+        Image.new('RGB', (900, 300), 'navy').save(stream, 'PNG')
+        self.company.logo = base64.b64encode(stream.getvalue())
+        [notice] = self.send('Acme')
+        mail = self.parsed(notice)
+        pictures = [part for part in mail.walk() if part.get_content_maintype() == 'image']
+        self.assertEqual(len(pictures), 1)
+        self.assertEqual(pictures[0]['Content-ID'], '<logo@dunning.invalid>')
+        self.assertEqual(pictures[0].get_content_disposition(), 'inline')
+        with Image.open(io.BytesIO(pictures[0].get_content())) as picture:
+            self.assertLessEqual(picture.height, 120)
+        html = mail.get_body(('html',)).get_content()
+        self.assertIn('src="cid:logo@dunning.invalid"', html)
+        self.assertRegex(html, r'width="180" height="60"')
+        self.assertNotIn('http', re.search('<img[^>]*>', html).group())
+        text = mail.get_body(('plain',)).get_content()
+        self.assertIn(self.company.name, text)
+        self.assertNotIn('cid:', text)
+        # the letter is still the one attachment
+        self.assertEqual([part.get_content_type() for part in mail.iter_attachments()], ['application/pdf'])
+
+    def test_logo_that_no_mail_reader_shows(self):
+        self.company.logo = base64.b64encode(
+            b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="30"><rect width="90" height="30"/></svg>')
+        [notice] = self.send('Acme')
+        mail = self.parsed(notice)
+        self.assertFalse([part for part in mail.walk() if part.get_content_maintype() == 'image'])
+        self.assertIn('Muster &amp; Söhne AG', mail.get_body(('html',)).get_content())
 
     def test_names_that_break_headers(self):
         names = {

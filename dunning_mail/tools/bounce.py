@@ -1,7 +1,7 @@
 """Read reports of undelivered mail: what became of a mail after the server had taken it.
 
-The standard form (RFC 3464), as Postfix, Exim, Exchange, Gmail and most others send it, and the plain text of older Exim,
-which names the recipients in a header. Plain Python; nothing here knows Odoo.
+The standard form (RFC 3464), as Postfix, Exim, Exchange, Gmail and most others send it, and the plain text of older
+Exim, which names the recipients in a header. Plain Python; nothing here knows Odoo.
 """
 from __future__ import annotations
 

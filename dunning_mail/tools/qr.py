@@ -8,8 +8,6 @@ import re
 import string
 import unicodedata
 
-from markupsafe import Markup
-
 # Swiss payment slips, modulo 10 recursive: which digit carries over to the next one.
 MOD10_TABLE = (0, 9, 4, 6, 8, 2, 7, 1, 3, 5)
 # Bank numbers (digits 5 to 9 of a Swiss IBAN) that make it a QR-IBAN.
@@ -158,9 +156,9 @@ def render_svg(payload: str, *, cross: bool = False, mask: int | None = None) ->
         f'<path d="{"".join(parts)}"/>{middle}</svg>')
 
 
-def data_uri(svg: str) -> Markup:
+def data_uri(svg: str) -> str:
     """Return an SVG picture as an address that needs nothing from outside."""
-    return Markup(f'data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}')
+    return f'data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}'
 
 
 # Letters and digits that a reference may be written with between its spaces.

@@ -1,4 +1,4 @@
-"""Customers with the same number of overdue invoices each, cloned in SQL from one whose invoices were really posted."""
+"""Customers with the same number of overdue invoices each, cloned in SQL from one whose invoices were posted."""
 
 from datetime import date, timedelta
 
@@ -16,14 +16,16 @@ def build(env, customers, items, lang="de_DE", email=True):
     cr, today = env.cr, date.today()
     template = env["res.partner"].create({
         "name": "Vorlage", "is_company": True, "email": "x@y.example" if email else False, "street": "Dorfstrasse 1",
-        "zip": "8000", "city": "Zürich", "country_id": env.ref("base.ch").id, "lang": lang, "customer_rank": 1})  # fmt: skip
+        "zip": "8000", "city": "Zürich", "country_id": env.ref("base.ch").id, "lang": lang,
+        "customer_rank": 1})  # fmt: skip
     moves = env["account.move"]
     for index in range(items):
         due = today - timedelta(days=20 + index)
         move = env["account.move"].create({
             "move_type": "out_invoice", "partner_id": template.id, "invoice_date": due - timedelta(days=30),
             "invoice_payment_term_id": False, "invoice_date_due": due, "invoice_line_ids": [
-                (0, 0, {"name": "x", "quantity": 1, "price_unit": 50 + 7 * index, "tax_ids": [(5, 0, 0)]})]})  # fmt: skip
+                (0, 0, {"name": "x", "quantity": 1, "price_unit": 50 + 7 * index,
+                        "tax_ids": [(5, 0, 0)]})]})  # fmt: skip
         move.action_post()
         moves |= move
     env.flush_all()
@@ -45,7 +47,8 @@ def build(env, customers, items, lang="de_DE", email=True):
     names = columns("res_partner", "name", "complete_name", "email", "email_normalized", "commercial_partner_id")
     address = "'kunde' || b.id || '@kunden.example'" if email else "NULL"
     cr.execute(f"""
-        INSERT INTO res_partner (id, name, complete_name, email, email_normalized, commercial_partner_id, {listed(names)})
+        INSERT INTO res_partner (id, name, complete_name, email, email_normalized, commercial_partner_id,
+                                 {listed(names)})
         SELECT b.id, 'Kunde ' || b.id, 'Kunde ' || b.id, {address}, {address}, b.id, {listed(names, "p.")}
           FROM res_partner p, bench_partner b WHERE p.id = %s
     """, [template.id])  # noqa: S608

@@ -2,10 +2,10 @@
 
     python benchmarks/documents.py DATABASE OUTPUT.json [SIZES]
 
-The database is a fresh one with dunning_mail (dev/newdb NAME). Each size issues a run of its own by the scheduled action
-that large runs use: amounts read again, numbered, rendered, checked, stored, released, committed in batches. Core's figure
-is its `_render_qweb_pdf()` called for each notice, of the same template, with and without the second that Odoo makes
-wkhtmltopdf wait for JavaScript.
+The database is a fresh one with dunning_mail (dev/newdb NAME). Each size issues a run of its own by the scheduled
+action that large runs use: amounts read again, numbered, rendered, checked, stored, released, committed in batches.
+Core's figure is its `_render_qweb_pdf()` called for each notice, of the same template, with and without the second
+that Odoo makes wkhtmltopdf wait for JavaScript.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from unittest.mock import patch
 sys.path.insert(0, str(Path(__file__).parent))
 
 import customers
+
 import odoo
 from odoo import SUPERUSER_ID, api
 from odoo.modules.registry import Registry
@@ -172,8 +173,8 @@ def main():
             results.append(issue(env, prepare(env, 100), "weasyprint"))
     for row in results:
         row["ratio_to_core"] = round(row["letters_per_s"] * core["ms"] / 1000, 1) if core["ms"] else None
-        row["ratio_to_core_without_delay"] = (
-            round(row["letters_per_s"] * core["ms_without_delay"] / 1000, 1) if core["ms_without_delay"] else None)  # fmt: skip
+        undelayed = core["ms_without_delay"]
+        row["ratio_to_core_without_delay"] = round(row["letters_per_s"] * undelayed / 1000, 1) if undelayed else None
     for name, delay in (("wkhtmltopdf", "ms"), ("wkhtmltopdf without JavaScript delay", "ms_without_delay")):
         if core[delay]:
             results.append({
@@ -184,11 +185,11 @@ def main():
     arguments.output.write_text(json.dumps(results, indent=1) + "\n")
     arguments.output.with_name("prints.json").write_text(json.dumps(prints, indent=1) + "\n")
     for row in results:
-        print("%-38s %5s letters %8s/s %7s x core %6s MB" % (
-            row["engine"], row["letters"], row["letters_per_s"], row["ratio_to_core"], row["peak_rss_mb"]))  # fmt: skip
+        print(f"{row['engine']:38} {row['letters']:5} letters {row['letters_per_s']:8}/s "
+              f"{row['ratio_to_core'] or '-':>7} x core {row['peak_rss_mb'] or '-':>6} MB")  # fmt: skip
     for row in prints:
-        print(f"print PDF of {row['letters']} letters: {row['seconds']} s, {row['pages']} pages, {row['megabytes']} MB, "
-              f"{row['peak_rss_mb']} MB of memory")  # fmt: skip
+        print(f"print PDF of {row['letters']} letters: {row['seconds']} s, {row['pages']} pages, "
+              f"{row['megabytes']} MB, {row['peak_rss_mb']} MB of memory")  # fmt: skip
     usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"this process held {usage} MB at most")
 

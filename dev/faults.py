@@ -88,7 +88,10 @@ class Lab:
                 if database:
                     connection.close()
                 return rows
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            except psycopg2.Error as error:
+                # a server that goes away under a statement gives a DatabaseError without a code
+                if error.pgcode and not error.pgcode.startswith("57"):
+                    raise
                 self._connection = None
                 if attempt > 100:
                     raise

@@ -91,5 +91,6 @@ class DunningArchive(models.AbstractModel):
                 notices._remove_documents(self.env._(
                     "The document was removed: %(company)s keeps dunning documents for %(years)s years.",
                     company=company.name, years=company.dunning_retention_years))
-                if not self.env['ir.cron']._commit_progress(len(notices), remaining=len(expired) - start - len(notices)):
+                remaining = len(expired) - start - len(notices)
+                if not self.env['ir.cron']._commit_progress(len(notices), remaining=remaining):
                     return

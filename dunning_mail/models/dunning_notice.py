@@ -1013,8 +1013,8 @@ class DunningNotice(models.Model):
         notice = self.with_context(lang=self._get_responsible_user().lang)
         if is_there:
             words = notice.env._(
-                "The kept document is damaged: it is not what was made (SHA-256 differs). Restore file %s of the file store "
-                "from your backup.", notice.document_id.store_fname or '-')
+                "The kept document is damaged: it is not what was made (SHA-256 differs). Restore file %s of the file "
+                "store from your backup.", notice.document_id.store_fname or '-')
         else:
             words = notice.env._(
                 "The kept document is gone. Restore file %s of the file store from your backup.",

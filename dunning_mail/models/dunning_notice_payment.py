@@ -145,8 +145,8 @@ class DunningNotice(models.Model):
             return dict(part, method=method, lines=lines)
         return dict(part, info='\n'.join(problems) or self.env._(
             "No kind of payment part fits account %(account)s and currency %(currency)s: a Swiss QR-bill needs a Swiss "
-            "or Liechtenstein IBAN, CHF or EUR, and the addon for Switzerland's accounting (l10n_ch); an EPC code needs "
-            "EUR, an IBAN of the SEPA zone, and the addon for SEPA QR codes (account_qr_code_sepa).",
+            "or Liechtenstein IBAN, CHF or EUR, and the addon for Switzerland's accounting (l10n_ch); an EPC code "
+            "needs EUR, an IBAN of the SEPA zone, and the addon for SEPA QR codes (account_qr_code_sepa).",
             account=account.acc_number, currency=self.currency_id.name))
 
     def _get_payment_part_problem(self, account):

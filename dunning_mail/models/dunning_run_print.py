@@ -1,6 +1,7 @@
 import hashlib
 import json
 import logging
+from collections import deque
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
@@ -75,7 +76,7 @@ class DunningRun(models.Model):
         """
         self.ensure_one()
         company = self.company_id.sudo()
-        parts, plan = [], []
+        parts, plan = deque(), []
 
         def add(number, content, notice):
             try:
@@ -83,8 +84,8 @@ class DunningRun(models.Model):
             except pdf.PdfError as error:
                 _logger.warning("Dunning run %s: a document of %s is no PDF: %s", self.name, notice.name, error)
                 raise UserError(self.env._(
-                    "A PDF that belongs to dunning notice %s cannot be read. Take the invoices off its level, or attach "
-                    "a good PDF to the invoice.", notice.name)) from None
+                    "A PDF that belongs to dunning notice %s cannot be read. Take the invoices off its level, or "
+                    "attach a good PDF to the invoice.", notice.name)) from None
             parts.append(content)
             plan.append((number, count))
 
@@ -97,7 +98,11 @@ class DunningRun(models.Model):
         is_duplex = company.dunning_print_duplex
         if len(parts) == 1 and not (is_duplex and plan[0][1] % 2):
             return parts[0]
-        joined = pdf.join(parts, each=(lambda _index, count: count % 2) if is_duplex else None)
+        # Thousands of letters are a lot of memory: each is let go of as soon as it is in.
+        notices.sudo().document_id.invalidate_recordset(['raw'])
+        joined = pdf.join(
+            (parts.popleft() for _index in range(len(parts))),
+            each=(lambda _index, count: count % 2) if is_duplex else None)
         if is_duplex:
             plan = [step for number, count in plan for step in ((number, count), (None, count % 2))]
         if problem := pdf.check_joined(joined, plan, every_page=self._is_number_on_every_page(notices)):
@@ -113,7 +118,7 @@ class DunningRun(models.Model):
         reports = notices.sudo().level_id.report_id
         if notices.filtered(lambda notice: not notice.level_id.sudo().report_id):
             reports |= self.env.ref('dunning_mail.report_letter').sudo()
-        return all(report.pdf_engine != 'wkhtmltopdf' and report._get_pdf_engine() != 'wkhtmltopdf' for report in reports)
+        return all('wkhtmltopdf' not in (report.pdf_engine, report._get_pdf_engine()) for report in reports)
 
     def _render_print_list(self, notices):
         """Return the list of letters, as PDF.

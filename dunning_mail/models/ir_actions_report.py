@@ -296,8 +296,8 @@ class IrActionsReport(models.Model):
     def _take_drawn_over(self, article):
         """Take out of an article what is drawn over its pages, for engines whose style sheets cannot say it.
 
-        :param article: element; what is marked by `data-overlay` (millimetres from the top) is removed from it, and rows
-            with `data-carry` are marked by their number
+        :param article: element; what is marked by `data-overlay` (millimetres from the top) is removed from it, and
+            rows with `data-carry` are marked by their number
         :return: dict, part of the values of a `pdf.Document`; `overlay` is still an element
         """
         values = {}
@@ -321,7 +321,8 @@ class IrActionsReport(models.Model):
             values['carried_html'] = (
                 f'<!DOCTYPE html><html dir="{article.get("dir") or "ltr"}"><head><style>'
                 f'{style.text if style is not None else ""} @page {{margin: 0}}</style></head>'
-                f'<body><div class="{article.get("class")}"><div class="dl-carried">%CARRIED%</div></div></body></html>')
+                f'<body><div class="{article.get("class")}"><div class="dl-carried">%CARRIED%</div></div></body>'
+                '</html>')
         return values
 
     @api.model

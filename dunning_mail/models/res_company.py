@@ -32,8 +32,8 @@ class ResCompany(models.Model):
 
     dunning_payment_part = fields.Boolean(
         "Payment Part on Dunning Letters", default=True,
-        help="A Swiss QR-bill at the foot of the last page, or an EPC code for payments in EUR within SEPA, where account, "
-             "currency and address allow it.")
+        help="A Swiss QR-bill at the foot of the last page, or an EPC code for payments in EUR within SEPA, where "
+             "account, currency and address allow it.")
     dunning_letter_layout = fields.Selection(
         [('auto', "As usual in the company's country"), ('right', "Address on the right (SN 010130)"),
          ('left', "Address on the left (DIN 5008)")],
@@ -44,7 +44,8 @@ class ResCompany(models.Model):
         [('postal', "By country and postcode"), ('customer', "By customer")], string="Order of Printed Letters",
         required=True, default='postal')
     dunning_print_duplex = fields.Boolean(
-        "Printed on Both Sides", help="Each letter starts on a sheet of its own: a blank page follows where it is needed.")
+        "Printed on Both Sides",
+        help="Each letter starts on a sheet of its own: a blank page follows where it is needed.")
     dunning_print_list = fields.Boolean(
         "Cover List", default=True, help="A list of all letters comes first, if there is more than one.")
     dunning_retention_years = fields.Integer(

@@ -25,7 +25,7 @@ def load_smtpd():
 
 
 class DunningCommon(TransactionCase):
-    """A company with a chart of accounts, customers and overdue invoices; a clerk with no more rights than she needs."""
+    """A company with a chart of accounts, customers, overdue invoices; a clerk with no more rights than she needs."""
 
     @classmethod
     def setUpClass(cls):

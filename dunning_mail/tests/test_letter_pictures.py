@@ -1,7 +1,8 @@
 """Pictures of the letter, compared with those that a person has looked at.
 
-``DUNNING_GOLDEN=write dev/test dunning_mail/tests/test_letter_pictures.py`` makes them anew, in ``tests/golden/``: look at
-them before you keep them. They are small on purpose: enough to see that something moved, is gone or lies over another.
+``DUNNING_GOLDEN=write dev/test dunning_mail/tests/test_letter_pictures.py`` makes them anew, in ``tests/golden/``: look
+at them before you keep them. They are small on purpose: enough to see that something moved, is gone or lies over
+another.
 """
 
 import os
@@ -26,7 +27,7 @@ GOLDEN = Path(__file__).parent / 'golden'
 DPI = 36
 # Grey levels: few, so that the files are small.
 COLORS = 8
-# How far two pixels may be from each other, of 255, after a slight blur: fonts are drawn a little differently elsewhere.
+# How far two pixels may be from each other, of 255, after a slight blur: fonts are drawn differently elsewhere.
 PIXEL_TOLERANCE = 56
 # How many per cent of a page's pixels may differ by more.
 PAGE_TOLERANCE = 0.35

@@ -1,4 +1,4 @@
-"""Payment parts: what the codes say, read back from the picture of the finished letter, and how a payment leads back."""
+"""Payment parts: what the codes say, read back from the picture of the letter, and how a payment leads back."""
 
 import io
 import shutil
@@ -310,7 +310,8 @@ class TestPaymentsLeadBack(PaymentPartCase):
             'journal_id': journal.id, 'date': '2026-11-24', 'amount': 10, 'payment_ref': notice.payment_reference})
         self.assertEqual(line.dunning_notice_id, notice)
         self.assertEqual(self.env['account.payment'].search([('dunning_notice_id', '=', notice.id)]), payments[:2])
-        self.assertEqual(self.env['account.bank.statement.line'].search([('dunning_notice_id', 'in', notice.ids)]), line)
+        self.assertEqual(
+            self.env['account.bank.statement.line'].search([('dunning_notice_id', 'in', notice.ids)]), line)
         for words in (notice.payment_reference, printed, f'Danke {printed}'):
             self.assertEqual(
                 self.env['dunning.notice'].search([('payment_reference_search', 'ilike', words)]), notice, words)

@@ -50,14 +50,16 @@ class TestPrint(DunningCommon):
             self.make_partner('Dora AG', zip='3000'), self.make_partner('Emil GmbH', zip=False, country_id=False)]
         run = self.make_letters(*partners)
         self.assertEqual(
-            run._get_letters().partner_id.mapped('name'), ['Emil GmbH', 'Dora AG', 'Cäsar AG', 'Anton AG', 'Berta GmbH'])
+            run._get_letters().partner_id.mapped('name'),
+            ['Emil GmbH', 'Dora AG', 'Cäsar AG', 'Anton AG', 'Berta GmbH'])
         pages = texts(self.join(run))
         self.assertEqual(len(pages), 5)
         for page, letter in zip(pages, run._get_letters(), strict=True):
             self.assertIn(letter.name, page)
         self.company.dunning_print_order = 'customer'
         self.assertEqual(
-            run._get_letters().partner_id.mapped('name'), ['Anton AG', 'Berta GmbH', 'Cäsar AG', 'Dora AG', 'Emil GmbH'])
+            run._get_letters().partner_id.mapped('name'),
+            ['Anton AG', 'Berta GmbH', 'Cäsar AG', 'Dora AG', 'Emil GmbH'])
 
     def test_one_letter_is_given_as_it_is_kept(self):
         self.company.write({'dunning_print_list': True})

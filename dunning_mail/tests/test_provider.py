@@ -230,8 +230,8 @@ class TestProvider(DunningMailCommon):
             password='geheim', **values))
 
     def test_connection(self):
-        action = self.provider.with_user(self.admin).action_test_connection()
-        self.assertEqual(action['params']['type'], 'success')
+        action = self.provider.with_user(self.admin).with_context(lang='en_US').action_test_connection()
+        self.assertIn('are accepted', action['params']['message'])
         self.assertTrue(self.smtp.events('mail'))
         self.assertFalse(self.smtp.messages, "nothing is sent")
 

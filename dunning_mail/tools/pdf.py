@@ -13,6 +13,7 @@ document that crashes or never ends takes its helper process with it; the next d
 import contextlib
 import importlib.util
 import io
+import itertools
 import json
 import logging
 import os
@@ -492,16 +493,18 @@ def render(
 def join(pdfs: Iterable[bytes], *, each: Callable[[int, int], int] | None = None) -> bytes:
     """Put PDFs one after the other.
 
-    :param pdfs: the documents, in their order
+    :param pdfs: the documents, in their order; taken one by one, so that an iterator may let go of them
     :param each: given a document's index and its count of pages, how many blank pages follow it
     :return: one PDF; a single one is given back byte for byte
     :raises PdfError: ``failed`` with the index of a document that is not a PDF
     """
     from pypdf import PdfReader, PdfWriter  # noqa: PLC0415  only whoever joins pays for loading it
 
-    pdfs = list(pdfs)
-    if len(pdfs) == 1 and each is None:
-        return pdfs[0]
+    pdfs = iter(pdfs)
+    first = list(itertools.islice(pdfs, 2))
+    if len(first) == 1 and each is None:
+        return first[0]
+    pdfs = itertools.chain((first.pop(0) for _index in range(len(first))), pdfs)
     writer = PdfWriter()
     for index, data in enumerate(pdfs):
         try:

@@ -83,10 +83,13 @@ class DunningSchedule(models.Model):
                 'dunning_mail.mail_activity_run_ready', user_id=self._get_responsible_user().id,
                 summary=user_env._("The dunning run could not be made"), note=plaintext2html(str(error)))
         else:
-            summary = user_env._("Dunning notices printed and sent: %s", run.notice_count) if self.issue and not warning \
-                else user_env._("Dunning notices that wait for your review: %s", run.notice_count)
+            if self.issue and not warning:
+                summary = user_env._("Dunning notices printed and sent: %s", run.notice_count)
+            else:
+                summary = user_env._("Dunning notices that wait for your review: %s", run.notice_count)
             run.activity_schedule(
-                'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id, summary=summary, note=plaintext2html(warning or ''))
+                'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id, summary=summary,
+                note=plaintext2html(warning or ''))
         start, count = self.start_date or self.next_date, 0
         next_date = self.next_date
         while next_date <= today:

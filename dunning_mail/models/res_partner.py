@@ -10,7 +10,8 @@ class ResPartner(models.Model):
 
     type = fields.Selection(selection_add=[('dunning', 'Dunning')], ondelete={'dunning': 'set default'})
     dunning_procedure_id = fields.Many2one(
-        'dunning.procedure', company_dependent=True, groups=DUNNING_GROUPS, help="Empty: the company's default procedure.")
+        'dunning.procedure', company_dependent=True, groups=DUNNING_GROUPS,
+        help="Empty: the company's default procedure.")
     dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True, groups=DUNNING_GROUPS)
     dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True, groups=DUNNING_GROUPS)
     dunning_channel = fields.Selection(

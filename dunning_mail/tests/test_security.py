@@ -251,7 +251,7 @@ class TestRights(DunningCommon):
         self.issue()
         partner = self.partner.with_user(self.employee)
         fnames = [fname for fname in partner.fields_get() if partner._fields[fname]._module == 'dunning_mail']
-        self.assertIn('dunning_hold_until', fnames)
+        self.assertNotIn('dunning_hold_reason', fnames, "why a customer is on hold is the accountants' matter")
         partner.web_read({fname: {} for fname in fnames})
         partner.get_view(view_type='form')
 

@@ -17,8 +17,8 @@ WORDS = {
     'it_IT': ("Gentili Signore e Signori", "Promemoria di pagamento", "saluti"),
     'en_US': ("Dear Sir or Madam,", "Payment reminder", "Yours faithfully"),
 }
-DATES = {'de_DE': '4. Dezember 2026', 'de_CH': '4. Dezember 2026', 'fr_FR': '4 décembre 2026', 'it_IT': '4 dicembre 2026',
-         'en_US': 'December 4, 2026'}
+DATES = {'de_DE': '4. Dezember 2026', 'de_CH': '4. Dezember 2026', 'fr_FR': '4 décembre 2026',
+         'it_IT': '4 dicembre 2026', 'en_US': 'December 4, 2026'}
 AMOUNTS = {'de_DE': '1.234,50', 'de_CH': "1'234.50", 'fr_FR': '1 234,50', 'it_IT': '1.234,50', 'en_US': '1,234.50'}
 
 

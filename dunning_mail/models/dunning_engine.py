@@ -188,7 +188,7 @@ class DunningEngine(models.AbstractModel):
             slot = max(provider._get_next_slot(now), attempt_at)
             # Of several that may send now, the one whose turn came first: without that, one with a short interval and
             # many notices would keep the others waiting.
-            candidates.append((slot, provider.next_send_at or datetime.min, provider))
+            candidates.append((slot, provider._get_stored_slot() or datetime.min, provider))
         if not candidates:
             return self.env['dunning.provider'], None
         slot, _due_at, provider = min(candidates, key=lambda candidate: candidate[:2])
@@ -269,7 +269,7 @@ class DunningEngine(models.AbstractModel):
         slot = provider._get_next_slot(now, notice._count_recipients())
         if slot > now:
             # A mail to several recipients may have to wait where one to a single one would not.
-            provider.next_send_at = slot.replace(microsecond=0) + timedelta(seconds=1)
+            provider._store_slot(slot)
             self.env['ir.cron']._commit_progress()
             return 'next'
         try:
@@ -403,7 +403,8 @@ class DunningEngine(models.AbstractModel):
             notice._set_delivery('sent', info, log, sent_at=now, **values)
             self._follow_up(
                 lambda: notice._log_mail(now, claim.message_values),
-                *([] if claim.is_archived else [notice._drop_unarchived_documents]), notice.run_id._update_state)
+                *([] if claim.is_archived else [notice._drop_unarchived_documents]),
+                lambda: self._update_run(notice, provider))
             return True
         if kind == smtp.Kind.UNCLEAR:
             words = self.env._(
@@ -452,6 +453,20 @@ class DunningEngine(models.AbstractModel):
                 raise
             except Exception:
                 _logger.exception("A step after the delivery of a dunning notice failed")
+
+    @api.model
+    def _update_run(self, notice, provider):
+        """Derive the run's state after a notice was sent. As long as another one waits, it stays what it is; the index
+        of the queue tells that for less than deriving it."""
+        notice.flush_model(['delivery_state', 'state', 'provider_id', 'run_id'])
+        if not self.env.execute_query(SQL(
+                """
+                SELECT 1
+                  FROM dunning_notice
+                 WHERE provider_id = %s AND run_id = %s AND delivery_state = 'released' AND state = 'issued'
+                 LIMIT 1
+                """, provider.id, notice.run_id.id)):
+            notice.run_id._update_state()
 
     @api.model
     def _fail(self, notice, words, log, **values):

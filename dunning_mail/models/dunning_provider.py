@@ -109,6 +109,9 @@ class DunningProvider(models.Model):
     policy_refusal_count = fields.Integer("Recipients Refused for Policy in a Row", readonly=True, copy=False)
     policy_refused_to = fields.Text(readonly=True, copy=False)
     next_send_at = fields.Datetime("Next Mail Not Before", readonly=True, copy=False)
+    next_send_lead = fields.Integer(
+        "Microseconds Less", readonly=True, copy=False,
+        help="The exact moment is so much before the one in full seconds.")
     released_count = fields.Integer("Waiting Notices", compute='_compute_released_count')
 
     _send_interval_not_negative = models.Constraint(
@@ -282,7 +285,7 @@ class DunningProvider(models.Model):
     def _get_protected_fields(self):
         return {
             'state', 'pause_reason', 'resume_at', 'fault_count', 'policy_refusal_count', 'policy_refused_to',
-            'next_send_at'}
+            'next_send_at', 'next_send_lead'}
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_used(self):
@@ -389,7 +392,7 @@ class DunningProvider(models.Model):
         :return: naive UTC datetime, not before `now`
         """
         self.ensure_one()
-        slot = max(now, self.next_send_at or now, (self.state == 'paused' and self.resume_at) or now)
+        slot = max(now, self._get_stored_slot() or now, (self.state == 'paused' and self.resume_at) or now)
         for limit, window in ((self.hourly_limit, timedelta(hours=1)), (self.daily_limit, timedelta(days=1))):
             if limit:
                 slot = max(slot, self.env['dunning.delivery.log']._get_limit_slot(
@@ -419,12 +422,24 @@ class DunningProvider(models.Model):
         :param datetime ended_at: naive UTC, to the microsecond
         """
         self.ensure_one()
-        slot = ended_at + timedelta(seconds=self.send_interval)
-        if slot.microsecond and self.send_interval:
-            # Datetimes are kept in whole seconds: rounding down would cut the gap short. Without an interval it only
-            # says who among several providers has waited longest.
-            slot += timedelta(seconds=1)
-        self.sudo().next_send_at = slot.replace(microsecond=0)
+        # Without an interval it only says who among several providers has waited longest.
+        self._store_slot(ended_at + timedelta(seconds=self.send_interval))
+
+    def _get_stored_slot(self):
+        """Return the stored slot to the microsecond, False where there is none."""
+        self.ensure_one()
+        return self.next_send_at and self.next_send_at - timedelta(microseconds=self.next_send_lead)
+
+    def _store_slot(self, slot):
+        """Keep a slot to the microsecond: Odoo keeps datetimes in whole seconds.
+
+        :param datetime slot: naive UTC
+        """
+        self.ensure_one()
+        # Rounded up, so that whoever looks at the datetime alone does not send too early.
+        rounded = slot.replace(microsecond=0) + timedelta(seconds=bool(slot.microsecond))
+        self.sudo().write({
+            'next_send_at': rounded, 'next_send_lead': round((rounded - slot).total_seconds() * 1_000_000)})
 
     def _after_handover(self, ended_at):
         """Store the next slot; a fault that was to pass by itself has passed.

@@ -185,6 +185,8 @@ class DunningNotice(models.Model):
     is_email_refused = fields.Boolean(
         compute='_compute_is_email_refused', help="A mail address of the customer is known to refuse mail.")
     printed_at = fields.Datetime(readonly=True, copy=False, tracking=True)
+    letter_opened_at = fields.Datetime(
+        "Letter Opened", readonly=True, copy=False, help="When the letter was handed out to be printed.")
     printed_by = fields.Many2one('res.users', readonly=True, copy=False)
     message_id = fields.Char("Message-ID", readonly=True, copy=False, index='btree_not_null')
     attempt_count = fields.Integer("Attempts", readonly=True, copy=False)
@@ -760,6 +762,43 @@ class DunningNotice(models.Model):
         self.write({'problem': False, **self._prepare_payment_values()})
         return True
 
+    def _make_current(self, today, verdict, line_values):
+        """Bring an issued, unfrozen notice to what its customer owes today, and make its document again if need be.
+
+        :param date today: the new date where the deadline is over
+        :param str verdict: `same` or `changed`, as `_get_verdict()` says
+        :param list line_values: the lines as they should be, where they have changed
+        :return: why the document cannot be made, in words; None when all is well
+        """
+        self.ensure_one()
+        notice = self.sudo()
+        if verdict == 'changed':
+            notice._replace_lines(line_values)
+        if not notice._bring_up_to_date(today) and verdict == 'same':
+            return None
+        notice.write(notice._prepare_payment_values())
+        document = notice._make_documents()[notice.id]
+        if not isinstance(document, bytes):
+            return str(document)
+        notice._store_documents({notice.id: document})
+        return None
+
+    def _refresh_letters(self):
+        """Read again what letters claim that were not printed yet; what is settled or on hold is cancelled.
+
+        :raise UserError: a letter has to be made again and cannot be
+        """
+        today = fields.Date.context_today(self)
+        for company, notices in self.sudo().filtered(lambda notice: not notice._is_frozen()).grouped(
+                'company_id').items():
+            debts = self.env['dunning.proposal'].sudo().with_company(company)._load_for_recheck(notices, today)
+            for notice in notices:
+                verdict, words, line_values = notice._get_verdict(today, debts)
+                if verdict in ('settled', 'held'):
+                    notice._cancel(words)
+                elif fault := notice._make_current(today, verdict, line_values):
+                    raise UserError(fault)
+
     def _is_out_of_date(self, today):
         """Whether the deadline is over before anybody has the notice, or the recipient is no longer the customer's."""
         self.ensure_one()
@@ -956,6 +995,7 @@ class DunningNotice(models.Model):
         for notice, attachment in zip(self.sudo(), attachments, strict=True):
             notice.write({
                 'document_id': attachment.id,
+                'letter_opened_at': False,
                 'document_sha256': hashlib.sha256(documents[notice.id]).hexdigest()})
         old.unlink()
 
@@ -1157,18 +1197,10 @@ class DunningNotice(models.Model):
         if verdict == 'changed' and is_frozen:
             notice._cancel(self.env._("Open amounts have changed since the document was sent or printed first."))
             return None
-        if verdict == 'changed':
-            notice._replace_lines(line_values)
-        if not is_frozen and notice._bring_up_to_date(today):
-            verdict = 'changed'
-        if verdict == 'changed':
-            notice.write(notice._prepare_payment_values())
-            document = notice._make_documents()[notice.id]
-            if not isinstance(document, bytes):
-                notice._set_delivery('failed', str(document))
-                notice._ask_person('dunning_mail.mail_activity_failed', str(document))
-                return None
-            notice._store_documents({notice.id: document})
+        if not is_frozen and (fault := notice._make_current(today, verdict, line_values)):
+            notice._set_delivery('failed', fault)
+            notice._ask_person('dunning_mail.mail_activity_failed', fault)
+            return None
         if notice.handover_at:
             addresses = notice.email_to.split(', ')
             message_id, content = notice.message_id, notice.mail_document_id.raw

@@ -35,6 +35,11 @@ class Item:
     reason: tuple[str, str] | None = None
 
     @property
+    def is_left_over(self):
+        """Whether it is what remains of a payment that was reconciled in part."""
+        return self.is_payment and abs(self.residual) < abs(self.invoiced)
+
+    @property
     def is_open(self):
         """Whether the item takes part in setting off credits.
 
@@ -213,16 +218,17 @@ class DunningProposal(models.AbstractModel):
 
     @api.model
     def _drop_fee_payments(self, debts, company_ids):
-        """Take away payments that only cover printed fees: those were never booked, so they stay open for ever.
+        """Take away what is left over of payments and only covers printed fees: it was never booked, and stays open.
 
-        A customer's unallocated payments in a currency that do not exceed the fees of the notices that counted are no
-        credit.
+        Left over is what remains of a payment that was reconciled in part. In one currency it is no credit as long as
+        it does not exceed the fees of the notices that counted, and is too little to settle any open item. A payment
+        that nobody has reconciled yet is always a credit: better to claim too little than what was paid.
 
         :param dict debts: (partner id, currency id) -> :class:`Debt`
         :param list company_ids: companies whose notices are asked
         """
         paying = {
-            key: debt for key, debt in debts.items() if key[0] and any(credit.is_payment for credit in debt.credits)}
+            key: debt for key, debt in debts.items() if key[0] and any(credit.is_left_over for credit in debt.credits)}
         if not paying:
             return
         fees = {(partner_id, currency_id): fee for partner_id, currency_id, fee in self.env.execute_query(SQL(
@@ -234,9 +240,11 @@ class DunningProposal(models.AbstractModel):
              GROUP BY p.commercial_partner_id, n.currency_id
             """, list(company_ids), [key[0] for key in paying]))}
         for key, debt in paying.items():
-            paid = -sum(credit.residual for credit in debt.credits if credit.is_payment)
-            if self.env['res.currency'].browse(key[1]).compare_amounts(paid, float(fees.get(key) or 0)) <= 0:
-                debt.credits = [credit for credit in debt.credits if not credit.is_payment]
+            compare = self.env['res.currency'].browse(key[1]).compare_amounts
+            left_over = -sum(credit.residual for credit in debt.credits if credit.is_left_over)
+            if compare(left_over, float(fees.get(key) or 0)) <= 0 and compare(
+                    left_over, min(item.residual for item in debt.items)) < 0:
+                debt.credits = [credit for credit in debt.credits if not credit.is_left_over]
 
     @api.model
     def _get_block(self, row, day):

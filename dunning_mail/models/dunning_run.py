@@ -425,10 +425,18 @@ class DunningRun(models.Model):
         }
 
     def action_mark_printed(self):
-        """Say that all letters of these runs were printed by the current user."""
-        self.notice_ids.filtered(lambda notice: (
-            notice.state == 'issued' and notice.delivery_state == 'paper' and not notice.printed_at
-        )).action_mark_printed()
+        """Say that the letters of these runs that were opened to be printed have been, by the current user.
+
+        What came on paper later is not among them.
+
+        :raise UserError: none was opened
+        """
+        opened = self.notice_ids.filtered(lambda notice: (
+            notice.state == 'issued' and notice.delivery_state == 'paper' and notice.letter_opened_at
+            and not notice.printed_at))
+        if not opened:
+            raise UserError(self.env._("Open the letters first: button “Print Letters”."))
+        opened.action_mark_printed()
 
     @api.model
     @pdf.keep_pools()

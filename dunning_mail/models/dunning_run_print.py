@@ -3,6 +3,8 @@ import json
 import logging
 from collections import deque
 
+from psycopg2 import OperationalError
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
@@ -25,9 +27,14 @@ class DunningRun(models.Model):
     def action_print_letters(self):
         """Open all letters of the run that go on paper as one PDF. Many are put together in the background first.
 
+        What they claim is read again first: days may have gone by since they were made.
+
         :raise UserError: there is none
         """
         self.ensure_one()
+        may_write = self.has_access('write')
+        if may_write:
+            self._get_letters().filtered(lambda notice: not notice.printed_at)._refresh_letters()
         letters = self._get_letters()
         if not letters:
             raise UserError(self.env._("Dunning run %s has no letters to print.", self.name))
@@ -42,6 +49,8 @@ class DunningRun(models.Model):
                     "%(count)s letters are being put together in the background. Open them by the same button in a "
                     "minute or two.", count=len(letters))},
             }
+        if may_write:
+            letters.sudo().letter_opened_at = fields.Datetime.now()
         return {'type': 'ir.actions.act_url', 'url': f'/dunning_mail/run/{self.id}/letters', 'target': 'new'}
 
     def _get_letters(self):
@@ -161,8 +170,14 @@ class DunningRun(models.Model):
                 with self.env.cr.savepoint():
                     run._store_joined(letters)
                 words = run.env._("The letters are ready to be printed: button “Print Letters”.")
+            except OperationalError:
+                raise
             except UserError as error:
                 words = str(error)
+            except Exception:
+                # One run must not keep the others waiting for ever.
+                _logger.exception("Dunning run %s: the letters cannot be put together", run.name)
+                words = run.env._("The letters could not be put together. The server's log says more.")
             run.is_joining = False
             run.message_post(body=words, partner_ids=run.user_id.partner_id.ids)
             if not self.env['ir.cron']._commit_progress(1):

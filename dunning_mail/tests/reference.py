@@ -157,9 +157,9 @@ def _judge(setting, ledger, currency, run, earlier):
             if not open_amount:
                 continue
             if entry.kind != 'invoice':
-                credits.append((item.due, key, open_amount, entry.kind))
+                credits.append((item.due, key, open_amount, entry.kind, open_amount < item.amount))
             elif item.due is None:
-                missing.append(key)
+                missing.append((key, open_amount))
             elif item.due < day and item.due <= setting.due_until[run]:
                 overdue.append((item.due, key, open_amount, entry, item))
     if not overdue and not missing:
@@ -167,15 +167,16 @@ def _judge(setting, ledger, currency, run, earlier):
     if ledger.hold is not None and ledger.hold >= day:
         return [], {None: {'partner_hold'}}
 
-    # A payment that only covers printed fees is not a credit.
-    payments = sum(cents for _due, _key, cents, kind in credits if kind == 'payment')
+    # What is left over of a payment and only covers printed fees is not a credit; what may settle an item is.
+    left_over = sum(cents for _due, _key, cents, kind, is_partial in credits if kind == 'payment' and is_partial)
     fees = sum(min(notice.own_fee, notice.fee) for notice in earlier
                if notice.status == 'counts' and notice.currency == currency)
-    if payments <= fees:
-        credits = [credit for credit in credits if credit[3] != 'payment']
+    smallest = min([one[2] for one in overdue] + [cents for _key, cents in missing])
+    if left_over <= fees and left_over < smallest:
+        credits = [credit for credit in credits if credit[3] != 'payment' or not credit[4]]
 
-    reasons = {key: {'no_due_date'} for key in missing}
-    left = [[key, cents] for _due, key, cents, _kind in sorted(credits)]
+    reasons = {key: {'no_due_date'} for key, _cents in missing}
+    left = [[key, cents] for _due, key, cents, _kind, _is_partial in sorted(credits)]
     candidates = []
     for due, key, open_amount, entry, item in sorted(overdue, key=lambda one: one[:2]):
         blocks = set()

@@ -878,6 +878,17 @@ class TestFeePayments(ProposalCommon):
         self.make_unallocated(self.partner, 10, currency=self.foreign)
         self.assertEqual(self.credits(self.make_run(self.days(1))), [-10.0])
 
+    def test_unreconciled_payment_is_a_credit(self):
+        """However small beside old fees: it may be for the new invoice."""
+        self.dun_and_pay(0)
+        self.make_unallocated(self.partner, 9)
+        self.assertEqual(self.credits(self.make_run(self.days(1))), [-9.0])
+
+    def test_what_settles_an_invoice_is_a_credit(self):
+        self.level_1.fee_amount = 60
+        self.dun_and_pay(50)
+        self.assertNothing(self.make_run(self.days(1)), 'covered')
+
     def test_credit_note_is_a_credit(self):
         self.dun_and_pay(0)
         self.make_invoice(self.partner, 10, move_type='out_refund')

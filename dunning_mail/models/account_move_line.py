@@ -42,8 +42,6 @@ class AccountMoveLine(models.Model):
         self.dunning_last_date = False
         if not self.ids:
             return
-        self.env['dunning.notice'].flush_model()
-        self.env['dunning.notice.line'].flush_model()
         last_counted = self.env['dunning.notice.line'].sudo()._get_last_counted(self.ids)
         for line_id, level_id, day, _deadline, _notice_id in last_counted:
             line = self.browse(line_id)

@@ -77,6 +77,8 @@ class DunningNoticeLine(models.Model):
         :param move_line_ids: ids of `account.move.line`
         :return: list of (move line id, level id, date of the notice, its payment deadline, id of the notice)
         """
+        self.env['dunning.notice'].flush_model()
+        self.flush_model()
         return self.env.execute_query(SQL(
             """
             SELECT DISTINCT ON (l.move_line_id) l.move_line_id, l.level_id, n.date, n.date_deadline, n.id

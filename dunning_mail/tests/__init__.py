@@ -1,4 +1,5 @@
 from . import test_accounting
+from . import test_archive
 from . import test_bad_input
 from . import test_bounces
 from . import test_default_texts
@@ -6,8 +7,12 @@ from . import test_engine
 from . import test_flow
 from . import test_issue
 from . import test_letter
+from . import test_letter_pictures
 from . import test_mail
+from . import test_payment_part
 from . import test_pdf_tools
+from . import test_print
+from . import test_process
 from . import test_proposal
 from . import test_provider
 from . import test_security
@@ -15,8 +20,3 @@ from . import test_smtp_tools
 from . import test_texts
 from . import test_tours
 from . import test_translations
-from . import test_payment_part
-from . import test_print
-from . import test_process
-from . import test_archive
-from . import test_letter_pictures

@@ -15,7 +15,10 @@ from . import test_print
 from . import test_process
 from . import test_proposal
 from . import test_provider
+from . import test_review
+from . import test_run_extras
 from . import test_security
+from . import test_sets
 from . import test_smtp_tools
 from . import test_texts
 from . import test_tours

@@ -308,7 +308,7 @@ def run():
             step("dunning run: generate notices")
             clerk.call("dunning.run", "action_generate_notices", [run_id])
             wait_for("generating", lambda: run_state(clerk, run_id) == "proposed", 60)
-            step("print and send")
+            step(f"print and send: a mail every {demo_data.SEND_INTERVAL} s here, real providers want 60 and more")
             clerk.call("dunning.run", "action_print_and_send", [run_id])
             send(clerk, run_id)
             notices = read_notices(clerk, run_id)

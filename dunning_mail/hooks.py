@@ -39,4 +39,7 @@ def _clear_logins(env):
     login = {'smtp_host', 'smtp_user', 'smtp_pass'} | {
         # Core's OAuth addons keep their tokens there.
         fname for fname in servers._fields if fname.endswith(('_refresh_token', '_access_token'))}
-    servers.write({**dict.fromkeys(login, False), 'active': False, 'from_filter': 'dunning.invalid'})
+    servers.write({
+        **dict.fromkeys(login, False), 'active': False, 'from_filter': 'dunning.invalid',
+        # OAuth logins would not do without a user.
+        'smtp_authentication': 'login', 'smtp_encryption': 'starttls_strict'})

@@ -1,3 +1,6 @@
+from odoo.tools import SQL
+
+
 def post_init_hook(env):
     """Give every company the standard procedure, and every active language its texts."""
     env['res.company'].search([('dunning_procedure_id', '=', False)]).dunning_procedure_id = env.ref(
@@ -9,6 +12,7 @@ def uninstall_hook(env):
     """Leave the kept documents with the customers, and no login that could serve Odoo's other mail."""
     _hand_documents_to_customers(env)
     _clear_logins(env)
+    _delete_records(env)
 
 
 def _hand_documents_to_customers(env):
@@ -43,3 +47,14 @@ def _clear_logins(env):
         **dict.fromkeys(login, False), 'active': False, 'from_filter': 'dunning.invalid',
         # OAuth logins would not do without a user.
         'smtp_authentication': 'login', 'smtp_encryption': 'starttls_strict'})
+
+
+def _delete_records(env):
+    """Delete what refers to the records that Odoo is about to remove, one model after the other and in no order of ours.
+
+    Levels, cron jobs and reports would be held back by the notices, and found again with their tables.
+    """
+    env.flush_all()
+    for table in ('dunning_notice', 'dunning_run', 'dunning_provider', 'dunning_procedure'):
+        env.cr.execute(SQL("DELETE FROM %s", SQL.identifier(table)))
+    env.invalidate_all()

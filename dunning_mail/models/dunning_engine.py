@@ -381,7 +381,7 @@ class DunningEngine(models.AbstractModel):
         """
         kind = outcome.kind
         now = ended_at.replace(microsecond=0)
-        answer = outcome.answer or str(outcome.reason)
+        answer = self._describe_answer(outcome)
         accepted = len(claim.addresses) - len(outcome.refused)
         log = {
             'stage': str(outcome.stage), 'code': ' '.join(filter(None, [str(outcome.code or ''), outcome.enhanced])),
@@ -428,6 +428,22 @@ class DunningEngine(models.AbstractModel):
         notice._set_delivery('released', words, log, attempt_count=notice.attempt_count - 1, **values)
         provider._pause(words, passing=outcome.passing and kind == smtp.Kind.PROVIDER, now=now)
         return False
+
+    @api.model
+    def _describe_answer(self, outcome):
+        """Return the server's own words, or ours where it had none that decided."""
+        if outcome.code is not None:
+            return outcome.answer
+        Reason = smtp.Reason
+        words = {
+            Reason.DISCONNECTED: self.env._("the connection was cut"),
+            Reason.TIMEOUT: self.env._("the mail server kept silent for too long"),
+            Reason.ANSWER_MISSING: self.env._("the mail server did not confirm that it took the mail"),
+            Reason.GARBAGE: self.env._("the mail server's answer could not be understood"),
+            Reason.ADDRESS_INVALID: self.env._("this is no valid e-mail address"),
+            Reason.SMTPUTF8_MISSING: self.env._("the address has characters that this mail server cannot take"),
+        }
+        return words.get(outcome.reason) or outcome.answer or str(outcome.reason)
 
     @api.model
     def _follow_up(self, *steps):

@@ -674,8 +674,9 @@ class DunningNotice(models.Model):
         issued._release()
         labels = dict(self._fields['delivery_state']._description_selection(self.env))
         issued._message_log_batch({
-            notice.id: self.env._("Issued as %(name)s: %(delivery)s", name=notice.name, delivery=labels[
-                notice.delivery_state]) for notice in issued})
+            notice.id: ' '.join(filter(None, [
+                self.env._("Issued as %(name)s: %(delivery)s", name=notice.name, delivery=labels[notice.delivery_state]),
+                notice.attachment_warning])) for notice in issued})
         return self.browse(issued.ids)
 
     def _prepare_issue_in_sets(self, today):
@@ -1139,19 +1140,6 @@ class DunningNotice(models.Model):
         address = email_normalize(owner.email) or email_normalize(self.company_id.email)
         name = ' '.join((owner.name if email_normalize(owner.email) else self.company_id.name or '').split())
         return formataddr((name, address)) if address else False
-
-    def _get_invoice_documents(self):
-        """Return the stored PDFs of the due invoices, where the level says so.
-
-        :return: list of (file name, bytes, MIME type)
-        """
-        self.ensure_one()
-        if not self.level_id.attach_invoices:
-            return []
-        moves = self.line_ids.filtered(lambda line: line.kind == 'due').move_id
-        return [
-            (attachment.name, attachment.raw, 'application/pdf')
-            for attachment in moves.sudo().invoice_pdf_report_id if attachment.raw]
 
     def _claim(self, now):
         """Make one released notice ready to be handed over and say so before anything goes over the wire.

@@ -71,6 +71,7 @@ class DunningRun(models.Model):
     provider_id = fields.Many2one(related='company_id.dunning_provider_id', string="Service Provider")
     provider_warning = fields.Text(compute='_compute_provider_warning')
     payment_warning = fields.Text(compute='_compute_payment_warning')
+    attachment_warning = fields.Text(compute='_compute_attachment_warning')
 
     notice_count = fields.Integer("Number of Notices", compute='_compute_counts')
     draft_count = fields.Integer("To Issue", compute='_compute_counts')
@@ -186,6 +187,18 @@ class DunningRun(models.Model):
     def _compute_payment_warning(self):
         for run in self:
             run.payment_warning = run._get_payment_warning() if run.state in ('draft', 'proposed') else False
+
+    @api.depends('state', 'notice_ids.state', 'notice_ids.level_id.attach_invoices')
+    def _compute_attachment_warning(self):
+        for run in self:
+            count = run.state == 'proposed' and self.env['dunning.notice.line'].search_count([
+                ('notice_id.run_id', 'in', run.ids), ('notice_id.state', '=', 'draft'), ('kind', '=', 'due'),
+                ('notice_id.level_id.attach_invoices', '=', True),
+                ('move_id.move_type', 'in', self.env['account.move'].get_sale_types(include_receipts=True)),
+                ('move_id.invoice_pdf_report_file', '=', False)])
+            run.attachment_warning = count and self.env._(
+                "Items of invoices of which no PDF is stored: %s. Their notices go out without a copy of it; “Send” on the "
+                "invoice stores one.", count)
 
     def _get_payment_warning(self):
         """Say why payments may be missing from the books: old bank statements, or payments nobody has assigned.

@@ -115,11 +115,12 @@ class ResCompany(models.Model):
     def action_preview_dunning_retention(self):
         """List the notices whose documents would be removed now; nothing is removed by it."""
         self.ensure_one()
+        expired = self.env['dunning.archive']._get_expired(self)
         return {
             'type': 'ir.actions.act_window',
             'name': self.env._("Documents That Would Be Removed"),
             'res_model': 'dunning.notice',
             'view_mode': 'list,form',
-            'domain': [('id', 'in', self.env['dunning.archive']._get_expired(self).ids)],
+            'domain': [('id', 'in', expired.ids)],
             'context': {'create': False},
         }

@@ -8,7 +8,8 @@ DUNNING_GROUPS = 'account.group_account_invoice,account.group_account_readonly'
 class ResPartner(models.Model):
     _inherit = 'res.partner'
 
-    type = fields.Selection(selection_add=[('dunning', 'Dunning')], ondelete={'dunning': 'set default'})
+    # An address that stays one: a contact takes over the address of its company.
+    type = fields.Selection(selection_add=[('dunning', 'Dunning')], ondelete={'dunning': 'set other'})
     dunning_procedure_id = fields.Many2one(
         'dunning.procedure', company_dependent=True, groups=DUNNING_GROUPS,
         help="Empty: the company's default procedure.")

@@ -10,7 +10,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from odoo.tests import tagged
-from odoo.tools import mute_logger
+from odoo.tools import html2plaintext, mute_logger
 
 from odoo.addons.dunning_mail.tools import bounce
 
@@ -182,9 +182,13 @@ class TestMail(MailCase):
         with_pdf.invalidate_recordset()
         self.assertFalse(without.invoice_pdf_report_id)
         run = self.make_run(partner_ids=partner.ids)
+        self.assertRegex(run.attachment_warning, "stored: 1\\.")
+        self.assertIn(f"stored of {without.name},", run.notice_ids.attachment_warning)
         run.action_print_and_send()
+        self.assertIn(f"stored of {without.name},", html2plaintext(run.notice_ids.message_ids[0].body))
         self.run_engine()
         self.assertEqual(run.notice_ids.delivery_state, 'sent', run.notice_ids.delivery_info)
+        self.assertFalse(run.attachment_warning or run.notice_ids.attachment_warning)
         _text, _html, attachments = self.parts(run.notice_ids)
         self.assertEqual(len(attachments), 2)
         self.assertEqual(attachments[0].get_content(), run.notice_ids.document_id.raw)

@@ -3,7 +3,8 @@ import pathlib
 import re
 import unittest
 
-from odoo.tests import BaseCase, tagged
+from odoo.tests import BaseCase, TransactionCase, tagged
+from odoo.tools.translate import trans_export
 
 try:
     from babel.messages.pofile import read_po
@@ -98,3 +99,18 @@ class TestTranslations(BaseCase):
                 and len(re.findall(r'[A-Za-z]{3,}', PLACEHOLDERS.sub('', source))) > 3]
             with self.subTest(lang=lang):
                 self.assertEqual(same, [])
+
+
+@unittest.skipUnless(read_po, "needs babel")
+@tagged('post_install', '-at_install')
+class TestTemplate(TransactionCase):
+
+    def test_up_to_date(self):
+        """What is complete are the translations of today's strings, not of an older template."""
+        exported = io.BytesIO()
+        trans_export(None, ['dunning_mail'], exported, 'po', self.env)
+        exported.seek(0)
+        strings = {message.id for message in read_po(exported) if message.id}
+        template = {message.id for message in TestTranslations.read_catalog('dunning_mail.pot') if message.id}
+        self.assertEqual(strings - template, set(), "make i18n")
+        self.assertEqual(template - strings, set(), "make i18n")

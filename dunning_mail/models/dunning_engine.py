@@ -30,6 +30,14 @@ SESSION_IDLE_SECONDS = 5
 CONFLICTS_IN_A_ROW = 5
 # Three different recipients refused in a row for policy: it is the sender who is not liked.
 POLICY_REFUSALS_TO_PAUSE = 3
+# What a mail needs of the widest tables. After each commit everything is read anew, and by itself the ORM would read all
+# of their columns.
+COMPANY_FIELDS = (
+    'name', 'parent_path', 'partner_id', 'alias_domain_id', 'dunning_provider_id', 'email', 'phone', 'primary_color',
+    'uses_default_logo')
+PARTNER_FIELDS = (
+    'name', 'email', 'lang', 'tz', 'parent_id', 'active', 'commercial_partner_id', 'street', 'street2', 'zip', 'city',
+    'website', 'dunning_channel', 'dunning_email_refused', 'dunning_hold_until')
 
 
 class DunningEngine(models.AbstractModel):
@@ -365,7 +373,12 @@ class DunningEngine(models.AbstractModel):
             """, provider.id, now))
         notice = self.env['dunning.notice'].sudo().browse([row[0] for row in rows])
         notice.invalidate_recordset()
-        return notice.with_company(notice.company_id) if notice else notice
+        if not notice:
+            return notice
+        notice.company_id.fetch(COMPANY_FIELDS)
+        (notice.partner_id | notice.recipient_id | notice.user_id.partner_id | notice.company_id.partner_id).fetch(
+            PARTNER_FIELDS)
+        return notice.with_company(notice.company_id)
 
     @api.model
     def _apply_outcome(self, notice, provider, outcome, claim, ended_at):

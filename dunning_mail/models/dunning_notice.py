@@ -349,8 +349,10 @@ class DunningNotice(models.Model):
         :raise psycopg2.errors.UniqueViolation: an item is on another open notice
         """
         rows, lines = [], []
+        runs = {
+            run.id: {'company_id': run.company_id.id, 'user_id': run.user_id.id}
+            for run in self.env['dunning.run'].browse({vals['run_id'] for vals in vals_list})}
         for vals in vals_list:
-            run = self.env['dunning.run'].browse(vals['run_id'])
             currency = self.env['res.currency'].browse(vals['currency_id'])
             due = credit = 0.0
             for _command, _id, line in vals['line_ids']:
@@ -360,10 +362,9 @@ class DunningNotice(models.Model):
                     credit -= line['amount_residual']
             rows.append({
                 **{fname: value for fname, value in vals.items() if fname != 'line_ids'},
-                'company_id': run.company_id.id,
-                'user_id': run.user_id.id,
+                **runs[vals['run_id']],
                 'amount_overdue': currency.round(due),
-                'amount_credit': currency.round(credit),
+                'amount_credit': currency.round(credit) if credit else 0.0,
                 'amount_total': currency.round(due - credit + vals['amount_fee']),
                 'state': 'draft',
                 'is_counted': False,

@@ -325,6 +325,7 @@ class DunningProposal(models.AbstractModel):
             for notice in (replaced_run or run).notice_ids if notice.state == 'excluded'}
         # The preview asks for a run that is only in memory.
         procedures = run.procedure_ids._origin
+        default_procedure = company.dunning_procedure_id
         recipients = self._find_recipients(partners, company)
         basis = Basis(run)
         proposed, exceptions = [], []
@@ -336,7 +337,7 @@ class DunningProposal(models.AbstractModel):
                             'no_partner', self.env._("The item has no customer.")))) for item in debt.items]
                 continue
             partner = partners.browse(debt.partner_id)
-            procedure = partner.dunning_procedure_id or company.dunning_procedure_id
+            procedure = partner.dunning_procedure_id or default_procedure
             if procedures and procedure not in procedures:
                 continue
             if (debt.partner_id, debt.currency_id) in excluded:
@@ -359,8 +360,9 @@ class DunningProposal(models.AbstractModel):
         if not partner.active:
             leave_out('archived', self.env._("The customer is archived."))
             return
-        if partner.dunning_hold_until and partner.dunning_hold_until >= run.date:
-            leave_out('partner_hold', self._describe_hold(partner.dunning_hold_until, partner.dunning_hold_reason))
+        hold_until = partner.dunning_hold_until
+        if hold_until and hold_until >= basis.day:
+            leave_out('partner_hold', self._describe_hold(hold_until, partner.dunning_hold_reason))
             return
         if not procedure:
             leave_out('no_procedure', self.env._("Neither the customer nor the company has a dunning procedure."))

@@ -35,17 +35,19 @@ def insert_in_sets(model, vals_list):
         constants.update(create_uid=model.env.uid, write_uid=model.env.uid, create_date=cr.now(), write_date=cr.now())
     booleans = [model._fields[name].type == 'boolean' for name in given]
 
-    def text(value, is_boolean=False):
-        if value is None or (value is False and not is_boolean):
-            return NULL
-        return value.translate(ESCAPES) if isinstance(value, str) else str(value)
+    def texts(values, booleans):
+        # In one expression: a call for each of millions of values is what would take the time.
+        return [
+            NULL if value is None or (value is False and not is_boolean)
+            else value.translate(ESCAPES) if isinstance(value, str) else str(value)
+            for value, is_boolean in zip(values, booleans, strict=True)]
 
-    tail = [text(value, model._fields[name].type == 'boolean') for name, value in constants.items()]
+    tail = texts(constants.values(), [model._fields[name].type == 'boolean' for name in constants])
     ids = [row[0] for row in model.env.execute_query(SQL(
         "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", model._table, len(vals_list)))]
     rows = io.StringIO()
     for record_id, vals in zip(ids, vals_list, strict=True):
-        rows.write('\t'.join([str(record_id), *map(text, vals.values(), booleans), *tail]))
+        rows.write('\t'.join([str(record_id), *texts(vals.values(), booleans), *tail]))
         rows.write('\n')
     rows.seek(0)
     # As core does: COPY and psycopg2's asynchronous callback do not go together.

@@ -50,9 +50,9 @@ def _clear_logins(env):
 
 
 def _delete_records(env):
-    """Delete what refers to the records that Odoo is about to remove, one model after the other and in no order of ours.
+    """Delete what refers to the records that Odoo is about to remove, which it does in an order of its own.
 
-    Levels, cron jobs and reports would be held back by the notices, and found again with their tables.
+    Levels, scheduled actions and reports would be held back by the notices.
     """
     env.flush_all()
     for table in ('dunning_notice', 'dunning_run', 'dunning_provider', 'dunning_procedure'):

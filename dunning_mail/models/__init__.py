@@ -9,7 +9,6 @@ from . import dunning_schedule
 from . import dunning_proposal
 from . import dunning_notice
 from . import dunning_notice_payment
-from . import dunning_notice_invoice
 from . import dunning_notice_line
 from . import dunning_delivery_log
 from . import dunning_engine

@@ -30,8 +30,8 @@ SESSION_IDLE_SECONDS = 5
 CONFLICTS_IN_A_ROW = 5
 # Three different recipients refused in a row for policy: it is the sender who is not liked.
 POLICY_REFUSALS_TO_PAUSE = 3
-# What a mail needs of the widest tables. After each commit everything is read anew, and by itself the ORM would read all
-# of their columns.
+# What a mail needs of the widest tables. After each commit everything is read anew, and the ORM would read all of their
+# columns.
 COMPANY_FIELDS = (
     'name', 'parent_path', 'partner_id', 'alias_domain_id', 'dunning_provider_id', 'email', 'phone', 'primary_color',
     'uses_default_logo')

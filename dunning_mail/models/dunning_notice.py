@@ -182,6 +182,7 @@ class DunningNotice(models.Model):
         help="How the notice goes out. Of a draft: how it would go out now.")
     channel_info = fields.Char(compute='_compute_channel')
     provider_warning = fields.Text(compute='_compute_provider_warning')
+    attachment_warning = fields.Text(compute='_compute_attachment_warning')
     is_email_refused = fields.Boolean(
         compute='_compute_is_email_refused', help="A mail address of the customer is known to refuse mail.")
     printed_at = fields.Datetime(readonly=True, copy=False, tracking=True)
@@ -307,6 +308,16 @@ class DunningNotice(models.Model):
             is_concerned = notice.state == 'draft' or (
                 notice.state == 'issued' and notice.delivery_state == 'released')
             notice.provider_warning = is_concerned and notice.run_id.provider_warning
+
+    @api.depends('level_id.attach_invoices', 'state', 'delivery_state', 'line_ids.move_line_id')
+    def _compute_attachment_warning(self):
+        for notice in self:
+            is_open = notice.state == 'draft' or (
+                notice.state == 'issued' and notice.delivery_state in ('released', 'paper') and not notice._is_frozen())
+            missing = notice._get_invoices_without_pdf() if is_open else None
+            notice.attachment_warning = missing and self.env._(
+                "No PDF is stored of %s, so no copy goes along. “Send” on the invoice stores one.",
+                ', '.join(missing.mapped('name')))
 
     @api.depends('recipient_id.dunning_email_refused', 'partner_id.child_ids.dunning_email_refused')
     def _compute_is_email_refused(self):
@@ -676,7 +687,8 @@ class DunningNotice(models.Model):
         labels = dict(self._fields['delivery_state']._description_selection(self.env))
         issued._message_log_batch({
             notice.id: ' '.join(filter(None, [
-                self.env._("Issued as %(name)s: %(delivery)s", name=notice.name, delivery=labels[notice.delivery_state]),
+                self.env._(
+                    "Issued as %(name)s: %(delivery)s", name=notice.name, delivery=labels[notice.delivery_state]),
                 notice.attachment_warning])) for notice in issued})
         return self.browse(issued.ids)
 
@@ -1045,6 +1057,26 @@ class DunningNotice(models.Model):
         return self.env._(
             "Dunning notice %s has no document any more: its letter is set not to be archived, or your company's time "
             "for keeping documents is over.", self.display_name)
+
+    def _get_attached_invoices(self):
+        """Return the due invoices of which the level wants a copy attached."""
+        self.ensure_one()
+        if not self.level_id.attach_invoices:
+            return self.env['account.move']
+        due = self.line_ids.filtered(lambda line: line.kind == 'due')
+        return due.move_id.sudo().filtered(lambda move: move.is_sale_document(include_receipts=True))
+
+    def _get_invoices_without_pdf(self):
+        return self._get_attached_invoices().filtered(lambda move: not move.invoice_pdf_report_id)
+
+    def _get_invoice_documents(self):
+        """Return the stored PDFs of the due invoices, where the level says so.
+
+        :return: list of (file name, bytes, MIME type)
+        """
+        return [
+            (attachment.name, attachment.raw, 'application/pdf')
+            for attachment in self._get_attached_invoices().invoice_pdf_report_id if attachment.raw]
 
     def _report_damage(self, is_there):
         """Tell whoever answers for the notice that its kept document is not what was made.

@@ -197,7 +197,7 @@ class DunningRun(models.Model):
                 ('move_id.move_type', 'in', self.env['account.move'].get_sale_types(include_receipts=True)),
                 ('move_id.invoice_pdf_report_file', '=', False)])
             run.attachment_warning = count and self.env._(
-                "Items of invoices of which no PDF is stored: %s. Their notices go out without a copy of it; “Send” on the "
+                "Items of invoices of which no PDF is stored: %s. Their notices go out without a copy; “Send” on the "
                 "invoice stores one.", count)
 
     def _get_payment_warning(self):

@@ -11,6 +11,7 @@ from . import test_letter_pictures
 from . import test_mail
 from . import test_payment_part
 from . import test_pdf_tools
+from . import test_pdfa
 from . import test_print
 from . import test_process
 from . import test_proposal

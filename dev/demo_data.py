@@ -131,7 +131,8 @@ def _prepare_users(env, company):
     return env["res.users"].with_context(no_reset_password=True).create({
         "name": "Petra Muster", "login": CLERK[0], "password": CLERK[1], "email": "petra@muster-treuhand.example",
         "phone": "+41 44 123 45 68", "lang": "de_CH", "tz": "Europe/Zurich", "company_id": company.id,
-        "company_ids": [(6, 0, company.ids)], "group_ids": [(6, 0, env.ref("account.group_account_invoice").ids)],
+        "company_ids": [(6, 0, company.ids)], "group_ids": [(6, 0, (
+            env.ref("account.group_account_invoice") | env.ref("base.group_partner_manager")).ids)],
     })  # fmt: skip
 
 
@@ -152,8 +153,9 @@ def _dun_earlier(env, clerk, partners, today):
     for day in days:
         names = [name for name, *_rest, special in CUSTOMERS if day in special.get("earlier", ())]
         with freeze_time(today - timedelta(days=day), tick=True):
-            run = env["dunning.run"].with_user(clerk).create({
+            run = env["dunning.run"].with_user(clerk).with_context(lang=clerk.lang).create({
                 "partner_ids": [(6, 0, [partners[name].id for name in names])]})  # fmt: skip
             run.action_generate_notices()
             run.action_print_and_send()
+            run._hand_out_letters()
             run.action_mark_printed()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 
 from odoo import api, fields, models
-from odoo.tools import SQL
+from odoo.tools import SQL, format_datetime
 
 from ..tools import smtp
 from ..tools.budget import make_budget
@@ -512,8 +512,9 @@ class DunningEngine(models.AbstractModel):
                 "Given up after %(count)s attempts: %(answer)s", count=notice.attempt_count, answer=answer),
                 log, **values)
             return
-        minutes = delays[notice.attempt_count - 1]
+        next_attempt_at = now + timedelta(minutes=delays[notice.attempt_count - 1])
         notice._set_delivery(
             'released', self.env._(
-                "Passing fault, tried again in %(minutes)s minutes: %(answer)s", minutes=minutes, answer=answer),
-            log, next_attempt_at=now + timedelta(minutes=minutes), **values)
+                "Passing fault, tried again on %(time)s: %(answer)s", answer=answer,
+                time=format_datetime(self.env, next_attempt_at, tz=notice.user_id.tz, dt_format='short')),
+            log, next_attempt_at=next_attempt_at, **values)

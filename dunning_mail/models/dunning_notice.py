@@ -173,6 +173,11 @@ class DunningNotice(models.Model):
         [('released', 'Released for Sending'), ('paper', 'Paper'), ('sending', 'Sending'), ('sent', 'Sent'),
          ('failed', 'Sending Failed'), ('unclear', 'Sending Unclear')],
         readonly=True, copy=False, tracking=True)
+    status = fields.Selection(
+        [('draft', 'Draft'), ('excluded', 'Excluded'), ('cancelled', 'Cancelled'), ('released', 'Released for Sending'),
+         ('paper', 'Paper, to Print'), ('printed', 'Paper, Printed'), ('sending', 'Sending'), ('sent', 'Sent'),
+         ('failed', 'Sending Failed'), ('unclear', 'Sending Unclear')],
+        compute='_compute_status', help="State and delivery state in one word, for lists.")
     delivery_info = fields.Text("Transaction Info", readonly=True, copy=False)
     provider_id = fields.Many2one('dunning.provider', ondelete='restrict', readonly=True, copy=False)
     email_to = fields.Char("Mail Address", readonly=True, copy=False)
@@ -295,12 +300,18 @@ class DunningNotice(models.Model):
     def _compute_channel(self):
         for notice in self:
             if notice.state in ('draft', 'excluded'):
-                channel, info, _emails = notice._choose_channel()
+                channel, info, emails = notice._choose_channel()
             else:
                 channel = 'paper' if notice.delivery_state == 'paper' else 'mail' if notice.delivery_state else False
-                info = notice.delivery_info
+                info, emails = notice.delivery_info, []
             notice.channel = channel
-            notice.channel_info = info
+            notice.channel_info = info or ', '.join(emails)
+
+    @api.depends('state', 'delivery_state', 'printed_at')
+    def _compute_status(self):
+        for notice in self:
+            status = notice.state if notice.state != 'issued' else notice.delivery_state
+            notice.status = 'printed' if status == 'paper' and notice.printed_at else status
 
     @api.depends('state', 'delivery_state', 'run_id.provider_warning')
     def _compute_provider_warning(self):
@@ -315,9 +326,9 @@ class DunningNotice(models.Model):
             is_open = notice.state == 'draft' or (
                 notice.state == 'issued' and notice.delivery_state in ('released', 'paper') and not notice._is_frozen())
             missing = notice._get_invoices_without_pdf() if is_open else None
-            notice.attachment_warning = missing and self.env._(
+            notice.attachment_warning = self.env._(
                 "No PDF is stored of %s, so no copy goes along. “Send” on the invoice stores one.",
-                ', '.join(missing.mapped('name')))
+                ', '.join(missing.mapped('name'))) if missing else False
 
     @api.depends('recipient_id.dunning_email_refused', 'partner_id.child_ids.dunning_email_refused')
     def _compute_is_email_refused(self):
@@ -1403,7 +1414,25 @@ class DunningNotice(models.Model):
         for notice in self:
             if notice.state != 'draft':
                 raise UserError(self.env._("Dunning notice %s is not a draft.", notice.display_name))
-        self._set_state('excluded', problem=False)
+        excluded = self._set_state('excluded', problem=False)
+        self.env['dunning.run.exception'].sudo().create([notice._prepare_excluded_values() for notice in excluded])
+
+    def _prepare_excluded_values(self):
+        """Values of the `dunning.run.exception` that says that the notice was left out by hand."""
+        self.ensure_one()
+        due = self.line_ids.filtered(lambda line: line.kind == 'due').sorted('date_due')
+        return {
+            'run_id': self.run_id.id,
+            'partner_id': self.partner_id.id,
+            'currency_id': self.currency_id.id,
+            'move_line_id': False,
+            'amount': self.amount_total,
+            'date_due': due[:1].date_due,
+            'document': ', '.join(due.mapped(lambda line: line.name or '')),
+            'notice_id': self.id,
+            'reason': 'excluded',
+            'description': self.env._("Excluded from this run by hand."),
+        }
 
     def action_include(self):
         """Put excluded notices back.
@@ -1414,6 +1443,29 @@ class DunningNotice(models.Model):
         for notice in self.filtered(lambda notice: notice.state == 'excluded'):
             notice._check_items_free()
             notice._set_state('draft')
+            self.env['dunning.run.exception'].sudo().search(
+                [('notice_id', '=', notice.id), ('reason', '=', 'excluded')]).unlink()
+
+    def _put_line_back(self, exception):
+        """Put an item back that was taken out of the draft, with the level it had.
+
+        :param exception: the `dunning.run.exception` that was left in its place
+        :raise UserError: the item is on another notice or settled meanwhile
+        """
+        self.ensure_one()
+        self.check_access('write')
+        notice = self.sudo()
+        if exception.line_values['kind'] == 'due':
+            notice._check_not_reserved(exception.move_line_id)
+        notice.line_ids = [fields.Command.create({
+            **exception.line_values, 'move_line_id': exception.move_line_id.id, 'name': exception.document})]
+        verdict, words, line_values = self.env['dunning.proposal'].sudo()._recheck(
+            notice, fields.Date.context_today(self))
+        if verdict != 'changed':
+            raise UserError(words or self.env._("%s is settled meanwhile.", exception.document))
+        notice._replace_lines(line_values)
+        self._message_log(body=self.env._("Put back: %s", exception.document))
+        exception.sudo().unlink()
 
     def action_cancel(self):
         """Cancel issued notices: they do not count and never go out. Their delivery state stays what it was.
@@ -1469,13 +1521,20 @@ class DunningNotice(models.Model):
                     raise UserError(self.env._(
                         "%(item)s was dunned meanwhile by %(notice)s. This notice would go back to an earlier level: "
                         "cancel it.", item=line.name, notice=self.browse(other_id).sudo().display_name))
-            other = self.env['dunning.notice.line'].sudo().search([
-                ('move_line_id', 'in', due.move_line_id.ids), ('is_reserved', '=', True),
-                ('notice_id', '!=', notice.id)], limit=1)
-            if other:
-                raise UserError(self.env._(
-                    "%(item)s is on another open notice meanwhile (%(notice)s).", item=other.name,
-                    notice=other.notice_id.display_name))
+            notice._check_not_reserved(due.move_line_id)
+
+    def _check_not_reserved(self, items):
+        """Check that no other open notice has items.
+
+        :param items: `account.move.line`
+        :raise UserError: names the other notice
+        """
+        other = self.env['dunning.notice.line'].sudo().search([
+            ('move_line_id', 'in', items.ids), ('is_reserved', '=', True), ('notice_id', 'not in', self.ids)], limit=1)
+        if other:
+            raise UserError(self.env._(
+                "%(item)s is on another open notice meanwhile (%(notice)s).", item=other.name,
+                notice=other.notice_id.display_name))
 
     def action_retry(self):
         """Release notices again that failed, are unclear, or wait as unprinted paper.

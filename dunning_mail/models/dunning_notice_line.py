@@ -114,6 +114,8 @@ class DunningNoticeLine(models.Model):
                     "Nothing would be left to claim on the notice for %s. Exclude the notice instead.",
                     notice.partner_id.display_name))
             notice._message_log(body=self.env._("Taken out: %s", ', '.join(line.name or '' for line in lines)))
+            self.env['dunning.run.exception'].sudo().create([
+                line._prepare_taken_out_values() for line in lines if line.kind != 'credit'])
             lines.sudo().unlink()
             verdict, _words, line_values = self.env['dunning.proposal'].sudo()._recheck(
                 notice.sudo(), fields.Date.context_today(self))
@@ -122,6 +124,26 @@ class DunningNoticeLine(models.Model):
                 notice._replace_lines(line_values)
             notice._update_level_from_lines()
             notice.sudo().is_edited = True
+
+    def _prepare_taken_out_values(self):
+        """Values of the `dunning.run.exception` that says that the line was taken out, and can put it back."""
+        self.ensure_one()
+        notice = self.notice_id
+        return {
+            'run_id': notice.run_id.id,
+            'partner_id': notice.partner_id.id,
+            'currency_id': notice.currency_id.id,
+            'move_line_id': self.move_line_id.id,
+            'amount': self.amount_residual,
+            'date_due': self.date_due,
+            'document': self.name,
+            'notice_id': notice.id,
+            'line_values': {
+                'kind': self.kind, 'level_id': self.level_id.id, 'previous_level_id': self.previous_level_id.id,
+                'previous_date': fields.Date.to_string(self.previous_date), 'is_level_set': self.is_level_set},
+            'reason': 'taken_out',
+            'description': self.env._("Taken out of the notice by %s.", self.env.user.name),
+        }
 
     def action_open_move(self):
         self.ensure_one()

@@ -6,6 +6,7 @@ from functools import lru_cache
 from odoo import api, fields, models
 from odoo.tools import SQL, format_amount, format_date
 
+NUMBERS_SHOWN = 3
 # How lines stand on a notice.
 KIND_ORDER = {'due': 1, 'credit': 2, 'info': 3}
 
@@ -321,7 +322,7 @@ class DunningProposal(models.AbstractModel):
         partners.fetch([
             'name', 'lang', 'active', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
         excluded = {
-            (notice.partner_id.id, notice.currency_id.id)
+            (notice.partner_id.id, notice.currency_id.id): notice
             for notice in (replaced_run or run).notice_ids if notice.state == 'excluded'}
         # The preview asks for a run that is only in memory.
         procedures = run.procedure_ids._origin
@@ -340,9 +341,8 @@ class DunningProposal(models.AbstractModel):
             procedure = partner.dunning_procedure_id or default_procedure
             if procedures and procedure not in procedures:
                 continue
-            if (debt.partner_id, debt.currency_id) in excluded:
-                exceptions.append(self._prepare_exception_values(run, debt, None, 'excluded', self.env._(
-                    "Excluded from this run by hand.")))
+            if notice := excluded.get((debt.partner_id, debt.currency_id)):
+                exceptions.append(notice._prepare_excluded_values())
                 continue
             self._judge(basis, debt, partner, procedure, recipients[partner.id], proposed, exceptions)
         self._set_fees(basis, proposed)
@@ -567,9 +567,20 @@ class DunningProposal(models.AbstractModel):
             'move_line_id': item.line_id if item else False,
             'amount': amount,
             'date_due': item.date_due if item else min(open_item.date_due for open_item in debt.items),
+            'document': self._list_numbers([item] if item else debt.items),
+            'notice_id': False,
             'reason': code,
             'description': words,
         }
+
+    @api.model
+    def _list_numbers(self, items):
+        """Name items by their numbers, as many as a list has room for.
+
+        :param items: what has a `number`, oldest first
+        """
+        numbers = list(dict.fromkeys(item.number for item in items))
+        return ', '.join(numbers[:NUMBERS_SHOWN]) + (' …' if len(numbers) > NUMBERS_SHOWN else '')
 
     @api.model
     def _prepare_notice_values(self, run, candidate):

@@ -5,7 +5,7 @@ from psycopg2 import errors as pg_errors
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, LockError, UserError
-from odoo.tools import SQL, format_date
+from odoo.tools import SQL, format_date, format_datetime
 
 from ..tools import pdf
 from ..tools.dates import count_working_days
@@ -88,6 +88,7 @@ class DunningRun(models.Model):
     exception_count = fields.Integer("Number of Exceptions", compute='_compute_exception_count')
     progress = fields.Float(compute='_compute_counts', help="Per cent of the notices that are where they should be.")
     is_moving = fields.Boolean(compute='_compute_counts', help="Something changes without the user's doing.")
+    moving_info = fields.Char(compute='_compute_moving_info')
 
     # === COMPUTES === #
 
@@ -138,6 +139,27 @@ class DunningRun(models.Model):
             else:
                 run.progress = 100.0 * arrived / counted if counted else 0.0
             run.is_moving = run.is_issuing or bool(count['released'] or count['sending'])
+
+    @api.depends('is_moving', 'company_id')
+    def _compute_moving_info(self):
+        for run in self:
+            run.moving_info = run._describe_moving() if run.is_moving else False
+
+    def _describe_moving(self):
+        """Say what the process engine is doing about the run, or waits for."""
+        self.ensure_one()
+        if self.is_issuing:
+            return self.env._("The notices are being made. You may close this page, nothing is lost.")
+        waiting = self.env['dunning.notice'].sudo().search(
+            [('run_id', '=', self.id), ('state', '=', 'issued'), ('delivery_state', '=', 'released')],
+            order='next_attempt_at NULLS FIRST', limit=1)
+        if not self.sending_count and waiting.provider_id.state == 'paused':
+            return self.env._("The notices wait until the service provider is resumed. Nothing is lost.")
+        if not self.sending_count and waiting.next_attempt_at and waiting.next_attempt_at > fields.Datetime.now():
+            return self.env._(
+                "What is left waits for another attempt, the next one on %s. You may close this page, nothing is lost.",
+                format_datetime(self.env, waiting.next_attempt_at, dt_format='short'))
+        return self.env._("Notices are on their way, one mail at a time. You may close this page, nothing is lost.")
 
     def _compute_exception_count(self):
         counts = dict(self.env['dunning.run.exception']._read_group(
@@ -196,9 +218,9 @@ class DunningRun(models.Model):
                 ('notice_id.level_id.attach_invoices', '=', True),
                 ('move_id.move_type', 'in', self.env['account.move'].get_sale_types(include_receipts=True)),
                 ('move_id.invoice_pdf_report_file', '=', False)])
-            run.attachment_warning = count and self.env._(
+            run.attachment_warning = self.env._(
                 "Items of invoices of which no PDF is stored: %s. Their notices go out without a copy; “Send” on the "
-                "invoice stores one.", count)
+                "invoice stores one.", count) if count else False
 
     def _get_payment_warning(self):
         """Say why payments may be missing from the books: old bank statements, or payments nobody has assigned.
@@ -532,13 +554,16 @@ class DunningRun(models.Model):
         }
 
     def action_open_notices(self):
-        """Open the notices, filtered by the delivery state in the context (`dunning_delivery_state`)."""
+        """Open the notices, filtered by the delivery state in the context (`dunning_delivery_state`), or `to_print`."""
         self.ensure_one()
         action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice')
         action['domain'] = [('run_id', '=', self.id)]
         action['context'] = {}
         if state := self.env.context.get('dunning_delivery_state'):
-            action['domain'] += [('state', '=', 'issued'), ('delivery_state', '=', state)]
+            is_to_print = state == 'to_print'
+            action['domain'] += [
+                ('state', '=', 'issued'), ('delivery_state', '=', 'paper' if is_to_print else state),
+                *([('printed_at', '=', False)] if is_to_print else [])]
         return action
 
     def action_open_exceptions(self):

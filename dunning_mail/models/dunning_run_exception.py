@@ -1,4 +1,5 @@
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.exceptions import UserError
 
 
 class DunningRunException(models.Model):
@@ -15,6 +16,11 @@ class DunningRunException(models.Model):
     partner_id = fields.Many2one('res.partner', string="Customer", ondelete='cascade', index='btree_not_null')
     move_line_id = fields.Many2one('account.move.line', string="Item", ondelete='cascade', index='btree_not_null')
     move_id = fields.Many2one(related='move_line_id.move_id', string="Invoice")
+    document = fields.Char("Items")
+    notice_id = fields.Many2one(
+        'dunning.notice', ondelete='cascade', index='btree_not_null', help="From which a person left it out.")
+    line_values = fields.Json(help="How the line stood on its notice, to put it back.")
+    can_put_back = fields.Boolean(compute='_compute_can_put_back')
     currency_id = fields.Many2one('res.currency')
     amount = fields.Monetary()
     date_due = fields.Date("Due Date")
@@ -36,8 +42,28 @@ class DunningRunException(models.Model):
         ('below_minimum', "Below minimum amount"),
         ('no_rate', "No exchange rate"),
         ('excluded', "Excluded by hand"),
+        ('taken_out', "Taken out by hand"),
     ], required=True)
     description = fields.Char("In Words", required=True)
+
+    @api.depends('notice_id.state')
+    def _compute_can_put_back(self):
+        for exception in self:
+            notice = exception.notice_id
+            exception.can_put_back = notice.state == ('excluded' if exception.reason == 'excluded' else 'draft')
+
+    def action_put_back(self):
+        """Put what a person left out back on its notice.
+
+        :raise UserError: the notice has been issued, or the item is on another one or settled meanwhile
+        """
+        for exception in self:
+            if not exception.can_put_back:
+                raise UserError(self.env._("%s cannot be put back any more.", exception.document))
+            if exception.reason == 'excluded':
+                exception.notice_id.action_include()
+            else:
+                exception.notice_id._put_line_back(exception)
 
     def action_open_record(self):
         """Open the invoice, or the customer where the reason concerns all of them."""

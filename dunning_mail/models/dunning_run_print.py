@@ -49,9 +49,22 @@ class DunningRun(models.Model):
                     "%(count)s letters are being put together in the background. Open them by the same button in a "
                     "minute or two.", count=len(letters))},
             }
-        if may_write:
-            letters.sudo().letter_opened_at = fields.Datetime.now()
         return {'type': 'ir.actions.act_url', 'url': f'/dunning_mail/run/{self.id}/letters', 'target': 'new'}
+
+    def _hand_out_letters(self):
+        """Return the letters as one PDF, and note that whoever may print them has them now.
+
+        :return: bytes, None where there is no letter
+        :raise UserError: as `_join_letters()`
+        """
+        self.ensure_one()
+        letters = self._get_letters()
+        if not letters:
+            return None
+        content = self._get_joined(letters) or self._join_letters(letters)
+        if self.has_access('write'):
+            letters.sudo().letter_opened_at = fields.Datetime.now()
+        return content
 
     def _get_letters(self):
         """Return the notices on paper, those not printed yet, else all; in the order that the company chose."""

@@ -142,6 +142,7 @@ class DunningCommon(TransactionCase):
         """Run, print and mark as printed: every notice counts afterwards."""
         run = self.make_run(day, **values)
         run.action_print_and_send()
+        run._hand_out_letters()
         run.action_mark_printed()
         return run
 

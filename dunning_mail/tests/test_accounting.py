@@ -16,11 +16,13 @@ class TestAccounting(DunningCommon):
         cls.first = cls.make_invoice(cls.partner, 10)
         cls.run_1 = cls.make_run(cls.days(-20))
         cls.run_1.action_print_and_send()
+        cls.run_1._hand_out_letters()
         cls.run_1.action_mark_printed()
         cls.second = cls.make_invoice(cls.partner, 20, due='2026-11-10')
         cls.third = cls.make_invoice(cls.partner, 40, due='2026-11-23')
         cls.run_2 = cls.make_run()
         cls.run_2.action_print_and_send()
+        cls.run_2._hand_out_letters()
         cls.run_2.action_mark_printed()
         cls.moves = cls.first | cls.second | cls.third
         cls.lines = cls.receivable(cls.moves)

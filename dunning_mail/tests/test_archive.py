@@ -24,6 +24,7 @@ class ArchiveCase(DunningCommon):
             self.make_invoice(partner)
         run = self.make_run(day, partner_ids=[Command.set([partner.id for partner in partners])])
         run.action_print_and_send()
+        run._hand_out_letters()
         run.action_mark_printed()
         return run.notice_ids
 

@@ -368,6 +368,7 @@ class TestIssue(IssueCommon):
         run = notice.run_id
         run.action_print_and_send()
         self.assertEqual((run.state, run.unprinted_count), ('processing', 1))
+        run._hand_out_letters()
         run.action_mark_printed()
         self.assertEqual((notice.printed_by, notice.delivery_state), (self.clerk, 'paper'))
         self.assertEqual(notice.printed_at.date(), TODAY)
@@ -383,6 +384,7 @@ class TestIssue(IssueCommon):
         run, acme, other, coop = self.propose_three()
         self.customer(coop).dunning_channel = 'paper'
         run.action_print_and_send()
+        run._hand_out_letters()
         run.action_mark_printed()
         self.assertTrue(coop.printed_at)
         self.assertFalse(acme.printed_at or other.printed_at)
@@ -449,6 +451,7 @@ class TestIssue(IssueCommon):
         acme.sudo()._set_delivery('sent', 'x')
         run._update_state()
         self.assertEqual((run.state, run.sent_count, run.progress, run.is_moving), ('processing', 1, 50.0, False))
+        run._hand_out_letters()
         run.action_mark_printed()
         self.assertEqual(run.state, 'done')
         acme.action_cancel()

@@ -195,6 +195,13 @@ class TestMail(MailCase):
         self.assertEqual(attachments[1].get_content(), content)
         self.assertEqual(attachments[1].get_filename(), 'Rechnung Nr. 1 – Müller.pdf')
 
+    def test_no_copies_wanted_none_missed(self):
+        run = self.make_run(partner_ids=self.make_invoice(self.make_partner('Acme')).partner_id.ids)
+        self.assertIs(run.attachment_warning, False)
+        self.assertIs(run.notice_ids.attachment_warning, False)
+        run.action_print_and_send()
+        self.assertRegex(html2plaintext(run.notice_ids.message_ids[0].body), r": Released for Sending$")
+
     def test_logo_is_part_of_the_mail(self):
         stream = io.BytesIO()
         Image.new('RGB', (900, 300), 'navy').save(stream, 'PNG')

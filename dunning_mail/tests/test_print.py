@@ -139,6 +139,7 @@ class TestPrint(DunningCommon):
             # another set of letters is not what was put together
             run._get_letters()[0].action_mark_printed()
             self.assertIsNone(run._get_joined(run._get_letters()))
+        run._hand_out_letters()
         run.action_mark_printed()
         self.env['dunning.run']._gc_joined_letters()
         self.assertFalse(run.letters_id)
@@ -147,6 +148,7 @@ class TestPrint(DunningCommon):
         partner = self.make_partner('Kunde AG')
         run = self.make_letters(partner)
         item = run.notice_ids.line_ids.move_line_id
+        run._hand_out_letters()
         run.action_mark_printed()
         level = item.dunning_level_id
         self.assertEqual(level, self.level_1)

@@ -400,6 +400,7 @@ class TestLevels(ProposalCommon):
         run = self.make_run()
         run.notice_ids.date_deadline = self.days(30)
         run.action_print_and_send()
+        run._hand_out_letters()
         run.action_mark_printed()
         self.assertNothing(self.make_run(self.days(30)), 'not_yet')
         self.assertEqual(self.make_run(self.days(31)).notice_ids.level_id, self.level_2)
@@ -525,6 +526,7 @@ class TestLevels(ProposalCommon):
         self.assertEqual((notice.amount_overdue, notice.amount_total), (30.0, 30.0), "information is not claimed")
         self.assertEqual(self.reasons(run), ['not_yet'])
         run.action_print_and_send()
+        run._hand_out_letters()
         run.action_mark_printed()
         self.assertLevels(fresh, self.level_1.browse())
 
@@ -577,6 +579,7 @@ class TestLevels(ProposalCommon):
         run = self.make_run(self.days(15))
         run.notice_ids.amount_fee = 0
         run.action_print_and_send()
+        run._hand_out_letters()
         run.action_mark_printed()
         self.assertEqual(self.dun(self.days(30)).notice_ids.amount_fee, 30.0)
 
@@ -649,6 +652,7 @@ class TestRepetition(ProposalCommon):
         self.assertEqual(sorted(run.notice_ids.mapped('state')), ['draft', 'excluded'])
         self.assertEqual(self.reasons(run, partner), ['excluded'])
         run.action_print_and_send()
+        run._hand_out_letters()
         run.action_mark_printed()
         self.assertEqual(excluded.state, 'excluded')
         self.assertFalse(excluded.delivery_state)
@@ -709,6 +713,7 @@ class TestRepetition(ProposalCommon):
         notice = run.notice_ids
         self.assertEqual(notice.delivery_state, 'paper')
         self.assertLevels(invoice, nothing)
+        run._hand_out_letters()
         run.action_mark_printed()
         self.assertLevels(invoice, self.level_1)
         self.assertEqual(self.receivable(invoice).dunning_last_date, TODAY)
@@ -906,6 +911,7 @@ class TestFeePayments(ProposalCommon):
         run = self.make_run()
         run.notice_ids.amount_fee = 0
         run.action_print_and_send()
+        run._hand_out_letters()
         run.action_mark_printed()
         self.pay_with_fee(invoice, 110)
         self.make_invoice(self.partner, 50)
@@ -1001,6 +1007,7 @@ class TestStrangeData(ProposalCommon):
         self.assertEqual(partner.commercial_partner_id, group)
         run.action_print_and_send()
         self.assertEqual((run.notice_ids.state, run.notice_ids.amount_total), ('issued', 100.0))
+        run._hand_out_letters()
         run.action_mark_printed()
         notice = self.make_run(self.days(15)).notice_ids
         self.assertEqual((notice.partner_id, notice.level_id, notice.line_ids.move_id), (group, self.level_2, invoice))

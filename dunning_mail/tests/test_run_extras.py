@@ -249,6 +249,7 @@ class TestLevelChange(DunningCommon):
         self.assertEqual(notice.message_ids[0].author_id, self.clerk.partner_id)
         self.assertTrue(notice.is_edited)
         notice.run_id.action_print_and_send()
+        notice.run_id._hand_out_letters()
         notice.run_id.action_mark_printed()
         self.assertEqual(notice.line_ids.move_line_id.dunning_level_id, self.level_3, "what was sent counts")
 

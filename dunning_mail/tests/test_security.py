@@ -41,6 +41,7 @@ class TestClerk(DunningMailCommon):
         by_partner = {notice.partner_id: notice for notice in run.notice_ids}
         self.assertFalse(any(run.notice_ids.mapped('problem')))
         self.run_engine()
+        run._hand_out_letters()
         run.action_mark_printed()
         by_partner[paper].action_unmark_printed()
         by_partner[paper].action_mark_printed()
@@ -468,6 +469,7 @@ class TestOverRpc(HttpCase, DunningCommon):
         self.make_invoice(self.make_partner('Acme', email=False))
         run = self.make_run()
         run.action_print_and_send()
+        run._hand_out_letters()
         run.action_mark_printed()
         notice = run.notice_ids
         self.env.flush_all()

@@ -93,6 +93,7 @@ class TestLanguage(DunningCommon):
         for words in (*WORDS['de_DE'][:2], DATES['de_DE'], AMOUNTS['de_DE']):
             self.assertIn(words, text)
         self.assertNotIn(WORDS['fr_FR'][0], text)
+        run._hand_out_letters()
         run.action_mark_printed()
         again = self.make_run(self.days(15)).notice_ids
         self.assertEqual((again.level_id, again.lang), (self.level_2, 'fr_FR'), "a level that has its texts")

@@ -16,14 +16,14 @@ const FOLLOWED = {
     "dunning.run": {
         isMoving: (data) => data.is_moving,
         fields: [
-            "state", "is_moving", "progress", "provider_warning", "notice_count", "draft_count", "problem_count",
+            "state", "is_moving", "moving_info", "progress", "provider_warning", "notice_count", "draft_count", "problem_count",
             "released_count", "paper_count", "unprinted_count", "sending_count", "sent_count", "failed_count",
             "unclear_count", "cancelled_count",
         ],
     },
     "dunning.notice": {
         isMoving: (data) => data.state === "issued" && ["released", "sending"].includes(data.delivery_state),
-        fields: ["state", "delivery_state", "delivery_info"],
+        fields: ["state", "delivery_state", "status", "delivery_info"],
     },
 };
 

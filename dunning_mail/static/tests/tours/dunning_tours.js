@@ -53,15 +53,16 @@ registry.category("web_tour.tours").add("dunning_run", {
         { trigger: `${row("Other")} button[name=action_exclude]`, run: "click" },
         { content: "excluded, it can be put back", trigger: `${row("Other")} button[name=action_include]` },
         { trigger: header("action_print_and_send"), run: "click" },
-        { content: "released", trigger: `${row("Acme")} [name=delivery_state]:contains("Released")` },
-        { content: "the excluded one is not", trigger: `${row("Other")} [name=state]:contains("Excluded")` },
+        { content: "asked before anything goes out", trigger: ".modal button.btn-primary", run: "click" },
+        { content: "released", trigger: `${row("Acme")} [name=status]:contains("Released")` },
+        { content: "the excluded one is not", trigger: `${row("Other")} [name=status]:contains("Excluded")` },
     ],
 });
 
 registry.category("web_tour.tours").add("dunning_states", {
     steps: () => [
         { trigger: ".o_data_row td[name=name]:contains(ML/)", run: "click" },
-        { content: "on its way", trigger: `${row("Acme")} [name=delivery_state]:contains("Released")` },
+        { content: "on its way", trigger: `${row("Acme")} [name=status]:contains("Released")` },
         {
             content: "the process engine runs",
             trigger: "button[name=action_open_notices]",
@@ -80,8 +81,8 @@ registry.category("web_tour.tours").add("dunning_states", {
                 });
             },
         },
-        { content: "the list follows by itself", trigger: `${row("Acme")} [name=delivery_state]:contains("Sent")` },
-        { trigger: `${row("Gone")} [name=delivery_state]:contains("Failed")` },
+        { content: "the list follows by itself", trigger: `${row("Acme")} [name=status]:contains("Sent")` },
+        { trigger: `${row("Gone")} [name=status]:contains("Failed")` },
         { content: "and so do the counts", trigger: "button[name=action_open_notices]:contains(Sent)" },
         { trigger: "button[name=action_open_notices]:contains(Failed)", run: "click" },
         { trigger: ".o_list_view .o_data_row:contains(Gone) td[name=partner_id]", run: "click" },

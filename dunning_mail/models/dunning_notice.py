@@ -1458,11 +1458,13 @@ class DunningNotice(models.Model):
         if exception.line_values['kind'] == 'due':
             notice._check_not_reserved(exception.move_line_id)
         notice.line_ids = [fields.Command.create({
-            **exception.line_values, 'move_line_id': exception.move_line_id.id, 'name': exception.document})]
+            **exception.line_values, 'move_line_id': exception.move_line_id.id, 'date_due': exception.date_due})]
         verdict, words, line_values = self.env['dunning.proposal'].sudo()._recheck(
             notice, fields.Date.context_today(self))
-        if verdict != 'changed':
-            raise UserError(words or self.env._("%s is settled meanwhile.", exception.document))
+        if verdict == 'held':
+            raise UserError(words)
+        if exception.move_line_id.id not in [values['move_line_id'] for values in line_values]:
+            raise UserError(self.env._("%s is settled meanwhile.", exception.document))
         notice._replace_lines(line_values)
         self._message_log(body=self.env._("Put back: %s", exception.document))
         exception.sudo().unlink()

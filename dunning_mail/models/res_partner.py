@@ -9,7 +9,7 @@ class ResPartner(models.Model):
     _inherit = 'res.partner'
 
     # An address that stays one: a contact takes over the address of its company.
-    type = fields.Selection(selection_add=[('dunning', 'Dunning')], ondelete={'dunning': 'set other'})
+    type = fields.Selection(selection_add=[('dunning', 'Dunning Address')], ondelete={'dunning': 'set other'})
     dunning_procedure_id = fields.Many2one(
         'dunning.procedure', company_dependent=True, groups=DUNNING_GROUPS,
         help="Empty: the company's default procedure.")

@@ -153,6 +153,7 @@ class ReportDunningLetter(models.AbstractModel):
             'fee': not currency.is_zero(notice.amount_fee or 0.0) and amount(notice.amount_fee),
             'interest': not currency.is_zero(notice.amount_interest or 0.0) and amount(notice.amount_interest),
             'total': amount(notice.amount_total),
+            'total_text': notice.amount_total_text,
             'bank': self._get_bank_values(notice),
             'payment_reference': qr.format_reference(part['reference']),
             'slip': part['method'] == 'swiss' and self._get_slip_values(part, notice.lang),

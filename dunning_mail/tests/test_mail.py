@@ -195,6 +195,12 @@ class TestMail(MailCase):
         self.assertEqual(attachments[1].get_content(), content)
         self.assertEqual(attachments[1].get_filename(), 'Rechnung Nr. 1 – Müller.pdf')
 
+    def test_draft_says_where_it_goes(self):
+        partner = self.make_partner('Acme')
+        self.make_invoice(partner)
+        notice = self.make_run().notice_ids
+        self.assertEqual((notice.channel, notice.channel_info), ('mail', partner.email))
+
     def test_no_copies_wanted_none_missed(self):
         run = self.make_run(partner_ids=self.make_invoice(self.make_partner('Acme')).partner_id.ids)
         self.assertIs(run.attachment_warning, False)

@@ -8,7 +8,7 @@ from pypdf import PdfReader, PdfWriter
 
 from odoo import Command
 from odoo.exceptions import UserError
-from odoo.tests import HttpCase, tagged
+from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
 from ..models import dunning_run_print
@@ -174,8 +174,16 @@ class TestPrintRoute(DunningCommon, HttpCase):
         run.action_print_and_send()
         self.company.dunning_print_list = True
         self.env.flush_all()
+        new_test_user(self.env, 'reader-print', 'account.group_account_readonly', password='reader-print')
+        self.env.flush_all()
+        self.authenticate('reader-print', 'reader-print')
+        self.assertEqual(self.url_open(path).headers['Content-Type'], 'application/pdf')
+        self.assertFalse(any(run._get_letters().mapped('letter_opened_at')), "read by who cannot have printed them")
+        self.authenticate('clerk', 'clerk')
         response = self.url_open(path)
         self.assertEqual(response.headers['Content-Type'], 'application/pdf')
+        run.notice_ids.invalidate_recordset()
+        self.assertTrue(all(run._get_letters().mapped('letter_opened_at')))
         pages = texts(response.content)
         self.assertEqual(len(pages), 3)
         for letter, page in zip(run._get_letters(), pages[1:], strict=True):

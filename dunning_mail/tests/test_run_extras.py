@@ -493,3 +493,120 @@ class TestLevelReason(DunningCommon):
         actions = {exception.partner_id: exception.action_open_record() for exception in run.exception_ids}
         self.assertEqual((actions[partner]['res_model'], actions[partner]['res_id']), ('account.move', invoice.id))
         self.assertEqual((actions[held]['res_model'], actions[held]['res_id']), ('res.partner', held.id))
+
+
+@tagged('post_install', '-at_install')
+class TestLeftOutByHand(DunningCommon):
+    """What a person leaves out stands among the exceptions, from where it can be put back."""
+
+    def setUp(self):
+        super().setUp()
+        self.partner = self.make_partner('Acme')
+        self.invoices = [self.make_invoice(self.partner, amount) for amount in (100.0, 40.0)]
+        self.run = self.make_run()
+        self.notice = self.run.notice_ids
+
+    def line_of(self, invoice):
+        return self.notice.line_ids.filtered(lambda line: line.move_id == invoice)
+
+    def test_excluded_notice(self):
+        self.notice.action_exclude()
+        exception = self.run.exception_ids
+        self.assertEqual(
+            (exception.reason, exception.partner_id, exception.amount, exception.can_put_back),
+            ('excluded', self.partner, 140.0, True))
+        for invoice in self.invoices:
+            self.assertIn(invoice.name, exception.document)
+        self.run.action_generate_notices()
+        exception = self.run.exception_ids
+        self.assertEqual((exception.reason, exception.can_put_back), ('excluded', True))
+        exception.action_put_back()
+        self.assertEqual(self.notice.state, 'draft')
+        self.assertFalse(self.run.exception_ids)
+
+    def test_put_back_from_the_notice(self):
+        self.notice.action_exclude()
+        self.notice.action_include()
+        self.assertFalse(self.run.exception_ids)
+
+    def test_line_taken_out_and_put_back(self):
+        fnames = ('kind', 'level_id', 'amount_residual', 'date_due', 'name', 'days_overdue')
+        before = self.line_of(self.invoices[1])
+        values = [before[fname] for fname in fnames]
+        before.action_take_out()
+        self.assertEqual(self.notice.amount_total, 100.0)
+        exception = self.run.exception_ids
+        self.assertEqual(
+            (exception.reason, exception.document, exception.amount, exception.can_put_back),
+            ('taken_out', self.invoices[1].name, 40.0, True))
+        self.assertIn(self.clerk.name, exception.description)
+        exception.action_put_back()
+        after = self.line_of(self.invoices[1])
+        self.assertEqual([after[fname] for fname in fnames], values)
+        self.assertEqual(self.notice.amount_total, 140.0)
+        self.assertFalse(self.run.exception_ids)
+
+    def test_level_rises_again(self):
+        self.run.action_print_and_send()
+        self.run._hand_out_letters()
+        self.run.action_mark_printed()
+        self.invoices.append(self.make_invoice(self.partner, 25.0))
+        self.run = self.make_run(self.days(40))
+        self.notice = self.run.notice_ids
+        self.assertEqual(self.notice.level_id, self.level_2)
+        for invoice in self.invoices[:2]:
+            self.line_of(invoice).action_take_out()
+        self.assertEqual(self.notice.level_id, self.level_1)
+        self.run.exception_ids[0].action_put_back()
+        self.assertEqual(self.notice.level_id, self.level_2)
+
+    def test_settled_meanwhile(self):
+        self.line_of(self.invoices[1]).action_take_out()
+        self.pay(self.invoices[1])
+        with self.assertRaises(UserError), self.env.cr.savepoint():
+            self.run.exception_ids.action_put_back()
+        self.assertEqual(self.notice.amount_total, 100.0)
+
+    def test_on_another_notice_meanwhile(self):
+        self.line_of(self.invoices[1]).action_take_out()
+        other = self.make_run()
+        self.assertEqual(other.notice_ids.line_ids.move_id, self.invoices[1])
+        with self.assertRaisesRegex(UserError, "another open notice"):
+            self.run.exception_ids.action_put_back()
+
+    def test_not_after_issue(self):
+        self.line_of(self.invoices[1]).action_take_out()
+        self.run.action_print_and_send()
+        exception = self.run.exception_ids
+        self.assertFalse(exception.can_put_back)
+        with self.assertRaisesRegex(UserError, self.invoices[1].name):
+            exception.action_put_back()
+
+    def test_who_only_reads(self):
+        self.line_of(self.invoices[1]).action_take_out()
+        reader = new_test_user(self.env, 'reader-out', 'account.group_account_readonly')
+        with self.assertRaises(AccessError):
+            self.run.exception_ids.with_user(reader).action_put_back()
+
+
+@tagged('post_install', '-at_install')
+class TestStatus(DunningCommon):
+
+    def test_status(self):
+        self.make_invoice(self.make_partner('Acme', email=False))
+        run = self.make_run()
+        notice = run.notice_ids
+        self.assertEqual(notice.status, 'draft')
+        notice.action_exclude()
+        self.assertEqual(notice.status, 'excluded')
+        notice.action_include()
+        run.action_print_and_send()
+        self.assertEqual(notice.status, 'paper')
+        self.assertEqual(run.action_open_notices()['domain'], [('run_id', '=', run.id)])
+        to_print = run.with_context(dunning_delivery_state='to_print').action_open_notices()
+        self.assertEqual(self.env['dunning.notice'].search(to_print['domain']), notice)
+        notice.action_mark_printed()
+        self.assertEqual(notice.status, 'printed')
+        self.assertFalse(self.env['dunning.notice'].search(to_print['domain']))
+        notice.action_cancel()
+        self.assertEqual(notice.status, 'cancelled')

@@ -39,10 +39,18 @@ class DunningRunPreview(models.TransientModel):
             preview.notice_count = len(notices)
             preview.result = self.env['ir.qweb']._render('dunning_mail.run_preview', {
                 'error': False,
-                'notices': [self._describe_notice(values) for values in notices[:SHOWN]],
+                'notices': [self._describe_notice(values) for values in self._sort(notices)[:SHOWN]],
                 'exceptions': [self._describe_exception(values) for values in exceptions[:SHOWN]],
                 'left': max(0, len(notices) - SHOWN) + max(0, len(exceptions) - SHOWN),
             })
+
+    @api.model
+    def _sort(self, notices):
+        """Return values of notices in the order in which customers are listed everywhere."""
+        partners = self.env['res.partner'].with_context(active_test=False).search(
+            [('id', 'in', [values['partner_id'] for values in notices])])
+        positions = {partner_id: position for position, partner_id in enumerate(partners.ids)}
+        return sorted(notices, key=lambda values: positions[values['partner_id']])
 
     @api.model
     def _describe_notice(self, values):
@@ -59,6 +67,6 @@ class DunningRunPreview(models.TransientModel):
     def _describe_exception(self, values):
         return {
             'partner': self.env['res.partner'].browse(values['partner_id']).display_name,
-            'item': self.env['account.move.line'].browse(values['move_line_id'] or ()).move_id.name or '',
+            'item': values['document'],
             'words': values['description'],
         }

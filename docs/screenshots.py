@@ -163,6 +163,7 @@ def take_pictures(browser, url, folder):
     time.sleep(1)
     take("proposal", 960)
     browser.click("button[name=action_print_and_send]")
+    browser.click(".modal button.btn-primary")
     run_id = query("SELECT max(id) FROM dunning_run")[0]
     for _ in range(90):
         time.sleep(2)

@@ -294,7 +294,7 @@ class DunningNotice(models.Model):
         for notice in self:
             notice.text_id = notice.level_id._get_text(notice.lang)
 
-    @api.depends('state', 'delivery_state', 'level_id.send_by_mail', 'partner_id.dunning_channel',
+    @api.depends('state', 'delivery_state', 'delivery_info', 'level_id.send_by_mail', 'partner_id.dunning_channel',
                  'recipient_id.email', 'partner_id.email', 'recipient_id.dunning_email_refused',
                  'partner_id.dunning_email_refused', 'company_id.dunning_provider_id')
     def _compute_channel(self):
@@ -303,7 +303,8 @@ class DunningNotice(models.Model):
                 channel, info, emails = notice._choose_channel()
             else:
                 channel = 'paper' if notice.delivery_state == 'paper' else 'mail' if notice.delivery_state else False
-                info, emails = notice.delivery_info, []
+                # That all went well needs no words.
+                info, emails = (notice.delivery_info if notice.delivery_state != 'sent' else ''), []
             notice.channel = channel
             notice.channel_info = info or ', '.join(emails)
 

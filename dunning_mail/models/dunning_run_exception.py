@@ -16,7 +16,7 @@ class DunningRunException(models.Model):
     partner_id = fields.Many2one('res.partner', string="Customer", ondelete='cascade', index='btree_not_null')
     move_line_id = fields.Many2one('account.move.line', string="Item", ondelete='cascade', index='btree_not_null')
     move_id = fields.Many2one(related='move_line_id.move_id', string="Invoice")
-    document = fields.Char("Items")
+    document = fields.Char("Documents")
     notice_id = fields.Many2one(
         'dunning.notice', ondelete='cascade', index='btree_not_null', help="From which a person left it out.")
     line_values = fields.Json(help="How the line stood on its notice, to put it back.")

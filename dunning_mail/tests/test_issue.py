@@ -55,7 +55,7 @@ class TestChannel(IssueCommon):
         notice.env.invalidate_all()
         channel, info, current = notice._choose_channel()
         self.assertEqual((channel, info, current), ('mail', '', list(addresses)))
-        self.assertEqual((notice.channel, notice.channel_info or ''), ('mail', ''))
+        self.assertEqual((notice.channel, notice.channel_info), ('mail', ', '.join(addresses)))
 
     def test_mail(self):
         notice = self.propose()

@@ -466,6 +466,7 @@ class DunningRun(models.Model):
 
         :raise UserError: none was opened
         """
+        self.check_access('write')
         opened = self.notice_ids.filtered(lambda notice: (
             notice.state == 'issued' and notice.delivery_state == 'paper' and notice.letter_opened_at
             and not notice.printed_at))

@@ -145,7 +145,7 @@ class TestAccounting(DunningCommon):
 
     def test_type_survives_uninstalling(self):
         field = self.env['res.partner']._fields['type']
-        self.assertEqual(field.ondelete['dunning'], 'set default')
+        self.assertEqual(field.ondelete['dunning'], 'set other')
 
     def test_email_change_clears_the_refusal(self):
         partner = self.make_partner('Coop')

@@ -828,6 +828,7 @@ class TestRepetition(ProposalCommon):
         self.env['dunning.run'].search([('id', '!=', printed.id)]).action_cancel()
         printed.action_generate_notices()
         printed.action_print_and_send()
+        printed._hand_out_letters()
         printed.action_mark_printed()
         printed.action_cancel()
         self.assertEqual(printed.notice_ids.state, 'issued', "what went out stays what it is")

@@ -376,6 +376,7 @@ class DunningEngine(models.AbstractModel):
         if not notice:
             return notice
         notice.company_id.fetch(COMPANY_FIELDS)
+        notice.user_id.fetch(['partner_id', 'active'])
         (notice.partner_id | notice.recipient_id | notice.user_id.partner_id | notice.company_id.partner_id).fetch(
             PARTNER_FIELDS)
         return notice.with_company(notice.company_id)

@@ -112,7 +112,9 @@ class DunningLevel(models.Model):
         :return: `dunning.level.text`, empty where the level has none in that very language
         """
         self.ensure_one()
-        return self.text_ids.filtered(lambda text: text.lang == lang)[:1]
+        return self.env['dunning.level.text'].search_fetch(
+            [('level_id', '=', self.id), ('lang', '=', lang)],
+            ['mail_subject', 'mail_body', 'letter_title', 'letter_intro', 'letter_closing'], limit=1)
 
     def _install_default_texts(self):
         """Add the installed texts in every active language in which the level has none and they exist."""

@@ -291,8 +291,8 @@ class DunningNotice(models.Model):
 
     @api.depends('level_id.text_ids.lang', 'lang')
     def _compute_text_id(self):
-        for notice in self:
-            notice.text_id = notice.level_id._get_text(notice.lang)
+        for (level, lang), notices in self.grouped(lambda notice: (notice.level_id, notice.lang)).items():
+            notices.text_id = level._get_text(lang)
 
     @api.depends('state', 'delivery_state', 'delivery_info', 'level_id.send_by_mail', 'partner_id.dunning_channel',
                  'recipient_id.email', 'partner_id.email', 'recipient_id.dunning_email_refused',
@@ -1252,9 +1252,11 @@ class DunningNotice(models.Model):
             'sending', self.env._("Is being handed to the mail server."),
             message_id=message_id, attempt_count=notice.attempt_count + 1, claimed_at=now, next_attempt_at=False,
             redirected_to=redirect)
+        report = notice._get_report()
+        report.fetch(['archive_generated'])
         return Claim(
             self._parse_addresses(redirect) if redirect else addresses, content, message_values,
-            notice._get_report().archive_generated)
+            report.archive_generated)
 
     def _ask_person(self, activity_xmlid, note):
         """Give the person who answers for the run something to do."""

@@ -81,6 +81,10 @@ def before():
     facts = shell(FACTS)
     assert len(facts["documents"]) > 10
     assert len(facts["levels"]) > 3
+    # What is looked for after uninstalling is there before.
+    there = shell(AFTERWARDS.format(documents=[]))
+    assert there["tables"] and there["columns"] and len(there["left"]) > 100
+    assert [True for server in there["servers"] if server[1] == "smtp.example"]
     return facts
 
 

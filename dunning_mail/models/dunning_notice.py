@@ -823,7 +823,9 @@ class DunningNotice(models.Model):
                 if verdict in ('settled', 'held'):
                     notice._cancel(words)
                 elif fault := notice._make_current(today, verdict, line_values):
-                    raise UserError(fault)
+                    raise UserError(self.env._(
+                        "The letter of dunning notice %(notice)s has to be made again, and cannot be: %(fault)s\n"
+                        "Cancel the notice to print the others.", notice=notice.name, fault=fault))
 
     def _is_out_of_date(self, today):
         """Whether the deadline is over before anybody has the notice, or the recipient is no longer the customer's."""
@@ -1418,23 +1420,26 @@ class DunningNotice(models.Model):
             if notice.state != 'draft':
                 raise UserError(self.env._("Dunning notice %s is not a draft.", notice.display_name))
         excluded = self._set_state('excluded', problem=False)
-        self.env['dunning.run.exception'].sudo().create([notice._prepare_excluded_values() for notice in excluded])
+        self.env['dunning.run.exception'].sudo().create([{
+            **notice._prepare_excluded_values(),
+            'run_id': notice.run_id.id,
+            'partner_id': notice.partner_id.id,
+            'currency_id': notice.currency_id.id,
+            'reason': 'excluded',
+            'description': self.env._("Excluded from this run by hand."),
+        } for notice in excluded])
+        # As long as nothing was issued, it is still a person's turn.
+        self.run_id.filtered(lambda run: run._has_notice([('state', '=', 'issued')]))._update_state()
 
     def _prepare_excluded_values(self):
-        """Values of the `dunning.run.exception` that says that the notice was left out by hand."""
+        """What a `dunning.run.exception` says of this notice, which was left out by hand."""
         self.ensure_one()
         due = self.line_ids.filtered(lambda line: line.kind == 'due').sorted('date_due')
         return {
-            'run_id': self.run_id.id,
-            'partner_id': self.partner_id.id,
-            'currency_id': self.currency_id.id,
-            'move_line_id': False,
             'amount': self.amount_total,
             'date_due': due[:1].date_due,
             'document': ', '.join(due.mapped(lambda line: line.name or '')),
             'notice_id': self.id,
-            'reason': 'excluded',
-            'description': self.env._("Excluded from this run by hand."),
         }
 
     def action_include(self):
@@ -1448,6 +1453,7 @@ class DunningNotice(models.Model):
             notice._set_state('draft')
             self.env['dunning.run.exception'].sudo().search(
                 [('notice_id', '=', notice.id), ('reason', '=', 'excluded')]).unlink()
+            notice.run_id._update_state()
 
     def _put_line_back(self, exception):
         """Put an item back that was taken out of the draft, with the level it had.
@@ -1464,10 +1470,11 @@ class DunningNotice(models.Model):
             **exception.line_values, 'move_line_id': exception.move_line_id.id, 'date_due': exception.date_due})]
         verdict, words, line_values = self.env['dunning.proposal'].sudo()._recheck(
             notice, fields.Date.context_today(self))
-        if verdict == 'held':
+        if verdict in ('held', 'settled'):
             raise UserError(words)
         if exception.move_line_id.id not in [values['move_line_id'] for values in line_values]:
-            raise UserError(self.env._("%s is settled meanwhile.", exception.document))
+            raise UserError(self.env._(
+                "%s cannot be put back: it is paid, in payment, or covered by credits meanwhile.", exception.document))
         notice._replace_lines(line_values)
         self._message_log(body=self.env._("Put back: %s", exception.document))
         exception.sudo().unlink()

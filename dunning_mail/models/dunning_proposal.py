@@ -321,9 +321,11 @@ class DunningProposal(models.AbstractModel):
         partners = self.env['res.partner'].with_company(company).browse({key[0] for key in debts if key[0]})
         partners.fetch([
             'name', 'lang', 'active', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
-        excluded = {
-            (notice.partner_id.id, notice.currency_id.id): notice
-            for notice in (replaced_run or run).notice_ids if notice.state == 'excluded'}
+        excluded = (replaced_run or run).notice_ids.filtered(lambda notice: notice.state == 'excluded')
+        # What is on them, or was taken out of them and can be put back.
+        known_items = {*excluded.line_ids.move_line_id.ids, *self.env['dunning.run.exception'].search(
+            [('notice_id', 'in', excluded.ids)]).move_line_id.ids} if excluded else set()
+        excluded = excluded.grouped(lambda notice: (notice.partner_id.id, notice.currency_id.id))
         # The preview asks for a run that is only in memory.
         procedures = run.procedure_ids._origin
         default_procedure = company.dunning_procedure_id
@@ -341,12 +343,29 @@ class DunningProposal(models.AbstractModel):
             procedure = partner.dunning_procedure_id or default_procedure
             if procedures and procedure not in procedures:
                 continue
-            if notice := excluded.get((debt.partner_id, debt.currency_id)):
-                exceptions.append(notice._prepare_excluded_values())
+            if notices := excluded.get((debt.partner_id, debt.currency_id)):
+                exceptions += self._list_excluded(run, debt, notices, known_items)
                 continue
             self._judge(basis, debt, partner, procedure, recipients[partner.id], proposed, exceptions)
         self._set_fees(basis, proposed)
         return [self._prepare_notice_values(run, candidate) for candidate in proposed], exceptions
+
+    @api.model
+    def _list_excluded(self, run, debt, notices, known_items):
+        """Say what a person left out: the customer's excluded notices, and the items that none of them has.
+
+        :param debt: :class:`Debt`
+        :param notices: the customer's excluded `dunning.notice` in that currency
+        :param set known_items: ids of `account.move.line` that are listed with a notice
+        :return: list of values for `dunning.run.exception`
+        """
+        words = self.env._("Excluded from this run by hand.")
+        listed = [
+            {**self._prepare_exception_values(run, debt, None, 'excluded', words), **notice._prepare_excluded_values()}
+            for notice in notices]
+        return listed + [
+            self._prepare_exception_values(run, debt, item, 'excluded', words)
+            for item in debt.items if item.line_id not in known_items]
 
     @api.model
     def _judge(self, basis, debt, partner, procedure, recipient, proposed, exceptions):

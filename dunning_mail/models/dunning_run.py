@@ -153,8 +153,9 @@ class DunningRun(models.Model):
         waiting = self.env['dunning.notice'].sudo().search(
             [('run_id', '=', self.id), ('state', '=', 'issued'), ('delivery_state', '=', 'released')],
             order='next_attempt_at NULLS FIRST', limit=1)
-        if not self.sending_count and waiting.provider_id.state == 'paused':
-            return self.env._("The notices wait until the service provider is resumed. Nothing is lost.")
+        provider = waiting.provider_id
+        if not self.sending_count and provider and (provider.state == 'paused' or provider._is_stranded()):
+            return self.env._("The notices wait until their service provider sends again. Nothing is lost.")
         if not self.sending_count and waiting.next_attempt_at and waiting.next_attempt_at > fields.Datetime.now():
             return self.env._(
                 "What is left waits for another attempt, the next one on %s. You may close this page, nothing is lost.",
@@ -212,15 +213,32 @@ class DunningRun(models.Model):
 
     @api.depends('state', 'notice_ids.state', 'notice_ids.level_id.attach_invoices')
     def _compute_attachment_warning(self):
+        # Most companies attach none: nothing is counted then.
+        is_wanted = bool(self.env['dunning.level'].sudo().search_count([('attach_invoices', '=', True)], limit=1))
         for run in self:
-            count = run.state == 'proposed' and self.env['dunning.notice.line'].search_count([
-                ('notice_id.run_id', 'in', run.ids), ('notice_id.state', '=', 'draft'), ('kind', '=', 'due'),
-                ('notice_id.level_id.attach_invoices', '=', True),
-                ('move_id.move_type', 'in', self.env['account.move'].get_sale_types(include_receipts=True)),
-                ('move_id.invoice_pdf_report_file', '=', False)])
+            count = run._count_items_without_pdf() if is_wanted and run.state == 'proposed' else 0
             run.attachment_warning = self.env._(
                 "Items of invoices of which no PDF is stored: %s. Their notices go out without a copy; “Send” on the "
                 "invoice stores one.", count) if count else False
+
+    def _count_items_without_pdf(self):
+        """Return how many items of the run's drafts have an invoice whose copy is wanted and not there."""
+        self.ensure_one()
+        for model_name in ('dunning.notice', 'dunning.notice.line', 'dunning.level', 'account.move', 'ir.attachment'):
+            self.env[model_name].flush_model()
+        [(count,)] = self.env.execute_query(SQL(
+            """
+            SELECT COUNT(*)
+              FROM dunning_notice n
+              JOIN dunning_level v ON v.id = n.level_id AND v.attach_invoices
+              JOIN dunning_notice_line l ON l.notice_id = n.id AND l.kind = 'due'
+              JOIN account_move_line aml ON aml.id = l.move_line_id
+              JOIN account_move m ON m.id = aml.move_id AND m.move_type = ANY(%s)
+             WHERE n.run_id = %s AND n.state = 'draft' AND NOT EXISTS (
+                   SELECT 1 FROM ir_attachment a
+                    WHERE a.res_model = 'account.move' AND a.res_id = m.id AND a.res_field = 'invoice_pdf_report_file')
+            """, list(self.env['account.move'].get_sale_types(include_receipts=True)), self.id))
+        return count
 
     def _get_payment_warning(self):
         """Say why payments may be missing from the books: old bank statements, or payments nobody has assigned.
@@ -363,8 +381,15 @@ class DunningRun(models.Model):
         self.env.flush_all()
         self.env.execute_query(SQL(
             "DELETE FROM dunning_notice WHERE run_id = %s AND state = 'draft' RETURNING id", self.id))
+        # With the drafts went what had been taken out of them. What was taken out of excluded notices can still be put
+        # back.
         self.env.execute_query(SQL(
-            "DELETE FROM dunning_run_exception WHERE run_id = %s RETURNING id", self.id))
+            """
+            DELETE FROM dunning_run_exception e
+             WHERE e.run_id = %s AND NOT (e.reason = 'taken_out' AND EXISTS (
+                   SELECT 1 FROM dunning_notice n WHERE n.id = e.notice_id AND n.state = 'excluded'))
+            RETURNING id
+            """, self.id))
         self.env.invalidate_all(flush=False)
 
     def _check_ready(self):
@@ -452,7 +477,7 @@ class DunningRun(models.Model):
                 released=sum(self.mapped('released_count')), paper=len(unprinted)), 'success'
         following = {'type': 'ir.actions.client', 'tag': 'soft_reload'}
         if unprinted and len(self) == 1:
-            following = self.action_print_letters()
+            following = self._open_letters()
         return {
             'type': 'ir.actions.client',
             'tag': 'display_notification',

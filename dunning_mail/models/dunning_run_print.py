@@ -32,9 +32,15 @@ class DunningRun(models.Model):
         :raise UserError: there is none
         """
         self.ensure_one()
-        may_write = self.has_access('write')
-        if may_write:
+        if self.has_access('write'):
             self._get_letters().filtered(lambda notice: not notice.printed_at)._refresh_letters()
+        return self._open_letters()
+
+    def _open_letters(self):
+        """Open the letters as they are; many are put together in the background first.
+
+        :raise UserError: there is none
+        """
         letters = self._get_letters()
         if not letters:
             raise UserError(self.env._("Dunning run %s has no letters to print.", self.name))
@@ -63,7 +69,9 @@ class DunningRun(models.Model):
             return None
         content = self._get_joined(letters) or self._join_letters(letters)
         if self.has_access('write'):
-            letters.sudo().letter_opened_at = fields.Datetime.now()
+            # Once: whoever opens them again at the same moment writes nothing, and so collides with nobody.
+            letters.filtered(lambda notice: not (notice.letter_opened_at or notice.printed_at)).sudo().write(
+                {'letter_opened_at': fields.Datetime.now()})
         return content
 
     def _get_letters(self):
@@ -161,7 +169,8 @@ class DunningRun(models.Model):
         company = self.company_id.sudo()
         values = [
             letters.ids, letters.mapped('document_sha256'), company.dunning_print_order, company.dunning_print_duplex,
-            company.dunning_print_list, [notice.level_id.attach_invoices for notice in letters]]
+            company.dunning_print_list,
+            [notice._get_attached_invoices().invoice_pdf_report_id.mapped('checksum') for notice in letters]]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
     def _get_joined(self, letters):

@@ -136,6 +136,15 @@ class TestPrint(DunningCommon):
             self.assertEqual(run.action_print_letters()['type'], 'ir.actions.act_url')
             joined = run._get_joined(run._get_letters())
             self.assertEqual(len(texts(joined)), 2)
+            # an invoice's PDF that came later belongs to its letter
+            self.level_1.attach_invoices = True
+            key = run._get_joined_key(run._get_letters())
+            move = run._get_letters()[0].line_ids.move_id
+            move.invoice_pdf_report_file = base64.b64encode(joined)
+            move.invalidate_recordset()
+            self.assertNotEqual(run._get_joined_key(run._get_letters()), key)
+            self.level_1.attach_invoices = False
+            self.assertIsNotNone(run._get_joined(run._get_letters()))
             # another set of letters is not what was put together
             run._get_letters()[0].action_mark_printed()
             self.assertIsNone(run._get_joined(run._get_letters()))

@@ -40,6 +40,16 @@ class TestPreview(DunningCommon):
         run.invalidate_recordset()
         self.assertEqual(run.sudo().read(), values)
 
+    def test_customer_of_a_branch_whom_the_user_may_not_see(self):
+        branch = self.env['res.company'].create({
+            'name': 'Branch', 'parent_id': self.company.id, 'dunning_procedure_id': self.procedure.id})
+        partner = self.make_partner('Hidden')
+        self.make_invoice(partner, due=self.days(-12))
+        partner.company_id = branch
+        run = self.make_run(generate=False)
+        self.assertFalse(self.env['res.partner'].with_user(self.clerk).search([('id', '=', partner.id)]))
+        self.assertIn('Hidden', self.preview(run, self.days(0)).result)
+
     def test_another_date(self):
         self.make_invoice(self.make_partner('Acme'), due=self.days(-2))
         run = self.make_run(generate=False)
@@ -581,6 +591,67 @@ class TestLeftOutByHand(DunningCommon):
         self.assertFalse(exception.can_put_back)
         with self.assertRaisesRegex(UserError, self.invoices[1].name):
             exception.action_put_back()
+
+    def test_put_back_after_all_others_went_out(self):
+        """The run is a person's turn again: a draft that nobody can send would keep its items for ever."""
+        self.make_invoice(self.make_partner('Other', email=False))
+        self.run.action_generate_notices()
+        acme = self.run.notice_ids.filtered(lambda notice: notice.partner_id == self.partner)
+        acme.action_exclude()
+        self.run.action_print_and_send()
+        self.run._hand_out_letters()
+        self.run.action_mark_printed()
+        self.assertEqual(self.run.state, 'done')
+        self.run.exception_ids.action_put_back()
+        self.assertEqual(self.run.state, 'proposed')
+        acme.action_exclude()
+        self.assertEqual(self.run.state, 'done')
+
+    def test_excluding_all_drafts_lets_the_run_be_generated_again(self):
+        self.notice.action_exclude()
+        self.assertEqual(self.run.state, 'proposed')
+        self.run.action_generate_notices()
+
+    def test_items_due_since_are_listed(self):
+        self.notice.action_exclude()
+        later = self.make_invoice(self.partner, 77.0)
+        self.run.action_generate_notices()
+        self.assertEqual(self.run.notice_ids, self.notice, "the customer stays excluded")
+        by_item = {exception.move_id: exception for exception in self.run.exception_ids}
+        self.assertEqual(by_item[later].reason, 'excluded')
+        self.assertFalse(by_item[later].can_put_back)
+        self.assertEqual(by_item[later.browse()].notice_id, self.notice)
+        self.assertEqual(len(by_item), 2)
+
+    def test_each_excluded_notice_is_listed(self):
+        self.procedure.grouping = 'level'
+        self.run.action_print_and_send()
+        self.run._hand_out_letters()
+        self.run.action_mark_printed()
+        self.make_invoice(self.partner, 25.0)
+        self.run = self.make_run(self.days(40))
+        self.assertEqual(len(self.run.notice_ids), 2)
+        self.run.notice_ids.action_exclude()
+        self.run.action_generate_notices()
+        self.assertEqual(self.run.exception_ids.notice_id, self.run.notice_ids)
+        self.assertEqual(len(self.run.exception_ids), 2)
+
+    def test_taken_out_of_a_notice_that_was_excluded(self):
+        self.line_of(self.invoices[1]).action_take_out()
+        self.notice.action_exclude()
+        self.run.action_generate_notices()
+        self.assertEqual(sorted(self.run.exception_ids.mapped('reason')), ['excluded', 'taken_out'])
+        for reason in ('excluded', 'taken_out'):
+            self.run.exception_ids.filtered(lambda exception, reason=reason: (
+                exception.reason == reason)).action_put_back()
+        self.assertEqual(self.notice.amount_total, 140.0)
+
+    def test_in_payment_meanwhile(self):
+        self.line_of(self.invoices[1]).action_take_out()
+        self.invoices[1].payment_state = 'in_payment'
+        self.env.flush_all()
+        with self.assertRaisesRegex(UserError, "cannot be put back: it is paid, in payment"):
+            self.run.exception_ids.action_put_back()
 
     def test_who_only_reads(self):
         self.line_of(self.invoices[1]).action_take_out()

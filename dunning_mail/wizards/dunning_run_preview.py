@@ -47,7 +47,8 @@ class DunningRunPreview(models.TransientModel):
     @api.model
     def _sort(self, notices):
         """Return values of notices in the order in which customers are listed everywhere."""
-        partners = self.env['res.partner'].with_context(active_test=False).search(
+        # Of a branch there may be some whom the user does not see otherwise.
+        partners = self.env['res.partner'].sudo().with_context(active_test=False).search(
             [('id', 'in', [values['partner_id'] for values in notices])])
         positions = {partner_id: position for position, partner_id in enumerate(partners.ids)}
         return sorted(notices, key=lambda values: positions[values['partner_id']])
@@ -58,7 +59,7 @@ class DunningRunPreview(models.TransientModel):
         amount = values['amount_fee'] + sum(
             line['amount_residual'] for _command, _id, line in values['line_ids'] if line['kind'] != 'info')
         return {
-            'partner': self.env['res.partner'].browse(values['partner_id']).display_name,
+            'partner': self.env['res.partner'].sudo().browse(values['partner_id']).display_name,
             'level': self.env['dunning.level'].browse(values['level_id']).name,
             'amount': currency.format(amount),
         }
@@ -66,7 +67,7 @@ class DunningRunPreview(models.TransientModel):
     @api.model
     def _describe_exception(self, values):
         return {
-            'partner': self.env['res.partner'].browse(values['partner_id']).display_name,
+            'partner': self.env['res.partner'].sudo().browse(values['partner_id']).display_name,
             'item': values['document'],
             'words': values['description'],
         }

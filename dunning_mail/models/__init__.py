@@ -8,6 +8,7 @@ from . import dunning_run_exception
 from . import dunning_schedule
 from . import dunning_proposal
 from . import dunning_notice
+from . import dunning_notice_mail
 from . import dunning_notice_payment
 from . import dunning_notice_line
 from . import dunning_delivery_log

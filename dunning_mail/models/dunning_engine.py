@@ -1,5 +1,7 @@
 import contextlib
+import dataclasses
 import logging
+import math
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +11,7 @@ from odoo import api, fields, models
 from odoo.tools import SQL, format_datetime
 
 from ..tools import smtp
-from ..tools.budget import make_budget
+from ..tools.budget import Budget, make_budget
 
 _logger = logging.getLogger(__name__)
 
@@ -30,14 +32,64 @@ SESSION_IDLE_SECONDS = 5
 CONFLICTS_IN_A_ROW = 5
 # Three different recipients refused in a row for policy: it is the sender who is not liked.
 POLICY_REFUSALS_TO_PAUSE = 3
-# What a mail needs of the widest tables. After each commit everything is read anew, and the ORM would read all of their
-# columns.
-COMPANY_FIELDS = (
-    'name', 'parent_path', 'partner_id', 'alias_domain_id', 'dunning_provider_id', 'email', 'phone', 'primary_color',
-    'uses_default_logo')
-PARTNER_FIELDS = (
-    'name', 'email', 'lang', 'tz', 'parent_id', 'active', 'commercial_partner_id', 'street', 'street2', 'zip', 'city',
-    'website', 'dunning_channel', 'dunning_email_refused', 'dunning_hold_until')
+# Without an interval, mails are made ahead of their turn: so many together, and thrown away after so many seconds.
+PREPARED_TOGETHER = 20
+PREPARED_SECONDS = 10
+# How long a transaction is kept open for the answer to the final dot. A server that takes longer may take minutes.
+ANSWER_SOON = 0.25
+# How often the scheduler is told how many mails were sent.
+REPORT_EVERY = 5
+
+
+@dataclasses.dataclass
+class Pass:
+    """What a pass of the engine keeps from one mail to the next.
+
+    :ivar budget: :class:`~..tools.budget.Budget`
+    :ivar sessions: provider id -> (session, when it was used last)
+    :ivar prepared: provider id -> (mails that were made ahead of their turn by notice id, until when they are good);
+        None stands for a notice whose mail has to be made in its turn
+    :ivar unreported: how many mails the scheduler does not know of
+    :ivar reported_at: when it was told last
+    """
+
+    budget: Budget
+    sessions: dict = dataclasses.field(default_factory=dict)
+    prepared: dict = dataclasses.field(default_factory=dict)
+    unreported: int = 0
+    reported_at: float = -math.inf
+
+
+class AnswerWait:
+    """What is done between the final dot and the server's answer, while there is nothing else to do.
+
+    What the outcome is written to is read, and the chatter's message is written, for nearly always the mail is taken.
+    It is part of the outcome's transaction, and rolled back with it if the mail is not, or if the answer takes long.
+
+    :ivar is_logged: the open transaction holds the chatter's message
+    """
+
+    def __init__(self, notice, provider, mail):
+        self.notice, self.provider, self.mail = notice, provider, mail
+        self.is_logged = False
+
+    def use(self, is_answered):
+        """See :meth:`~..tools.smtp.Session.send`. Raises nothing: the answer comes first."""
+        if not self.mail.message_values:
+            return
+        cr = self.notice.env.cr
+        try:
+            self.provider.fetch(['state'])
+            self.notice.line_ids.fetch(['kind'])
+            self.notice._log_mail(fields.Datetime.now(), self.mail.message_values)
+            cr.flush()
+            self.is_logged = is_answered(ANSWER_SOON)
+        except Exception:
+            _logger.info("Dunning notice %s: nothing is done while the server answers", self.notice.id, exc_info=True)
+        if not self.is_logged:
+            # On a connection that is lost it is rolled back already.
+            with contextlib.suppress(psycopg2.Error):
+                cr.rollback()
 
 
 class DunningEngine(models.AbstractModel):
@@ -60,11 +112,10 @@ class DunningEngine(models.AbstractModel):
     def _process(self):
         """Entry of the scheduled action: send what is due, wait for near slots, come back for later ones."""
         engine = self.env['ir.cron'].browse(self.env.context.get('cron_id'))
-        budget = self._get_budget()
+        work = Pass(self._get_budget())
         locked = self.env['dunning.provider']
         skipped = self.env['dunning.provider']
         busy = self.env['dunning.provider']
-        sessions = {}
         conflicts = 0
         try:
             for provider in self._get_owners_of_sending():
@@ -76,7 +127,7 @@ class DunningEngine(models.AbstractModel):
                         provider._unlock()
                         locked -= provider
             while True:
-                left = budget.wait
+                left = work.budget.wait
                 if left <= 0:
                     break
                 provider, slot = self._get_next(engine, skipped | busy)
@@ -96,7 +147,7 @@ class DunningEngine(models.AbstractModel):
                     locked |= provider
                     self._find_orphans(provider)
                 try:
-                    verdict = self._send_next(provider, sessions, budget)
+                    verdict = self._send_next(provider, work)
                     conflicts = 0
                 except psycopg2.OperationalError:
                     # Somebody else wrote to the same rows. What was not handed over can simply be tried again; where
@@ -121,9 +172,11 @@ class DunningEngine(models.AbstractModel):
             raise
         finally:
             end = time.monotonic() + CLOSE_SECONDS
-            for session, _used_at in sessions.values():
+            for session, _used_at in work.sessions.values():
                 session.close(timeout=min(2.0, max(0.1, end - time.monotonic())))
             locked._unlock()
+        if work.unreported:
+            self._report(work)
         self._schedule(engine)
 
     @api.model
@@ -152,6 +205,18 @@ class DunningEngine(models.AbstractModel):
         self.env['ir.cron']._commit_progress()
         self._wait(seconds)
         self.env.invalidate_all()
+
+    @api.model
+    def _commit(self):
+        """Commit a claim or an outcome. Each report to the scheduler costs as much as a step: `_report()` is for those."""
+        self.env.cr.commit()  # pylint: disable=invalid-commit
+
+    @api.model
+    def _report(self, work):
+        """Tell the scheduler what was done, and commit."""
+        work.reported_at = time.monotonic()
+        done, work.unreported = work.unreported, 0
+        self.env['ir.cron']._commit_progress(done, remaining=0)
 
     @api.model
     def _now(self):
@@ -248,30 +313,33 @@ class DunningEngine(models.AbstractModel):
     # === SENDING === #
 
     @api.model
-    def _send_next(self, provider, sessions, budget):
+    def _send_next(self, provider, work):
         """Send one notice of a provider whose lock is held.
 
         :param provider: `dunning.provider`
-        :param dict sessions: provider id -> (session, when it was used last), kept over several mails
-        :param budget: :class:`~..tools.budget.Budget` of the pass
+        :param work: :class:`Pass`
         :return: `next` when the provider may have more to send, `busy` when what it has is in other hands right now,
             `done` when it is of no more use in this pass, `late` when there is no time for a handover
         """
+        budget = work.budget
         try:
-            session = self._get_session(provider, sessions, budget)
+            session = self._get_session(provider, work)
         except smtp.DeliveryFault as fault:
             provider = provider.with_context(lang=provider.create_uid.lang)
             provider._pause(provider._describe_fault(fault.outcome), passing=fault.outcome.passing)
             self.env['ir.cron']._commit_progress()
             return 'done'
+        if not provider.send_interval:
+            self._prepare_mails(provider, work)
         if budget.left < budget.handover / 2:
             # The resolver, or a login over OAuth, took longer than anyone can limit.
             return 'late'
         notice = self._lock_next_notice(provider)
         if not notice:
             return 'busy'
+        prepared = self._pop_prepared(notice, provider, work)
         # What the engine says is for the person who answers for the run.
-        lang = notice.user_id.lang
+        lang = prepared.clerk_lang if prepared else notice.user_id.lang
         self, notice, provider = (records.with_context(lang=lang) for records in (self, notice, provider))
         now = self._now()
         slot = provider._get_next_slot(now, notice._count_recipients())
@@ -282,7 +350,7 @@ class DunningEngine(models.AbstractModel):
             return 'next'
         try:
             with self.env.cr.savepoint():
-                claim = notice._claim(fields.Datetime.now())
+                mail = notice._claim(fields.Datetime.now(), prepared)
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
             raise
         except Exception as error:
@@ -291,10 +359,11 @@ class DunningEngine(models.AbstractModel):
             words = self.env._("The mail could not be made: %s", error)
             notice._set_delivery('failed', words)
             notice._ask_person('dunning_mail.mail_activity_failed', words)
-            claim = None
-        if not claim:
+            mail = None
+        if not mail:
             notice.run_id._update_state()
-            self.env['ir.cron']._commit_progress(1, remaining=0)
+            work.unreported += 1
+            self._report(work)
             return 'next'
         if budget.left < budget.handover / 2:
             # The letter was made again, and took its time. Nothing is promised yet.
@@ -306,30 +375,68 @@ class DunningEngine(models.AbstractModel):
                 "The engine's lock is on another connection to PostgreSQL: does a pooler share them by transaction?")
         sender = provider._get_smtp_from()
         # From here on the world may have the mail. This commit also proves that the lock is still ours.
-        self.env['ir.cron']._commit_progress()
-        outcome = session.send(sender, claim.addresses, claim.content, **budget.get_handover_limits())
+        self._commit()
+        wait = AnswerWait(notice, provider, mail)
+        outcome = session.send(sender, mail.addresses, mail.content, meanwhile=wait.use, **budget.get_handover_limits())
         ended_at = self._now()
         if session.is_dead:
-            sessions.pop(provider.id, None)
+            work.sessions.pop(provider.id, None)
         else:
-            sessions[provider.id] = (session, time.monotonic())
-        return 'next' if self._record_outcome(notice, provider, outcome, claim, ended_at) else 'done'
+            work.sessions[provider.id] = (session, time.monotonic())
+        is_useful = self._record_outcome(notice, provider, outcome, mail, ended_at, wait.is_logged)
+        work.unreported += 1
+        if time.monotonic() - work.reported_at > REPORT_EVERY:
+            self._report(work)
+        return 'next' if is_useful else 'done'
 
     @api.model
-    def _record_outcome(self, notice, provider, outcome, claim, ended_at):
+    def _prepare_mails(self, provider, work):
+        """Make the next mails of a provider ahead of their turn, where there are several and none is left."""
+        mails, good_until = work.prepared.get(provider.id, ({}, 0))
+        if mails and time.monotonic() < good_until:
+            return
+        notices = self.env['dunning.notice'].sudo().browse(self._get_queue(provider, PREPARED_TOGETHER))
+        mails = dict.fromkeys(notices.ids)
+        if len(notices) > 1:
+            try:
+                mails.update(notices._prepare_mails())
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                raise
+            except Exception:
+                # In its turn, the one with the fault fails, and the others are sent.
+                _logger.info("Dunning mails of provider %s are made one by one", provider.id, exc_info=True)
+            # Nothing of it is to be stored, and each claim is to see the data as they are then.
+            self.env.cr.rollback()
+        work.prepared[provider.id] = mails, time.monotonic() + PREPARED_SECONDS
+
+    @api.model
+    def _pop_prepared(self, notice, provider, work):
+        """Return the :class:`PreparedMail` of a notice, None where there is none."""
+        mails, good_until = work.prepared.get(provider.id, ({}, 0))
+        if notice.id not in mails or time.monotonic() > good_until:
+            # The queue is not what it was.
+            mails.clear()
+        return mails.pop(notice.id, None)
+
+    @api.model
+    def _record_outcome(self, notice, provider, outcome, mail, ended_at, is_logged=False):
         """Write down what became of a handover, and commit it.
 
         Others may write to the notice, its run or the provider at the same moment, and PostgreSQL then refuses the
         later one. What the server said must not get lost over it, so it is written down again.
 
+        :param bool is_logged: this transaction holds the chatter's message already
         :return: whether the provider is of further use in this pass
         """
+        if is_logged and outcome.kind not in (smtp.Kind.ACCEPTED, smtp.Kind.UNCLEAR):
+            self.env.cr.rollback()
+            is_logged = False
         conflicts = 0
         while True:
             try:
-                goes_on = self._apply_outcome(notice, provider, outcome, claim, ended_at)
-                self.env['ir.cron']._commit_progress(1, remaining=0)
-                return goes_on
+                is_useful = self._apply_outcome(notice, provider, outcome, mail, ended_at, is_logged)
+                self._commit()
+                return is_useful
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 conflicts += 1
                 if self.env.cr.closed or conflicts > CONFLICTS_IN_A_ROW:
@@ -339,64 +446,68 @@ class DunningEngine(models.AbstractModel):
                         outcome.answer)
                     raise
                 self.env.cr.rollback()
+                is_logged = False
 
     @api.model
-    def _get_session(self, provider, sessions, budget):
+    def _get_session(self, provider, work):
         """Return a live session, opened anew where the kept one has died.
 
         :raise smtp.DeliveryFault: with an outcome of kind `provider`
         """
-        session, used_at = sessions.pop(provider.id, (None, 0))
+        session, used_at = work.sessions.pop(provider.id, (None, 0))
         if session and time.monotonic() - used_at > SESSION_IDLE_SECONDS and not session.is_alive():
             session.close()
             session = None
         if not session:
-            session = provider._open_session(timeout=budget.step, total_timeout=budget.connect)
+            session = provider._open_session(timeout=work.budget.step, total_timeout=work.budget.connect)
             # Connecting may take long: what follows is to see the data as they are now. An OAuth login stores a token.
             self.env['ir.cron']._commit_progress()
-        sessions[provider.id] = (session, time.monotonic())
+        work.sessions[provider.id] = (session, time.monotonic())
         return session
 
     @api.model
-    def _lock_next_notice(self, provider):
-        """Return the next notice of a provider, its row locked; one that a person is working on is left for later."""
-        now = fields.Datetime.now()
-        rows = self.env.execute_query(SQL(
+    def _get_queue(self, provider, limit, lock=None):
+        """Return the ids of the next notices of a provider.
+
+        :param int limit: at most so many
+        :param lock: :class:`~odoo.tools.SQL` of the row lock to take
+        """
+        return [notice_id for (notice_id,) in self.env.execute_query(SQL(
             """
             SELECT id
               FROM dunning_notice
              WHERE provider_id = %s AND delivery_state = 'released' AND state = 'issued'
                AND (next_attempt_at IS NULL OR next_attempt_at <= %s)
              ORDER BY next_attempt_at NULLS FIRST, id
-             LIMIT 1
-               FOR NO KEY UPDATE SKIP LOCKED
-            """, provider.id, now))
-        notice = self.env['dunning.notice'].sudo().browse([row[0] for row in rows])
-        notice.invalidate_recordset()
-        if not notice:
-            return notice
-        notice.company_id.fetch(COMPANY_FIELDS)
-        notice.user_id.fetch(['partner_id', 'active'])
-        (notice.partner_id | notice.recipient_id | notice.user_id.partner_id | notice.company_id.partner_id).fetch(
-            PARTNER_FIELDS)
-        return notice.with_company(notice.company_id)
+             LIMIT %s
+             %s
+            """, provider.id, fields.Datetime.now(), limit, lock or SQL()))]
 
     @api.model
-    def _apply_outcome(self, notice, provider, outcome, claim, ended_at):
+    def _lock_next_notice(self, provider):
+        """Return the next notice of a provider, its row locked; one that a person is working on is left for later."""
+        notice = self.env['dunning.notice'].sudo().browse(
+            self._get_queue(provider, 1, SQL("FOR NO KEY UPDATE SKIP LOCKED")))
+        notice.invalidate_recordset()
+        return notice.with_company(notice.company_id) if notice else notice
+
+    @api.model
+    def _apply_outcome(self, notice, provider, outcome, mail, ended_at, is_logged=False):
         """Write down what became of a handover.
 
         A recipient's fault is the notice's, a provider's fault is the provider's.
 
         :param notice: `dunning.notice` in `sending`
         :param outcome: :class:`~..tools.smtp.Outcome`
-        :param claim: the `Claim` that was handed over
+        :param mail: the `Mail` that was handed over
         :param datetime ended_at: end of the handover, naive UTC
+        :param bool is_logged: the chatter shows the mail already
         :return: whether the provider is of further use in this pass
         """
         kind = outcome.kind
         now = ended_at.replace(microsecond=0)
         answer = self._describe_answer(outcome)
-        accepted = len(claim.addresses) - len(outcome.refused)
+        accepted = len(mail.addresses) - len(outcome.refused)
         log = {
             'stage': str(outcome.stage), 'code': ' '.join(filter(None, [str(outcome.code or ''), outcome.enhanced])),
             'host': outcome.host, 'tls_version': outcome.tls_version, 'queue_id': outcome.queue_id,
@@ -416,8 +527,8 @@ class DunningEngine(models.AbstractModel):
                     f'{address} ({code} {text})' for address, (code, text) in outcome.refused.items()))
             notice._set_delivery('sent', info, log, sent_at=now, **values)
             self._follow_up(
-                lambda: notice._log_mail(now, claim.message_values),
-                *([] if claim.is_archived else [notice._drop_unarchived_documents]),
+                *([] if is_logged else [lambda: notice._log_mail(now, mail.message_values)]),
+                *([] if mail.is_archived else [notice._drop_unarchived_documents]),
                 lambda: self._update_run(notice, provider))
             return True
         if kind == smtp.Kind.UNCLEAR:
@@ -426,7 +537,7 @@ class DunningEngine(models.AbstractModel):
                 "ask the mail provider before you send again.", answer)
             notice._set_delivery('unclear', words, log, handover_at=notice.handover_at or notice.claimed_at)
             self._follow_up(
-                lambda: notice._log_mail(now, claim.message_values),
+                *([] if is_logged else [lambda: notice._log_mail(now, mail.message_values)]),
                 lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state)
             return True
         if kind == smtp.Kind.RECIPIENT and provider.policy_refusal_count < POLICY_REFUSALS_TO_PAUSE:

@@ -1,10 +1,8 @@
-import email.policy
 import hashlib
 import logging
 import re
 from collections import defaultdict
 from datetime import timedelta
-from typing import NamedTuple
 
 import idna
 
@@ -16,16 +14,12 @@ from odoo.tools import (
     email_split,
     format_amount,
     format_date,
-    formataddr,
-    html2plaintext,
     plaintext2html,
 )
-from odoo.tools.mail import generate_tracking_message_id
 
 from odoo.addons.base.models.res_partner import _lang_get
 
 from ..tools import evidence
-from ..tools.mail_text import flatten_tables
 from .sets import insert_in_sets
 
 _logger = logging.getLogger(__name__)
@@ -64,24 +58,6 @@ EVIDENCE_FIELDS = (
 EVIDENCE_LOG_FIELDS = (
     'date', 'user_id', 'attempt', 'state_from', 'state_to', 'stage', 'code', 'text', 'host', 'tls_version', 'queue_id',
     'message_id', 'recipient_count', 'provider_id')
-# What of a level's texts is in the mail itself; the others are in the letter.
-MAIL_TEXTS = ('mail_subject', 'mail_body')
-
-
-class Claim(NamedTuple):
-    """A notice that is ready to be handed over.
-
-    :ivar addresses: of the envelope
-    :ivar content: the message as it goes over the wire
-    :ivar message_values: of the chatter's message for it, made while all that it needs is at hand; None where the mail
-        was made for an earlier attempt
-    :ivar is_archived: whether document and mail are kept after they were sent
-    """
-
-    addresses: list[str]
-    content: bytes
-    message_values: dict | None
-    is_archived: bool
 
 
 class DunningNotice(models.Model):
@@ -1131,134 +1107,7 @@ class DunningNotice(models.Model):
             if not report.archive_generated:
                 notice._remove_documents('')
 
-    # === MAIL === #
-
-    def _build_message(self, texts):
-        """Build the mail: text in the customer's language, plain-text part, the PDF, the invoices where wanted.
-
-        :param dict texts: the rendered `MAIL_TEXTS`
-        :return: (Message-ID, list of addresses for the envelope, bytes as they go over the wire)
-        """
-        self.ensure_one()
-        notice = self.with_context(lang=self.lang)
-        provider = notice.provider_id
-        logo = notice.company_id.sudo()._get_dunning_mail_logo()
-        body = self.env['ir.qweb'].with_context(lang=self.lang)._render('dunning_mail.mail_layout', {
-            'notice': notice, 'company': notice.company_id, 'body': texts['mail_body'],
-            'subject': texts['mail_subject'], 'logo': logo})
-        addresses = notice.email_to.split(', ')
-        name = ' '.join((notice.recipient_id.name or notice.partner_id.name or '').split())
-        headers = {'Auto-Submitted': 'auto-generated', 'X-Odoo-Objects': f'{self._name}-{self.id}'}
-        subject = texts['mail_subject']
-        if provider.redirect_to:
-            headers['X-Original-To'] = notice.email_to
-            subject = self.env._("[Trial for %(addresses)s] %(subject)s", addresses=notice.email_to, subject=subject)
-            addresses = self._parse_addresses(provider.redirect_to)
-        # Under the sender's domain: the name of this machine is nobody's business, and spam filters compare the two.
-        message_id = '{}@{}>'.format(
-            generate_tracking_message_id(f'{self.id}-{self._name}').rpartition('@')[0],
-            provider._get_smtp_from().rpartition('@')[2])
-        attachments = [(f'{notice._get_file_name()}.pdf', notice._get_document_bytes(), 'application/pdf')]
-        attachments += notice._get_invoice_documents()
-        message = self.env['ir.mail_server']._build_email__(
-            email_from=provider._get_from_header(notice.company_id),
-            email_to=', '.join(formataddr((name, address)) for address in addresses),
-            reply_to=notice._get_reply_to(),
-            subject=subject, body=body, subtype='html', message_id=message_id, headers=headers,
-            body_alternative=html2plaintext(flatten_tables(body)).replace('\ufeff', ''), attachments=attachments)
-        if logo:
-            # Part of the mail: what would have to be fetched, mail readers do not show, and it tells who reads.
-            message.get_body(('html',)).add_related(
-                logo['content'], 'image', logo['subtype'], cid=f"<{logo['cid']}>", disposition='inline')
-        # Lines of 7 bits only: the message is the same on every server, whether or not it offers 8BITMIME.
-        return message_id, addresses, message.as_bytes(policy=email.policy.SMTP.clone(cte_type='7bit'))
-
-    def _count_recipients(self):
-        """Return how many recipients the next handover has."""
-        self.ensure_one()
-        return 1 if self.provider_id.redirect_to else len((self.email_to or '').split(', '))
-
-    def _get_reply_to(self):
-        """Answers go to the address that Odoo reads, where there is one, else to the clerk, else to the company."""
-        self.ensure_one()
-        owner = self.user_id
-        if self.company_id.sudo().alias_domain_id.catchall_email:
-            return self._notify_get_reply_to()[self.id]
-        address = email_normalize(owner.email) or email_normalize(self.company_id.email)
-        name = ' '.join((owner.name if email_normalize(owner.email) else self.company_id.name or '').split())
-        return formataddr((name, address)) if address else False
-
-    def _claim(self, now):
-        """Make one released notice ready to be handed over and say so before anything goes over the wire.
-
-        The caller commits. What a crash leaves in `sending` becomes `unclear` with the next holder of the provider's
-        lock.
-
-        :param datetime now: naive UTC
-        :return: :class:`Claim`, or None where it must not be sent
-        """
-        self.ensure_one()
-        notice = self.sudo()
-        message_values = None
-        redirect = notice.provider_id.redirect_to
-        if notice.handover_at and bool(notice.redirected_to) != bool(redirect):
-            if redirect:
-                words = self.env._(
-                    "This mail was handed over for the customer before, and the service provider is in trial mode now. "
-                    "Send it again when the trial is over, or put it on paper.")
-                notice._set_delivery('failed', words)
-                notice._ask_person('dunning_mail.mail_activity_failed', words)
-                return None
-            # What was made for the trial never reached the customer, and must not.
-            notice.handover_at = False
-        # What was handed over once is sent with the same bytes, or not at all.
-        is_frozen = bool(notice.handover_at or notice.printed_at)
-        today = fields.Date.context_today(self)
-        if notice.run_id.state == 'cancelled':
-            notice._cancel(self.env._("The dunning run was cancelled."))
-            return None
-        verdict, words, line_values = notice._get_verdict(today)
-        if verdict in ('settled', 'held'):
-            notice._cancel(words)
-            return None
-        channel, info, current = notice._choose_channel()
-        if channel == 'paper':
-            notice._set_delivery('paper', info, provider_id=False)
-            return None
-        # Whatever is written with tracking would show the step to `sending` in the chatter.
-        quiet = notice.with_context(tracking_disable=True)
-        if not notice.handover_at and notice.email_to != ', '.join(current):
-            quiet.email_to = ', '.join(current)
-        if verdict == 'changed' and is_frozen:
-            notice._cancel(self.env._("Open amounts have changed since the document was sent or printed first."))
-            return None
-        if not is_frozen and (fault := notice._make_current(today, verdict, line_values)):
-            notice._set_delivery('failed', fault)
-            notice._ask_person('dunning_mail.mail_activity_failed', fault)
-            return None
-        if notice.handover_at:
-            addresses = notice.email_to.split(', ')
-            message_id, content = notice.message_id, notice.mail_document_id.raw
-            if not content:
-                raise UserError(notice._describe_missing_document())
-        else:
-            texts = notice._render_texts(MAIL_TEXTS)
-            message_id, addresses, content = notice._build_message(texts)
-            message_values = notice._prepare_mail_message_values(texts)
-            old = notice.mail_document_id
-            quiet.mail_document_id = self.env['ir.attachment'].sudo().create({
-                'name': f'{notice._get_file_name()}.eml', 'raw': content, 'mimetype': 'message/rfc822',
-                'res_model': self._name, 'res_id': notice.id})
-            old.unlink()
-        notice._set_delivery(
-            'sending', self.env._("Is being handed to the mail server."),
-            message_id=message_id, attempt_count=notice.attempt_count + 1, claimed_at=now, next_attempt_at=False,
-            redirected_to=redirect)
-        report = notice._get_report()
-        report.fetch(['archive_generated'])
-        return Claim(
-            self._parse_addresses(redirect) if redirect else addresses, content, message_values,
-            report.archive_generated)
+    # === REPORTS OF THE MAIL SERVER, PERSONS === #
 
     def _ask_person(self, activity_xmlid, note):
         """Give the person who answers for the run something to do."""
@@ -1284,36 +1133,6 @@ class DunningNotice(models.Model):
     def _get_report(self):
         self.ensure_one()
         return self.sudo().level_id.report_id or self.env.ref('dunning_mail.report_letter').sudo()
-
-    def _prepare_mail_message_values(self, texts):
-        """Values of the message that shows the mail in the chatter, less those of the attempt.
-
-        :param dict texts: the rendered `MAIL_TEXTS`
-        """
-        self.ensure_one()
-        return {
-            'model': self._name, 'res_id': self.id, 'message_type': 'email_outgoing',
-            'subtype_id': self.env.ref('mail.mt_comment').id,
-            'subject': texts['mail_subject'], 'body': texts['mail_body'],
-            'author_id': self.user_id.partner_id.id, 'email_from': self.provider_id.email_from,
-            # Nothing is sent from here: what an answer would go to need not be worked out.
-            'reply_to': self.provider_id.email_from,
-            'record_name': self.display_name,
-        }
-
-    def _log_mail(self, sent_at, values=None):
-        """Show the mail in the chatter, under its own Message-ID: answers and bounces find the notice by it.
-
-        :param datetime sent_at: naive UTC
-        :param dict values: what `_prepare_mail_message_values()` returned, where it is at hand
-        """
-        self.ensure_one()
-        if not values and self.env['mail.message'].sudo().search_count(
-                [('message_id', '=', self.message_id)], limit=1):
-            # Retried with the same Message-ID.
-            return
-        values = values or self._prepare_mail_message_values(self._render_texts(MAIL_TEXTS))
-        self.env['mail.message'].sudo().create({**values, 'message_id': self.message_id, 'date': sent_at})
 
     @api.model
     def _receive_report(self, report, guessed):

@@ -454,9 +454,9 @@ class TestProviderFaults(EngineCase):
             provider.with_env(self._engine_env).sudo()._pause("A person paused it.")
             return original(session, *args, **values)
 
-        def claim(notice, now):
+        def claim(notice, *args):
             self._engine_env = notice.env
-            return original_claim(notice, now)
+            return original_claim(notice, *args)
         original_claim = self.env.registry['dunning.notice']._claim
         with patch.object(smtp.Session, 'send', send), \
                 patch.object(self.env.registry['dunning.notice'], '_claim', claim):
@@ -502,7 +502,7 @@ class TestAtMostOnce(EngineCase):
                 return original(self, *args, **values)
             self.patch(owner, name, step)
         registry = self.env.registry
-        watch(registry['ir.cron'], '_commit_progress', 'commit')
+        watch(registry['dunning.engine'], '_commit', 'commit')
         watch(registry['dunning.provider'], '_lock', 'lock')
         watch(registry['dunning.provider'], '_unlock', 'unlock')
         watch(registry['dunning.notice'], '_claim', 'claim')
@@ -603,7 +603,7 @@ class TestAtMostOnce(EngineCase):
         """Also when the transaction is broken, where PostgreSQL takes no further statement."""
         notice = self.release('One')
 
-        def send_next(engine, _provider, _sessions):
+        def send_next(engine, _provider, _work):
             engine.env.cr.execute("SELECT 1 / 0")
         with patch.object(self.env.registry['dunning.engine'], '_send_next', send_next), \
                 mute_logger(CRON_LOGGER, 'odoo.sql_db'), self.enter_registry_test_mode():
@@ -621,10 +621,10 @@ class TestAtMostOnce(EngineCase):
         original = self.env.registry['dunning.notice']._claim
         faults = [psycopg2.errors.SerializationFailure(), psycopg2.errors.LockNotAvailable()]
 
-        def claim(notice, now):
+        def claim(notice, *args):
             if faults:
                 raise faults.pop()
-            return original(notice, now)
+            return original(notice, *args)
         with patch.object(self.env.registry['dunning.notice'], '_claim', claim):
             self.run_engine()
         self.assertDelivery(notice, 'sent')

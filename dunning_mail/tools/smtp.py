@@ -35,6 +35,7 @@ import errno
 import functools
 import os
 import re
+import selectors
 import smtplib
 import socket
 import ssl
@@ -77,6 +78,8 @@ MAX_TEXT = 500
 MAX_ADDRESS = 254
 # Linux: octets in the socket's queue that were not put on the wire yet (ioctl, tcp(7)).
 SIOCOUTQNSD = 0x894B
+# Seconds for an answer that is there already when its time is over.
+GRACE = 0.5
 
 
 # === WORDS === #
@@ -938,6 +941,15 @@ class _Link(smtplib.SMTP):
             self._received += data
         return True
 
+    def wait_for_reply(self, seconds: float) -> bool:
+        """Whether the server says something within so many seconds, or hangs up. Reads nothing."""
+        sock = self.connected()
+        if self._received or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+            return True
+        with selectors.DefaultSelector() as selector:
+            selector.register(sock, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
+
     def _readline(self, until: float) -> bytes:
         while (end := self._received.find(b'\n')) < 0:
             if len(self._received) > MAX_REPLY_LINE:
@@ -1178,6 +1190,7 @@ class Session:
         message: bytes,
         *,
         on_handover: Callable[[], None] | None = None,
+        meanwhile: Callable[[Callable[[float], bool]], None] | None = None,
         answer_timeout: float,
         body_timeout: float = 60.0,
         envelope_timeout: float | None = None,
@@ -1198,6 +1211,9 @@ class Session:
             if it does not end with one.
         :param on_handover: called after the server has agreed to take the message, right before its first byte is
             written. If it raises, nothing of the message is sent, the session is dead, and the exception is passed on.
+        :param meanwhile: called after the final dot was written, while the server takes its time to answer. It gets a
+            function that waits for the answer, at most so many seconds as it is told, and returns whether it has come.
+            It must not raise: whatever it raises is passed on, and the answer is lost.
         :param answer_timeout: seconds to wait for the answer, from the final dot on
         :param body_timeout: seconds for writing the message
         :param envelope_timeout: seconds for all commands before the message together, however many recipients there
@@ -1228,7 +1244,7 @@ class Session:
                 # The server waits for a message now, and there is no command to tell it otherwise.
                 self._link.abort()
                 raise
-        return self._complete(self._guarded(self._body, message, body_timeout, answer_timeout, end))
+        return self._complete(self._guarded(self._body, message, body_timeout, answer_timeout, end, meanwhile))
 
     def check_sender(self, mail_from: str, probe_recipient: str | None = None) -> Outcome:
         """Find out whether the server takes mail from a sender, without sending any: MAIL, RCPT if a recipient is
@@ -1392,7 +1408,14 @@ class Session:
         code, text = self._link.ask(Stage.DATA, b'DATA')
         return None if code == 354 else self._refusal(Stage.DATA, code, text)
 
-    def _body(self, message: bytes, body_timeout: float, answer_timeout: float, end: float | None) -> Outcome:
+    def _body(
+        self,
+        message: bytes,
+        body_timeout: float,
+        answer_timeout: float,
+        end: float | None,
+        meanwhile: Callable[[Callable[[float], bool]], None] | None,
+    ) -> Outcome:
         """Write the message, then the terminator, then wait. See the module's docstring for why in this order.
 
         :param end: the moment (of the link's clock) by which all of it must be over
@@ -1427,6 +1450,10 @@ class Session:
         link.stage = Stage.EOD
         until = until_at_most(answer_timeout)
         link.write_all(b'.\r\n', until)
+        if meanwhile is not None:
+            meanwhile(link.wait_for_reply)
+            # However long that took: what lies there already is read.
+            until = max(until, link.clock() + GRACE)
         code, text = link.getreply(max(until - link.clock(), 0))
         if code // 100 == 2 or code // 100 == 3:
             outcome = classify(Stage.EOD, code, text)

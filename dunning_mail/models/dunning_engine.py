@@ -79,8 +79,9 @@ class AnswerWait:
             return
         cr = self.notice.env.cr
         try:
-            self.provider.fetch(['state'])
-            self.notice.line_ids.fetch(['kind'])
+            # Reading one column reads all.
+            self.provider.mapped('state')
+            self.notice.line_ids.mapped('kind')
             self.notice._log_mail(fields.Datetime.now(), self.mail.message_values)
             cr.flush()
             self.is_logged = is_answered(ANSWER_SOON)
@@ -208,7 +209,7 @@ class DunningEngine(models.AbstractModel):
 
     @api.model
     def _commit(self):
-        """Commit a claim or an outcome. Each report to the scheduler costs as much as a step: `_report()` is for those."""
+        """Commit a claim or an outcome. To tell the scheduler of it costs as much again, and is left to `_report()`."""
         self.env.cr.commit()  # pylint: disable=invalid-commit
 
     @api.model
@@ -237,24 +238,24 @@ class DunningEngine(models.AbstractModel):
         :return: (`dunning.provider`, slot as naive UTC), or (empty, None)
         """
         now = fields.Datetime.now()
-        domain = [('state', '=', 'ready')]
-        providers = self.env['dunning.provider'].sudo().search(
-            ['|', *domain, '&', ('state', '=', 'paused'), ('resume_at', '!=', False)]
-            + ([('engine_id', '=', engine.id)] if engine else [])) - skipped
-        if not providers:
-            return providers, None
+        providers = self.env['dunning.provider'].sudo()
+        providers.flush_model()
         self.env['dunning.notice'].flush_model()
         rows = self.env.execute_query(SQL(
             """
-            SELECT p.id, COALESCE(n.next_attempt_at, %s)
-              FROM unnest(%s) AS p (id)
+            SELECT p.id, COALESCE(n.next_attempt_at, %(now)s)
+              FROM dunning_provider p
              CROSS JOIN LATERAL (
                    SELECT next_attempt_at
                      FROM dunning_notice
                     WHERE provider_id = p.id AND delivery_state = 'released' AND state = 'issued'
                     ORDER BY next_attempt_at NULLS FIRST
                     LIMIT 1) n
-            """, now, providers.ids))
+             WHERE p.active AND (p.state = 'ready' OR p.resume_at IS NOT NULL) AND p.id <> ALL(%(skipped)s)
+               %(of_engine)s
+             ORDER BY p.name, p.id
+            """, now=now, skipped=skipped.ids,
+            of_engine=SQL("AND p.engine_id = %s", engine.id) if engine else SQL()))
         candidates = []
         for provider_id, attempt_at in rows:
             provider = providers.browse(provider_id)

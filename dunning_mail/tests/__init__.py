@@ -12,6 +12,7 @@ from . import test_mail
 from . import test_payment_part
 from . import test_pdf_tools
 from . import test_pdfa
+from . import test_prepared
 from . import test_print
 from . import test_process
 from . import test_proposal

@@ -108,11 +108,11 @@ class TestPass(EngineCase):
         original = self.env.registry['dunning.notice']._claim
         late = [True]
 
-        def claim(notice, now):
+        def claim(notice, *args):
             if late:
                 late.pop()
                 self.clock.tick(100)
-            return original(notice, now)
+            return original(notice, *args)
         with patch.object(self.env.registry['dunning.notice'], '_claim', claim):
             self.run_engine()
             self.assertDelivery(notice, 'released')

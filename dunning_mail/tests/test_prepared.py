@@ -1,0 +1,370 @@
+import functools
+from datetime import timedelta
+from unittest.mock import patch
+
+import psycopg2
+
+from odoo import fields
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from odoo.addons.dunning_mail.models import dunning_engine, dunning_notice_mail
+
+from .test_engine import ENGINE_LOGGER, EngineCase
+
+
+@tagged('post_install', '-at_install')
+class TestPrepared(EngineCase):
+    """Mails that are made ahead of their turn, and what is done while the server answers."""
+
+    def setUp(self):
+        super().setUp()
+        self.made = []
+        self.prepared = []
+        registry = self.env.registry
+        make_mail, prepare = registry['dunning.notice']._make_mail, registry['dunning.notice']._prepare_mails
+
+        def watch_make(notice, today):
+            self.made.append(notice.id)
+            return make_mail(notice, today)
+
+        def watch_prepare(notices):
+            mails = prepare(notices)
+            self.prepared += mails
+            return mails
+        self.patch(registry['dunning.notice'], '_make_mail', watch_make)
+        self.patch(registry['dunning.notice'], '_prepare_mails', watch_prepare)
+
+    def run_engine_with(self, change):
+        """Run the engine, and let somebody change something after the mails were made, before the first one's turn."""
+        original = self.env.registry['dunning.engine']._prepare_mails
+        changes = [change]
+
+        def prepare(engine, provider, work):
+            original(engine, provider, work)
+            if changes:
+                # As a transaction of its own.
+                with self.env.cr.savepoint():
+                    changes.pop()()
+                    self.env.flush_all()
+        with patch.object(self.env.registry['dunning.engine'], '_prepare_mails', prepare):
+            self.run_engine()
+        self.assertFalse(changes)
+
+    def test_many_are_made_together(self):
+        notices = self.release('One', 'Two', 'Three')
+        self.run_engine()
+        self.assertDelivery(notices, 'sent')
+        self.assertEqual((self.prepared, self.made), (notices.ids, []))
+        for notice, message in zip(notices, self.smtp.messages, strict=True):
+            self.assertEqual(message.email['Message-ID'], notice.message_id)
+            self.assertEqual(notice.mail_document_id.raw, message.content)
+            self.assertEqual(message.rcpt_tos, [notice.email_to])
+            self.assertEqual(
+                self.env['mail.message'].search([('message_id', '=', notice.message_id)]).res_id, notice.id)
+
+    def test_same_as_made_in_turn(self):
+        """Whichever way a mail is made, it says the same."""
+        first, second = notices = self.release('One', 'Two')
+        with self.enter_registry_test_mode():
+            prepared = notices.sudo()._prepare_mails()
+            for notice in notices.sudo():
+                mail = notice.with_context(lang='de_DE')._make_mail(fields.Date.today())
+                ours = prepared[notice.id].mail
+                self.assertEqual(ours.addresses, mail.addresses)
+                self.assertEqual(ours.message_values, mail.message_values)
+                self.assertEqual(ours.is_archived, mail.is_archived)
+                # Message-ID, time and boundaries are drawn anew each time.
+                for mine, others in zip(self._parts(ours), self._parts(mail), strict=True):
+                    self.assertEqual(mine, others)
+        self.assertNotEqual(prepared[first.id].mail.message_id, prepared[second.id].mail.message_id)
+
+    def _parts(self, mail):
+        message = self.smtpd_module.email.message_from_bytes(mail.content)
+        headers = [(key, value) for key, value in message.items() if key not in ('Message-Id', 'Date', 'Content-Type')]
+        return [headers, *(part.get_payload(decode=True) for part in message.walk() if not part.is_multipart())]
+
+    def test_with_an_interval_each_is_made_in_its_turn(self):
+        self.provider.send_interval = 5
+        notices = self.release('One', 'Two')
+        self.run_engine()
+        self.assertDelivery(notices, 'sent')
+        self.assertEqual((self.prepared, self.made), ([], notices.ids))
+
+    def test_not_prepared(self):
+        """What has to be decided or made again is left to its turn."""
+        self.level_1.attach_invoices = True
+        copies = self.release('Copies', 'Copies 2')
+        self.assertFalse(copies.sudo()._prepare_mails())
+        self.level_1.attach_invoices = False
+        notices = self.release('Cheaper', 'Paid', 'Held', 'Moved', 'Tried', 'Late', 'Fine')
+        cheaper, paid, held, moved, tried, late, fine = notices
+        self.pay(cheaper.line_ids.move_id, 20)
+        self.pay(paid.line_ids.move_id)
+        held.partner_id.dunning_hold_until = self.days(5)
+        moved.partner_id.email = 'moved@new.test'
+        tried.sudo().handover_at = fields.Datetime.now()
+        late.sudo().write({'date': self.days(-9), 'date_deadline': self.days(-1)})
+        self.env.flush_all()
+        self.assertEqual(list(notices.sudo()._prepare_mails()), fine.ids)
+
+    def test_size_is_bounded(self):
+        notices = self.release('One', 'Two', 'Three')
+        self.patch(dunning_notice_mail, 'MAX_PREPARED', 100)
+        self.assertEqual(len(notices.sudo()._prepare_mails()), 1)
+        self.run_engine()
+        self.assertDelivery(notices, 'sent')
+
+    def test_what_changes_meanwhile_counts(self):
+        """Between making and turn: whatever happens then, it is as if the mail had never been made."""
+        def pay(notice):
+            self.pay(notice.line_ids.move_id)
+
+        def pay_part(notice):
+            self.pay(notice.line_ids.move_id, 40)
+
+        def credit(notice):
+            self.make_unallocated(notice.partner_id, 500)
+
+        def hold(notice):
+            notice.partner_id.dunning_hold_until = self.days(5)
+
+        def hold_item(notice):
+            notice.line_ids.move_line_id.dunning_hold_until = self.days(5)
+
+        def exclude(notice):
+            notice.line_ids.move_line_id.no_followup = True
+
+        def new_address(notice):
+            notice.partner_id.email = 'new@customer.test'
+
+        def dunning_address(notice):
+            self.make_partner('Accounts', parent_id=notice.partner_id.id, type='dunning')
+
+        def no_address(notice):
+            notice.partner_id.email = False
+
+        def wants_paper(notice):
+            notice.partner_id.dunning_channel = 'paper'
+
+        def refused(notice):
+            notice.partner_id.sudo()._set_dunning_refused("550 gone")
+
+        def level_on_paper(notice):
+            notice.level_id.send_by_mail = False
+
+        def cancel(notice):
+            notice.run_id.with_user(self.manager).action_cancel()
+
+        def text(notice):
+            notice.text_id.mail_subject = 'Neuer Betreff'
+
+        def rename_company(_notice):
+            self.company.name = 'Neue Firma AG'
+
+        def trial(_notice):
+            self.provider.redirect_to = 'trial@muster.test'
+
+        def sender(_notice):
+            self.provider.email_from = 'neu@muster.test'
+
+        def archive_provider(_notice):
+            self.company.dunning_provider_id = self.make_provider(active=False)
+
+        def subject(message):
+            return message.email['Subject']
+
+        cases = [
+            (pay, 'cancelled', None), (credit, 'cancelled', None), (hold, 'cancelled', None),
+            (hold_item, 'cancelled', None), (exclude, 'cancelled', None), (cancel, 'cancelled', None),
+            (no_address, 'paper', None), (wants_paper, 'paper', None), (refused, 'paper', None),
+            (level_on_paper, 'paper', None), (archive_provider, 'paper', None),
+            (pay_part, 'sent', lambda message: b'60.0' in next(
+                part.get_payload(decode=True) for part in message.email.walk()
+                if part.get_content_type() == 'application/pdf')),
+            (new_address, 'sent', lambda message: message.rcpt_tos == ['new@customer.test']),
+            (dunning_address, 'sent', None),
+            (text, 'sent', lambda message: 'Neuer Betreff' in subject(message)),
+            (rename_company, 'sent', lambda message: 'Neue Firma AG' in message.email['From']),
+            (trial, 'sent', lambda message: message.rcpt_tos == ['trial@muster.test']),
+            (sender, 'sent', lambda message: message.mail_from == 'neu@muster.test'),
+        ]
+        for number, (change, status, check) in enumerate(cases):
+            with self.subTest(change.__name__), self.env.cr.savepoint() as savepoint:
+                self.smtp.clear()
+                self.prepared.clear()
+                self.made.clear()
+                notice, other = self.release(f'First {number}', f'Second {number}')
+
+                self.run_engine_with(functools.partial(change, notice))
+                self.assertIn(notice.id, self.prepared)
+                self.assertEqual(notice.id in self.made, change is not cancel)
+                self.assertEqual(notice.status, status, notice.delivery_info)
+                mails = [message for message in self.smtp.messages
+                         if message.email['X-Odoo-Objects'] == f'dunning.notice-{notice.id}']
+                self.assertEqual(len(mails), int(status == 'sent'))
+                if check:
+                    self.assertTrue(check(mails[0]), mails[0].email)
+                if change in (pay, pay_part, credit, hold, hold_item, exclude, new_address, dunning_address, no_address,
+                              wants_paper, refused):
+                    self.assertDelivery(other, 'sent')
+                    self.assertNotIn(other.id, self.made, "the others are as they were")
+                savepoint.rollback()
+                self.env.invalidate_all()
+                self.env.registry.clear_cache()
+
+    def test_fingerprint_is_steady(self):
+        """What the engine itself writes with each mail does not count as a change."""
+        notice, other = self.release('One', 'Two')
+        before = notice.sudo()._get_fingerprints()
+        self.assertEqual(set(before), {notice.id})
+        with self.env.cr.savepoint():
+            self.provider._set_next_slot(self.env['dunning.engine']._now())
+            self.pay(other.line_ids.move_id)
+            other.sudo()._cancel("Paid")
+            self.make_partner('Somebody else')
+            self.env.flush_all()
+        self.assertEqual(notice.sudo()._get_fingerprints(), before)
+
+    def test_made_anew_when_they_are_old(self):
+        notices = self.release('One', 'Two', 'Three')
+        self.run_engine_with(lambda: self.clock.tick(dunning_engine.PREPARED_SECONDS + 1))
+        self.assertDelivery(notices, 'sent')
+        self.assertEqual(self.made, notices.ids[:1], "the first is made in its turn, then the rest anew")
+
+    def test_day_counts(self):
+        notices = self.release('One', 'Two')
+        prepared = notices.sudo()._prepare_mails()[notices[0].id]
+        self.clock.tick(timedelta(days=1).total_seconds())
+        with self.enter_registry_test_mode():
+            notices[0].sudo()._claim(fields.Datetime.now(), prepared)
+        self.assertEqual(self.made, notices[0].ids)
+
+    def test_a_fault_of_one_does_not_stop_the_others(self):
+        notices = self.release('One', 'Two', 'Three')
+        two = notices[1]
+        original = self.env.registry['dunning.notice']._build_message
+
+        def build(notice, texts):
+            if notice.id == two.id:
+                raise ValueError("no mail can be made of it")
+            return original(notice, texts)
+        with patch.object(self.env.registry['dunning.notice'], '_build_message', build), mute_logger(ENGINE_LOGGER):
+            self.run_engine()
+        self.assertEqual(notices.mapped('delivery_state'), ['sent', 'failed', 'sent'])
+        self.assertIn("no mail can be made of it", two.delivery_info)
+        self.assertEqual(self.accepted(), 2)
+
+    def test_making_writes_nothing(self):
+        """Whatever is written on the way is taken back, and not even a lost connection hides behind it."""
+        notices = self.release('One', 'Two')
+        original = self.env.registry['dunning.notice']._prepare_mails
+
+        def prepare(records):
+            records.partner_id.write({'ref': 'written on the way'})
+            return original(records)
+        with patch.object(self.env.registry['dunning.notice'], '_prepare_mails', prepare):
+            self.run_engine()
+        self.assertDelivery(notices, 'sent')
+        self.assertFalse(any(notices.partner_id.mapped('ref')))
+
+    # === WHILE THE SERVER ANSWERS === #
+
+    def _chatter(self, notice):
+        return self.env['mail.message'].search([
+            ('model', '=', 'dunning.notice'), ('res_id', '=', notice.id), ('message_type', '=', 'email_outgoing')])
+
+    def _watch_log_mail(self):
+        calls = []
+        original = self.env.registry['dunning.notice']._log_mail
+
+        def log_mail(notice, *args):
+            calls.append(notice.delivery_state)
+            return original(notice, *args)
+        self.patch(self.env.registry['dunning.notice'], '_log_mail', log_mail)
+        return calls
+
+    def test_logged_while_the_server_answers(self):
+        calls = self._watch_log_mail()
+        notice = self.release('One')
+        self.run_engine()
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(calls, ['sending'])
+        self.assertEqual(len(self._chatter(notice)), 1)
+
+    def test_a_refused_mail_is_not_in_the_chatter(self):
+        notice = self.release('Refused')
+        for action in ('550 5.1.1 No such user', '451 4.3.0 Come again', '550 5.7.508 Hourly sending limit exceeded'):
+            with self.subTest(action), self.env.cr.savepoint() as savepoint:
+                self.smtp.set_rules(f'* eod {action}')
+                calls = self._watch_log_mail()
+                original = self.env.registry['dunning.engine']._get_next
+                turns = [1]
+
+                def get_next(engine, *args, original=original, turns=turns):
+                    return original(engine, *args) if turns and turns.pop() else (engine.env['dunning.provider'], None)
+                with patch.object(self.env.registry['dunning.engine'], '_get_next', get_next):
+                    self.run_engine()
+                self.assertEqual(calls, ['sending'])
+                self.assertIn(notice.delivery_state, ('failed', 'released'))
+                self.assertFalse(self._chatter(notice))
+                self.assertEqual(notice.delivery_log_ids.sorted('id')[-1].code.split()[0], action.split()[0])
+                savepoint.rollback()
+                self.env.invalidate_all()
+
+    def test_unclear_is_in_the_chatter_once(self):
+        notice = self.release('Gone')
+        self.smtp.set_rules('* eod accept-then-drop')
+        self.run_engine()
+        self.assertDelivery(notice, 'unclear')
+        self.assertEqual(len(self._chatter(notice)), 1)
+
+    def test_slow_answer(self):
+        """The transaction does not stay open for it, and nothing is lost."""
+        calls = self._watch_log_mail()
+        notice = self.release('Slow')
+        self.smtp.set_rules(f'* eod delay {4 * dunning_engine.ANSWER_SOON}')
+        self.run_engine()
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(calls, ['sending', 'sent'], "rolled back, and written again with the outcome")
+        self.assertEqual(len(self._chatter(notice)), 1)
+
+    def test_collision_after_logging(self):
+        """PostgreSQL refuses the outcome's transaction: chatter and outcome are written again, once."""
+        notice = self.release('One')
+        original = self.env.registry['dunning.engine']._apply_outcome
+        faults = [psycopg2.errors.SerializationFailure()]
+        flags = []
+
+        def apply_outcome(engine, *args):
+            flags.append(args[-1])
+            if faults:
+                raise faults.pop()
+            return original(engine, *args)
+        with patch.object(self.env.registry['dunning.engine'], '_apply_outcome', apply_outcome):
+            self.run_engine()
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(flags, [True, False])
+        self.assertEqual(len(self._chatter(notice)), 1)
+        self.assertEqual(self.accepted(), 1)
+
+    def test_fault_while_the_server_answers(self):
+        """It hides neither the answer nor what follows from it."""
+        notice = self.release('One')
+        original = self.env.registry['dunning.notice']._log_mail
+        faults = [psycopg2.errors.SerializationFailure(), ValueError("out of order")]
+        for fault in faults:
+            with self.subTest(type(fault).__name__), self.env.cr.savepoint() as savepoint:
+                left = [fault]
+
+                def log_mail(record, *args, left=left):
+                    if left:
+                        raise left.pop()
+                    return original(record, *args)
+                with patch.object(self.env.registry['dunning.notice'], '_log_mail', log_mail):
+                    self.run_engine()
+                self.assertFalse(left)
+                self.assertDelivery(notice, 'sent')
+                self.assertEqual(len(self._chatter(notice)), 1)
+                savepoint.rollback()
+                self.env.invalidate_all()

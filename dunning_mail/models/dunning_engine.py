@@ -3,6 +3,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -32,8 +33,10 @@ SESSION_IDLE_SECONDS = 5
 CONFLICTS_IN_A_ROW = 5
 # Three different recipients refused in a row for policy: it is the sender who is not liked.
 POLICY_REFUSALS_TO_PAUSE = 3
-# Without an interval, mails are made ahead of their turn: so many together, and thrown away after so many seconds.
-PREPARED_TOGETHER = 20
+# Without an interval, mails are made ahead of their turn: from so many together to so many, as long as a set takes no
+# more than so many seconds; and thrown away after so many.
+PREPARED_TOGETHER = (5, 50)
+PREPARING_SECONDS = 1
 PREPARED_SECONDS = 10
 # How long a transaction is kept open for the answer to the final dot. A server that takes longer may take minutes.
 ANSWER_SOON = 0.25
@@ -42,20 +45,34 @@ REPORT_EVERY = 5
 
 
 @dataclasses.dataclass
+class Stock:
+    """Mails of a provider that were made ahead of their turn.
+
+    :ivar mails: notice id -> :class:`~.dunning_notice_mail.PreparedMail`; None for a notice whose mail has to be made
+        in its turn
+    :ivar good_until: monotonic
+    :ivar size: how many the next set has; below two there is none
+    """
+
+    mails: dict = dataclasses.field(default_factory=dict)
+    good_until: float = 0.0
+    size: int = PREPARED_TOGETHER[0]
+
+
+@dataclasses.dataclass
 class Pass:
     """What a pass of the engine keeps from one mail to the next.
 
     :ivar budget: :class:`~..tools.budget.Budget`
     :ivar sessions: provider id -> (session, when it was used last)
-    :ivar prepared: provider id -> (mails that were made ahead of their turn by notice id, until when they are good);
-        None stands for a notice whose mail has to be made in its turn
+    :ivar stocks: provider id -> :class:`Stock`
     :ivar unreported: how many mails the scheduler does not know of
     :ivar reported_at: when it was told last
     """
 
     budget: Budget
     sessions: dict = dataclasses.field(default_factory=dict)
-    prepared: dict = dataclasses.field(default_factory=dict)
+    stocks: dict = dataclasses.field(default_factory=lambda: defaultdict(Stock))
     unreported: int = 0
     reported_at: float = -math.inf
 
@@ -178,6 +195,7 @@ class DunningEngine(models.AbstractModel):
             locked._unlock()
         if work.unreported:
             self._report(work)
+        self._update_runs()
         self._schedule(engine)
 
     @api.model
@@ -330,15 +348,16 @@ class DunningEngine(models.AbstractModel):
             provider._pause(provider._describe_fault(fault.outcome), passing=fault.outcome.passing)
             self.env['ir.cron']._commit_progress()
             return 'done'
-        if not provider.send_interval:
-            self._prepare_mails(provider, work)
+        if not provider.send_interval and self._prepare_mails(provider, work.stocks[provider.id]):
+            # That took its time: who is next, and whether there is time enough, is asked again.
+            return 'next'
         if budget.left < budget.handover / 2:
             # The resolver, or a login over OAuth, took longer than anyone can limit.
             return 'late'
         notice = self._lock_next_notice(provider)
         if not notice:
             return 'busy'
-        prepared = self._pop_prepared(notice, provider, work)
+        prepared = self._pop_prepared(notice, work.stocks[provider.id])
         # What the engine says is for the person who answers for the run.
         lang = prepared.clerk_lang if prepared else notice.user_id.lang
         self, notice, provider = (records.with_context(lang=lang) for records in (self, notice, provider))
@@ -391,16 +410,20 @@ class DunningEngine(models.AbstractModel):
         return 'next' if is_useful else 'done'
 
     @api.model
-    def _prepare_mails(self, provider, work):
-        """Make the next mails of a provider ahead of their turn, where there are several and none is left."""
-        mails, good_until = work.prepared.get(provider.id, ({}, 0))
-        if mails and time.monotonic() < good_until:
-            return
-        notices = self.env['dunning.notice'].sudo().browse(self._get_queue(provider, PREPARED_TOGETHER))
-        mails = dict.fromkeys(notices.ids)
+    def _prepare_mails(self, provider, stock):
+        """Make the next mails of a provider ahead of their turn, where there are several and none is left.
+
+        :param stock: :class:`Stock` of the provider
+        :return: whether it was done; then the transaction was rolled back
+        """
+        began_at = time.monotonic()
+        if stock.size < 2 or (stock.mails and began_at < stock.good_until):
+            return False
+        notices = self.env['dunning.notice'].sudo().browse(self._get_queue(provider, stock.size))
+        stock.mails = dict.fromkeys(notices.ids)
         if len(notices) > 1:
             try:
-                mails.update(notices._prepare_mails())
+                stock.mails.update(notices._prepare_mails())
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 raise
             except Exception:
@@ -408,16 +431,19 @@ class DunningEngine(models.AbstractModel):
                 _logger.info("Dunning mails of provider %s are made one by one", provider.id, exc_info=True)
             # Nothing of it is to be stored, and each claim is to see the data as they are then.
             self.env.cr.rollback()
-        work.prepared[provider.id] = mails, time.monotonic() + PREPARED_SECONDS
+        ended_at = time.monotonic()
+        stock.good_until = ended_at + PREPARED_SECONDS
+        is_quick = ended_at - began_at < PREPARING_SECONDS
+        stock.size = min(2 * stock.size, PREPARED_TOGETHER[1]) if is_quick else stock.size // 2
+        return len(notices) > 1
 
     @api.model
-    def _pop_prepared(self, notice, provider, work):
-        """Return the :class:`PreparedMail` of a notice, None where there is none."""
-        mails, good_until = work.prepared.get(provider.id, ({}, 0))
-        if notice.id not in mails or time.monotonic() > good_until:
+    def _pop_prepared(self, notice, stock):
+        """Return the :class:`~.dunning_notice_mail.PreparedMail` of a notice, None where there is none."""
+        if notice.id not in stock.mails or time.monotonic() > stock.good_until:
             # The queue is not what it was.
-            mails.clear()
-        return mails.pop(notice.id, None)
+            stock.mails.clear()
+        return stock.mails.pop(notice.id, None)
 
     @api.model
     def _record_outcome(self, notice, provider, outcome, mail, ended_at, is_logged=False):
@@ -609,6 +635,20 @@ class DunningEngine(models.AbstractModel):
                  LIMIT 1
                 """, provider.id, notice.run_id.id)):
             notice.run_id._update_state()
+
+    @api.model
+    def _update_runs(self):
+        """Derive the states of unfinished runs once more.
+
+        The last mail may have been sent while somebody marked the last letter as printed: neither saw the other.
+        """
+        runs = self.env['dunning.run'].sudo().search([('state', '=', 'processing')])
+        try:
+            runs._update_state()
+            self.env['ir.cron']._commit_progress()
+        except psycopg2.extensions.TransactionRollbackError:
+            # Somebody writes to one of them right now; there is a next pass.
+            self.env.cr.rollback()
 
     @api.model
     def _fail(self, notice, words, log, **values):

@@ -187,6 +187,10 @@ class DunningNotice(models.Model):
             # Copies of invoices are large. A customer who has become a contact of another one is a rare case.
             if notice.level_id.attach_invoices or notice.partner_id.commercial_partner_id != notice.partner_id:
                 return False
+            # What becomes of what is left over of a payment hangs on which items are read with it.
+            debt = debts.get((notice.partner_id.id, notice.currency_id.id))
+            if debt and any(credit.is_left_over for credit in debt.credits):
+                return False
             if notice._get_verdict(today, debts)[0] != 'same' or notice._is_out_of_date(today):
                 return False
             channel, _info, addresses = notice._choose_channel()
@@ -200,7 +204,7 @@ class DunningNotice(models.Model):
         of the notice with its lines, of the other notices that claim the same items or fees, of the customer's
         addresses and open items with their entries, and of run, level, texts, company and clerk. Of the provider, to
         which each handover writes, it is the values. Not covered are the wording of the layouts, the settings of
-        journals, accounts and currencies, and the archive flag of the report.
+        journals, accounts, currencies and languages, the tree of branches, and the archive flag of the report.
 
         :return: dict notice id -> str
         """
@@ -215,7 +219,8 @@ class DunningNotice(models.Model):
                      WHERE l.notice_id = n.id),
                    (SELECT string_agg(concat_ws(',', f.id, f.xmin), ';' ORDER BY f.id)
                       FROM dunning_notice f
-                     WHERE f.partner_id = n.partner_id AND f.is_counted AND f.amount_fee > 0),
+                     WHERE f.is_counted AND f.amount_fee > 0 AND f.partner_id IN (
+                           SELECT id FROM res_partner WHERE commercial_partner_id = n.partner_id)),
                    (SELECT string_agg(concat_ws(',', p.id, p.xmin), ';' ORDER BY p.id)
                       FROM res_partner p
                      WHERE p.commercial_partner_id = n.partner_id OR p.parent_id = n.partner_id
@@ -232,9 +237,10 @@ class DunningNotice(models.Model):
                    (SELECT string_agg(t.xmin::text, ';' ORDER BY t.id)
                       FROM dunning_level_text t
                      WHERE t.level_id = n.level_id),
-                   (SELECT concat_ws(',', c.xmin, cp.xmin, pr.id, pr.active)
+                   (SELECT concat_ws(',', c.xmin, cp.xmin, ad.xmin, pr.id, pr.active)
                       FROM res_company c
                       JOIN res_partner cp ON cp.id = c.partner_id
+                      LEFT JOIN mail_alias_domain ad ON ad.id = c.alias_domain_id
                       LEFT JOIN dunning_provider pr ON pr.id = c.dunning_provider_id
                      WHERE c.id = n.company_id),
                    (SELECT concat_ws(',', u.xmin, up.xmin)

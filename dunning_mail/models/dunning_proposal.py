@@ -679,8 +679,10 @@ class DunningProposal(models.AbstractModel):
         :param date day: today, for holds
         :return: what :meth:`_recheck` takes as `debts`
         """
-        # Items that are due later get credits only after these: they need not be read.
-        due_until = max(notices.line_ids.filtered(lambda line: line.kind != 'credit').mapped('date_due'), default=day)
+        # As for the proposal. Items that are due later get credits only after these: they need not be read.
+        due_until = max([
+            *notices.line_ids.filtered(lambda line: line.kind != 'credit').mapped('date_due'),
+            *notices.run_id.mapped('due_until')])
         return self._load_debts(notices.company_id, due_until, day, notices.partner_id.commercial_partner_id)
 
     @api.model

@@ -1,11 +1,11 @@
 import threading
 import time
+import weakref
 
 from odoo import api, models
 from odoo.http import request
 from odoo.tools import config
 
-_BEGAN_AT = 'dunning_mail.pass_began_at'
 _pass = threading.local()
 
 
@@ -15,8 +15,12 @@ class IrCron(models.Model):
     @classmethod
     def _process_job(cls, cron_cr, job):
         # A worker runs all ready jobs of a database one after the other, and is killed when they take longer than its
-        # limit together. It holds one cursor for all of them.
-        _pass.began_at = cron_cr.cache.setdefault(_BEGAN_AT, time.monotonic())
+        # limit together. It holds one cursor for all of them; what is kept in its cache is gone with the commit after
+        # each.
+        cursor = getattr(_pass, 'cursor', None)
+        if cursor is None or cursor() is not cron_cr:
+            _pass.cursor, _pass.cursor_since = weakref.ref(cron_cr), time.monotonic()
+        _pass.began_at = _pass.cursor_since
         try:
             return super()._process_job(cron_cr, job)
         finally:
@@ -24,7 +28,7 @@ class IrCron(models.Model):
 
     def method_direct_trigger(self):
         # By hand: a pass of its own.
-        self.env.cr.cache.pop(_BEGAN_AT, None)
+        _pass.cursor = None
         return super().method_direct_trigger()
 
     @api.model

@@ -35,7 +35,6 @@ import errno
 import functools
 import os
 import re
-import selectors
 import smtplib
 import socket
 import ssl
@@ -70,6 +69,8 @@ __all__ = [
 # a server that keeps sending continuation lines must not fill the memory.
 MAX_REPLY_LINE = 8192
 MAX_REPLY = 65536
+# The last line of a reply has no hyphen after its code.
+LAST_LINE = re.compile(rb'^[0-9]{3}(?!-)[^\n]*\n', re.MULTILINE)
 # One TLS record.
 CHUNK = 16384
 # What of a server's words is kept: enough for any real answer, little enough for a list view.
@@ -942,13 +943,17 @@ class _Link(smtplib.SMTP):
         return True
 
     def wait_for_reply(self, seconds: float) -> bool:
-        """Whether the server says something within so many seconds, or hangs up. Reads nothing."""
-        sock = self.connected()
-        if self._received or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+        """Whether a whole reply comes within so many seconds, or the server hangs up. The reply stays to be read."""
+        until = self.clock() + seconds
+        try:
+            while not LAST_LINE.search(self._received) and len(self._received) < MAX_REPLY:
+                self._fill(until)
+        except TimeoutError:
+            return False
+        except OSError:
+            # Whoever reads on is told the same.
             return True
-        with selectors.DefaultSelector() as selector:
-            selector.register(sock, selectors.EVENT_READ)
-            return bool(selector.select(seconds))
+        return True
 
     def _readline(self, until: float) -> bytes:
         while (end := self._received.find(b'\n')) < 0:

@@ -32,6 +32,8 @@ class TestPrepared(EngineCase):
             mails = prepare(notices)
             self.prepared += mails
             return mails
+        # However loaded the machine is.
+        self.patch(dunning_engine, 'ANSWER_SOON', 10)
         self.patch(registry['dunning.notice'], '_make_mail', watch_make)
         self.patch(registry['dunning.notice'], '_prepare_mails', watch_prepare)
 
@@ -40,13 +42,15 @@ class TestPrepared(EngineCase):
         original = self.env.registry['dunning.engine']._prepare_mails
         changes = [change]
 
-        def prepare(engine, provider, work):
-            original(engine, provider, work)
+        def prepare(engine, provider, stock):
+            is_done = original(engine, provider, stock)
             if changes:
                 # As a transaction of its own.
                 with self.env.cr.savepoint():
                     changes.pop()()
                     self.env.flush_all()
+                engine.env.invalidate_all()
+            return is_done
         with patch.object(self.env.registry['dunning.engine'], '_prepare_mails', prepare):
             self.run_engine()
         self.assertFalse(changes)
@@ -168,8 +172,17 @@ class TestPrepared(EngineCase):
         def sender(_notice):
             self.provider.email_from = 'neu@muster.test'
 
-        def archive_provider(_notice):
+        def other_provider(_notice):
             self.company.dunning_provider_id = self.make_provider(active=False)
+
+        def phone(_notice):
+            self.clerk.phone = '+41 44 000 00 00'
+
+        def state_of_run(notice):
+            notice.run_id.sudo().state = 'cancelled'
+
+        def pause(_notice):
+            self.provider.action_pause()
 
         def subject(message):
             return message.email['Subject']
@@ -178,12 +191,13 @@ class TestPrepared(EngineCase):
             (pay, 'cancelled', None), (credit, 'cancelled', None), (hold, 'cancelled', None),
             (hold_item, 'cancelled', None), (exclude, 'cancelled', None), (cancel, 'cancelled', None),
             (no_address, 'paper', None), (wants_paper, 'paper', None), (refused, 'paper', None),
-            (level_on_paper, 'paper', None), (archive_provider, 'paper', None),
+            (level_on_paper, 'paper', None), (other_provider, 'paper', None),
+            (state_of_run, 'cancelled', None), (phone, 'sent', None), (pause, 'released', None),
             (pay_part, 'sent', lambda message: b'60.0' in next(
                 part.get_payload(decode=True) for part in message.email.walk()
                 if part.get_content_type() == 'application/pdf')),
             (new_address, 'sent', lambda message: message.rcpt_tos == ['new@customer.test']),
-            (dunning_address, 'sent', None),
+            (dunning_address, 'sent', lambda message: message.rcpt_tos[0].startswith('first')),
             (text, 'sent', lambda message: 'Neuer Betreff' in subject(message)),
             (rename_company, 'sent', lambda message: 'Neue Firma AG' in message.email['From']),
             (trial, 'sent', lambda message: message.rcpt_tos == ['trial@muster.test']),
@@ -198,7 +212,7 @@ class TestPrepared(EngineCase):
 
                 self.run_engine_with(functools.partial(change, notice))
                 self.assertIn(notice.id, self.prepared)
-                self.assertEqual(notice.id in self.made, change is not cancel)
+                self.assertEqual(notice.id in self.made, change not in (cancel, pause))
                 self.assertEqual(notice.status, status, notice.delivery_info)
                 mails = [message for message in self.smtp.messages
                          if message.email['X-Odoo-Objects'] == f'dunning.notice-{notice.id}']
@@ -226,11 +240,105 @@ class TestPrepared(EngineCase):
             self.env.flush_all()
         self.assertEqual(notice.sudo()._get_fingerprints(), before)
 
+    def test_fingerprint_covers_others(self):
+        """Whoever else claims the same items, or a fee of the same customer; the company's provider; its answers."""
+        notice, other = self.release('One', 'Two')
+        notice, other = notice.sudo(), other.sudo()
+        domain = self.env['mail.alias.domain'].create({'name': 'answers.test'})
+        self.company.alias_domain_id = domain
+        relative = self.make_partner('Relative', parent_id=notice.partner_id.id, is_company=False)
+        line = other.line_ids.copy({
+            'notice_id': other.id, 'move_line_id': notice.line_ids.move_line_id.id, 'kind': 'info'})
+        self.env.flush_all()
+
+        def dun(fee, partner):
+            other.write({
+                'partner_id': partner.id, 'recipient_id': partner.id, 'amount_fee': fee, 'is_counted': True})
+        cases = {
+            'items on another notice': lambda: line.write({'name': 'changed'}),
+            'the other notice': lambda: other.write({'delivery_info': 'changed'}),
+            'provider of the company': lambda: self.provider.write({'active': False}),
+            'domain of answers': lambda: domain.write({'name': 'other.test'}),
+            'clerk': lambda: self.clerk.write({'active': False}),
+            'name of the clerk': lambda: self.clerk.partner_id.write({'name': 'Petra Neu'}),
+            'recipient': lambda: notice.recipient_id.write({'street': 'Neue Gasse 2'}),
+            'entry': lambda: notice.line_ids.move_id.write({'ref': 'changed'}),
+            'level': lambda: notice.level_id.write({'name': 'Neuer Name'}),
+        }
+        for name, change in cases.items():
+            with self.subTest(name), self.env.cr.savepoint() as savepoint:
+                before = notice._get_fingerprints()
+                with self.env.cr.savepoint():
+                    change()
+                self.assertNotEqual(notice._get_fingerprints(), before)
+                savepoint.rollback()
+                self.env.invalidate_all()
+        line.sudo().with_context(dunning_replace_lines=True).unlink()
+        for partner in (notice.partner_id, relative):
+            with self.subTest(partner.name), self.env.cr.savepoint() as savepoint:
+                before = notice._get_fingerprints()
+                with self.env.cr.savepoint():
+                    dun(20, partner)
+                self.assertNotEqual(notice._get_fingerprints(), before)
+                savepoint.rollback()
+                self.env.invalidate_all()
+
+    def test_sets_grow_while_they_are_quick(self):
+        smallest, largest = dunning_engine.PREPARED_TOGETHER
+        engine, stock = self.env['dunning.engine'].sudo(), dunning_engine.Stock()
+        notices = self.release(*(f'Partner {number}' for number in range(smallest + 1)))
+        seconds = [0]
+        original = self.env.registry['dunning.notice']._prepare_mails
+
+        def prepare(records):
+            self.clock.tick(seconds[0])
+            return original(records)
+        self.patch(self.env.registry['dunning.notice'], '_prepare_mails', prepare)
+        with self.enter_registry_test_mode(), self.env.registry.cursor() as cr:
+            engine = engine.with_env(engine.env(cr=cr))
+            provider = self.provider.with_env(engine.env)
+            self.assertTrue(engine._prepare_mails(provider, stock))
+            self.assertEqual(list(stock.mails), notices.ids[:smallest])
+            self.assertEqual(stock.size, 2 * smallest)
+            self.assertFalse(engine._prepare_mails(provider, stock), "there are some left")
+            stock.mails.clear()
+            self.assertTrue(engine._prepare_mails(provider, stock))
+            self.assertEqual(list(stock.mails), notices.ids)
+            stock.size = largest
+            sizes = []
+            seconds[0] = 2 * dunning_engine.PREPARING_SECONDS
+            for _turn in range(6):
+                stock.mails.clear()
+                engine._prepare_mails(provider, stock)
+                sizes.append(stock.size)
+        self.assertEqual(sizes, [25, 12, 6, 3, 1, 1], "at last one by one")
+
+    def test_one_that_hangs_on_its_neighbours(self):
+        """What is left over of a payment counts or not, depending on the items that are read with it."""
+        partner = self.make_partner('Neighbour')
+        self.level_1.fee_amount = 20
+        earlier = self.release(partner, amount=50)
+        self.run_engine()
+        self.assertTrue(earlier.is_counted)
+        self.pay(earlier.line_ids.move_id)
+        self.level_1.fee_amount = 0
+        entry = self.make_unallocated(partner, 60)
+        other = self.make_invoice(partner, 50, due='2026-08-15')
+        (self.receivable(other) | self.receivable(entry)).reconcile()
+        held = self.make_invoice(partner, 5, due='2026-11-01')
+        self.receivable(held).dunning_hold_until = self.days(60)
+        notice, neighbour = self.release(partner, 'Somebody')
+        self.assertEqual(notice.amount_total, 90, "what is left over is set off, since it would settle the small one")
+        self.assertEqual(list(notice.sudo()._prepare_mails()), [])
+        self.run_engine()
+        self.assertDelivery(notice | neighbour, 'sent')
+        self.assertEqual(notice.amount_total, 90, "in its turn it claims what it did when it was proposed")
+
     def test_made_anew_when_they_are_old(self):
         notices = self.release('One', 'Two', 'Three')
         self.run_engine_with(lambda: self.clock.tick(dunning_engine.PREPARED_SECONDS + 1))
         self.assertDelivery(notices, 'sent')
-        self.assertEqual(self.made, notices.ids[:1], "the first is made in its turn, then the rest anew")
+        self.assertEqual((self.prepared, self.made), (2 * notices.ids, []))
 
     def test_day_counts(self):
         notices = self.release('One', 'Two')
@@ -256,7 +364,7 @@ class TestPrepared(EngineCase):
         self.assertEqual(self.accepted(), 2)
 
     def test_making_writes_nothing(self):
-        """Whatever is written on the way is taken back, and not even a lost connection hides behind it."""
+        """Whatever is written on the way is taken back."""
         notices = self.release('One', 'Two')
         original = self.env.registry['dunning.notice']._prepare_mails
 
@@ -267,6 +375,29 @@ class TestPrepared(EngineCase):
             self.run_engine()
         self.assertDelivery(notices, 'sent')
         self.assertFalse(any(notices.partner_id.mapped('ref')))
+
+    def test_scheduler_is_told(self):
+        """Seldom, but of all mails."""
+        self.patch(dunning_engine, 'REPORT_EVERY', 60)
+        notices = self.release('One', 'Two', 'Three', 'Four')
+        reports = []
+        original = self.env.registry['ir.cron']._commit_progress
+
+        def commit_progress(cron, processed=0, **values):
+            reports.append(processed)
+            return original(cron, processed, **values)
+        with patch.object(self.env.registry['ir.cron'], '_commit_progress', commit_progress):
+            self.run_engine()
+        self.assertDelivery(notices, 'sent')
+        self.assertEqual([count for count in reports if count], [1, 3], "the first at once, the rest at the end")
+
+    def test_run_is_finished_once_more(self):
+        """A last mail and a last letter that did not see each other leave a run that nobody would finish."""
+        run = self.release('One').run_id
+        self.run_engine()
+        run.sudo().state = 'processing'
+        self.run_engine()
+        self.assertEqual(run.state, 'done')
 
     # === WHILE THE SERVER ANSWERS === #
 
@@ -321,9 +452,10 @@ class TestPrepared(EngineCase):
 
     def test_slow_answer(self):
         """The transaction does not stay open for it, and nothing is lost."""
+        self.patch(dunning_engine, 'ANSWER_SOON', 0.1)
         calls = self._watch_log_mail()
         notice = self.release('Slow')
-        self.smtp.set_rules(f'* eod delay {4 * dunning_engine.ANSWER_SOON}')
+        self.smtp.set_rules('* eod delay 1')
         self.run_engine()
         self.assertDelivery(notice, 'sent')
         self.assertEqual(calls, ['sending', 'sent'], "rolled back, and written again with the outcome")
@@ -352,16 +484,25 @@ class TestPrepared(EngineCase):
         """It hides neither the answer nor what follows from it."""
         notice = self.release('One')
         original = self.env.registry['dunning.notice']._log_mail
-        faults = [psycopg2.errors.SerializationFailure(), ValueError("out of order")]
-        for fault in faults:
-            with self.subTest(type(fault).__name__), self.env.cr.savepoint() as savepoint:
+
+        def collide(_record):
+            raise psycopg2.errors.SerializationFailure
+
+        def break_transaction(record):
+            record.env.cr.execute("SELECT 1 / 0")
+
+        def break_down(_record):
+            raise ValueError("out of order")
+        for fault in (collide, break_transaction, break_down):
+            with self.subTest(fault.__name__), self.env.cr.savepoint() as savepoint:
                 left = [fault]
 
                 def log_mail(record, *args, left=left):
                     if left:
-                        raise left.pop()
+                        left.pop()(record)
                     return original(record, *args)
-                with patch.object(self.env.registry['dunning.notice'], '_log_mail', log_mail):
+                with patch.object(self.env.registry['dunning.notice'], '_log_mail', log_mail), \
+                        mute_logger('odoo.sql_db'):
                     self.run_engine()
                 self.assertFalse(left)
                 self.assertDelivery(notice, 'sent')

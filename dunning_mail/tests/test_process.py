@@ -7,7 +7,7 @@ import zipfile
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
-from odoo import Command, fields
+from odoo import Command, api, fields
 from odoo.exceptions import UserError, ValidationError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
@@ -91,6 +91,29 @@ class TestPass(EngineCase):
                         'workers': workers, 'limit_time_real': real, 'limit_time_real_cron': cron}), \
                     patch.object(ir_cron._pass, 'began_at', 1.0 if by_scheduler else None, create=True):
                 self.assertEqual(Cron._get_dunning_pass()[0], limit)
+
+    def test_time_of_earlier_jobs_counts(self):
+        """A worker commits after each job of a pass; its limit is that of all of them."""
+        used = []
+        Cron = self.env.registry['ir.cron']
+
+        def process_job(_cls, cron_cr, _job):
+            used.append(round(api.Environment(cron_cr, self.env.uid, {})['ir.cron']._get_dunning_pass()[1]))
+        with patch.object(self._get_core_cron(), '_process_job', classmethod(process_job)), \
+                self.enter_registry_test_mode():
+            with self.env.registry.cursor() as cron_cr:
+                for _job in range(3):
+                    Cron._process_job(cron_cr, {})
+                    cron_cr.commit()
+                    self.clock.tick(30)
+            with self.env.registry.cursor() as cron_cr:
+                Cron._process_job(cron_cr, {})
+        self.assertEqual(used, [0, 30, 60, 0])
+
+    def _get_core_cron(self):
+        """Return the class that the addon's `_process_job()` calls."""
+        classes = [cls for cls in self.env.registry['ir.cron'].mro() if '_process_job' in vars(cls)]
+        return classes[[cls.__module__ for cls in classes].index(ir_cron.__name__) + 1]
 
     def test_no_handover_without_time_for_it(self):
         """Other actions of the same worker have used up its time: nothing is begun, and the engine comes back."""

@@ -977,6 +977,15 @@ class TestSmtpSending(SmtpCase):
         self.assertOutcome(outcome, UNCLEAR, Stage.EOD, Reason.ANSWER_MISSING)
         self.assertEqual(seen, [False])
 
+    def test_meanwhile_and_half_an_answer(self):
+        """An answer of several lines has come when its last line has."""
+        session = self.open(self.serve({'eod': b'250-2.0.0 Taken'}))
+        seen = []
+        outcome = self.send(
+            session, meanwhile=lambda is_answered: seen.append(is_answered(SHORT)), answer_timeout=2 * SHORT)
+        self.assertEqual(seen, [False])
+        self.assertEqual(outcome.kind, UNCLEAR)
+
     def test_meanwhile_only_after_the_dot(self):
         for step, fault in (('rcpt', b'550 5.1.1 unknown'), ('data', b'451 4.3.0 Come again')):
             session = self.open(self.serve({step: fault}))

@@ -642,7 +642,8 @@ class DunningEngine(models.AbstractModel):
 
         The last mail may have been sent while somebody marked the last letter as printed: neither saw the other.
         """
-        runs = self.env['dunning.run'].sudo().search([('state', '=', 'processing')])
+        Run = self.env['dunning.run'].sudo()
+        runs = Run.search([('state', '=', 'processing'), ('notice_ids', 'not any', Run._UNFINISHED)])
         try:
             runs._update_state()
             self.env['ir.cron']._commit_progress()

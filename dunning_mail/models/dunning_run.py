@@ -40,6 +40,12 @@ class DunningRun(models.Model):
     _order = 'date desc, id desc'
     _check_company_auto = True
 
+    # Notices that keep an issued run from being done.
+    _UNFINISHED = [
+        ('state', '=', 'issued'),
+        '|', ('delivery_state', 'in', ('released', 'sending', 'unclear')),
+        '&', ('delivery_state', '=', 'paper'), ('printed_at', '=', False)]
+
     name = fields.Char(required=True, copy=False, default=lambda self: self.env._("New"))
     company_id = fields.Many2one(
         'res.company', required=True, readonly=True, default=lambda self: self.env.company, index=True)
@@ -538,10 +544,7 @@ class DunningRun(models.Model):
             if run._has_notice([('state', '=', 'draft')]):
                 # Not yet printed and sent, or something could not be issued: a person's turn.
                 state = 'proposed'
-            elif run._has_notice([
-                    ('state', '=', 'issued'),
-                    '|', ('delivery_state', 'in', ('released', 'sending', 'unclear')),
-                    '&', ('delivery_state', '=', 'paper'), ('printed_at', '=', False)]):
+            elif run._has_notice(self._UNFINISHED):
                 state = 'processing'
             else:
                 state = 'done'

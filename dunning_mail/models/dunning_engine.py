@@ -34,7 +34,7 @@ CONFLICTS_IN_A_ROW = 5
 # Three different recipients refused in a row for policy: it is the sender who is not liked.
 POLICY_REFUSALS_TO_PAUSE = 3
 # Without an interval, mails are made ahead of their turn: from so many together to so many, as long as a set takes no
-# more than so many seconds; and thrown away after so many.
+# more than so many seconds and is used up; and thrown away after so many.
 PREPARED_TOGETHER = (5, 50)
 PREPARING_SECONDS = 1
 PREPARED_SECONDS = 10
@@ -166,7 +166,8 @@ class DunningEngine(models.AbstractModel):
                     self._find_orphans(provider)
                 try:
                     verdict = self._send_next(provider, work)
-                    conflicts = 0
+                    if verdict != 'prepared':
+                        conflicts = 0
                 except psycopg2.OperationalError:
                     # Somebody else wrote to the same rows. What was not handed over can simply be tried again; where
                     # the outcome of a handover could not be stored, the notice is an orphan now.
@@ -337,8 +338,9 @@ class DunningEngine(models.AbstractModel):
 
         :param provider: `dunning.provider`
         :param work: :class:`Pass`
-        :return: `next` when the provider may have more to send, `busy` when what it has is in other hands right now,
-            `done` when it is of no more use in this pass, `late` when there is no time for a handover
+        :return: `next` when the provider may have more to send, `prepared` when nothing was tried yet, `busy` when what
+            it has is in other hands right now, `done` when it is of no more use in this pass, `late` when there is no
+            time for a handover
         """
         budget = work.budget
         try:
@@ -350,7 +352,7 @@ class DunningEngine(models.AbstractModel):
             return 'done'
         if not provider.send_interval and self._prepare_mails(provider, work.stocks[provider.id]):
             # That took its time: who is next, and whether there is time enough, is asked again.
-            return 'next'
+            return 'prepared'
         if budget.left < budget.handover / 2:
             # The resolver, or a login over OAuth, took longer than anyone can limit.
             return 'late'
@@ -419,6 +421,7 @@ class DunningEngine(models.AbstractModel):
         began_at = time.monotonic()
         if stock.size < 2 or (stock.mails and began_at < stock.good_until):
             return False
+        is_wasted = bool(stock.mails)
         notices = self.env['dunning.notice'].sudo().browse(self._get_queue(provider, stock.size))
         stock.mails = dict.fromkeys(notices.ids)
         if len(notices) > 1:
@@ -434,7 +437,7 @@ class DunningEngine(models.AbstractModel):
         ended_at = time.monotonic()
         stock.good_until = ended_at + PREPARED_SECONDS
         is_quick = ended_at - began_at < PREPARING_SECONDS
-        stock.size = min(2 * stock.size, PREPARED_TOGETHER[1]) if is_quick else stock.size // 2
+        stock.size = min(2 * stock.size, PREPARED_TOGETHER[1]) if is_quick and not is_wasted else stock.size // 2
         return len(notices) > 1
 
     @api.model
@@ -643,13 +646,16 @@ class DunningEngine(models.AbstractModel):
         The last mail may have been sent while somebody marked the last letter as printed: neither saw the other.
         """
         Run = self.env['dunning.run'].sudo()
-        runs = Run.search([('state', '=', 'processing'), ('notice_ids', 'not any', Run._UNFINISHED)])
-        try:
-            runs._update_state()
-            self.env['ir.cron']._commit_progress()
-        except psycopg2.extensions.TransactionRollbackError:
-            # Somebody writes to one of them right now; there is a next pass.
-            self.env.cr.rollback()
+        for run in Run.search([('state', '=', 'processing'), ('notice_ids', 'not any', Run._UNFINISHED)]):
+            try:
+                run._update_state()
+                self.env['ir.cron']._commit_progress()
+            except Exception:
+                # There is a next pass, and what was sent is stored.
+                if self.env.cr.closed:
+                    raise
+                _logger.info("The state of dunning run %s is derived in the next pass", run.id, exc_info=True)
+                self.env.cr.rollback()
 
     @api.model
     def _fail(self, notice, words, log, **values):

@@ -316,8 +316,7 @@ class DunningProposal(models.AbstractModel):
         """
         company = run.company_id
         partner_filter = run.partner_ids.commercial_partner_id if run.partner_ids else None
-        debts = self._load_debts(
-            company, min(run.due_until, run.date - timedelta(days=1)), run.date, partner_filter, replaced_run)
+        debts = self._load_debts(company, run._get_due_until(), run.date, partner_filter, replaced_run)
         partners = self.env['res.partner'].with_company(company).browse({key[0] for key in debts if key[0]})
         partners.fetch([
             'name', 'lang', 'active', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
@@ -682,7 +681,7 @@ class DunningProposal(models.AbstractModel):
         # As for the proposal. Items that are due later get credits only after these: they need not be read.
         due_until = max([
             *notices.line_ids.filtered(lambda line: line.kind != 'credit').mapped('date_due'),
-            *notices.run_id.mapped('due_until')])
+            *(run._get_due_until() for run in notices.run_id)])
         return self._load_debts(notices.company_id, due_until, day, notices.partner_id.commercial_partner_id)
 
     @api.model

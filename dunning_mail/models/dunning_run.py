@@ -1,5 +1,6 @@
 import logging
 from collections import defaultdict
+from datetime import timedelta
 
 from psycopg2 import errors as pg_errors
 
@@ -550,6 +551,11 @@ class DunningRun(models.Model):
                 state = 'done'
             if run.state != state:
                 run.state = state
+
+    def _get_due_until(self):
+        """Return the last due date of the items that the run looks at: what is due on its day is not overdue yet."""
+        self.ensure_one()
+        return min(self.due_until, self.date - timedelta(days=1))
 
     def _has_notice(self, domain):
         self.ensure_one()

@@ -10,7 +10,7 @@ from odoo.tools import mute_logger
 
 from odoo.addons.dunning_mail.models import dunning_engine, dunning_notice_mail
 
-from .test_engine import ENGINE_LOGGER, EngineCase
+from .test_engine import CRON_LOGGER, ENGINE_LOGGER, EngineCase
 
 
 @tagged('post_install', '-at_install')
@@ -333,6 +333,59 @@ class TestPrepared(EngineCase):
         self.run_engine()
         self.assertDelivery(notice | neighbour, 'sent')
         self.assertEqual(notice.amount_total, 90, "in its turn it claims what it did when it was proposed")
+
+    def test_item_that_is_due_today(self):
+        """It is not overdue, and counts neither when the notice is proposed nor right before it is sent."""
+        partner = self.make_partner('Today')
+        self.level_1.fee_amount = 20
+        earlier = self.release(partner, amount=50)
+        self.run_engine()
+        self.pay(earlier.line_ids.move_id)
+        self.level_1.fee_amount = 0
+        entry = self.make_unallocated(partner, 60)
+        other = self.make_invoice(partner, 50, due='2026-08-15')
+        (self.receivable(other) | self.receivable(entry)).reconcile()
+        self.make_invoice(partner, 5, due=self.days(0))
+        notice = self.release(partner)
+        self.assertEqual(notice.amount_total, 100, "what is left over only covers the fee")
+        self.run_engine()
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(notice.amount_total, 100)
+
+    def test_collision_without_end(self):
+        """The claim of the first notice never comes about: the pass fails, and does not spin."""
+        notices = self.release('One', 'Two', 'Three')
+        claims = []
+
+        def claim(notice, *_args):
+            claims.append(notice.id)
+            raise psycopg2.errors.SerializationFailure
+        with patch.object(self.env.registry['dunning.notice'], '_claim', claim), mute_logger(CRON_LOGGER), \
+                self.enter_registry_test_mode():
+            result = self.engine.with_user(self.env.ref('base.user_root')).method_direct_trigger()
+        self.assertIsInstance(result, dict, "the fault is not hidden")
+        self.assertEqual(len(claims), dunning_engine.CONFLICTS_IN_A_ROW + 1)
+        self.env.invalidate_all()
+        self.assertDelivery(notices, 'released')
+
+    def test_a_run_that_cannot_be_finished(self):
+        """It holds up neither the others nor what comes after it."""
+        runs = self.release('One').run_id | self.release('Two').run_id
+        self.run_engine()
+        runs.sudo().state = 'processing'
+        self.provider.send_interval = 3600
+        self.release('Three', 'Four')
+        original = self.env.registry['dunning.run']._update_state
+
+        def update_state(run):
+            if run.id == runs[0].id:
+                raise ValueError("out of order")
+            return original(run)
+        with patch.object(self.env.registry['dunning.run'], '_update_state', update_state), \
+                self.capture_triggers() as captured:
+            self.run_engine()
+        self.assertEqual(runs.mapped('state'), ['processing', 'done'])
+        self.assertTrue(captured, "the engine comes back for the second one")
 
     def test_made_anew_when_they_are_old(self):
         notices = self.release('One', 'Two', 'Three')

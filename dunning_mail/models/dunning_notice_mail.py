@@ -73,6 +73,7 @@ class DunningNotice(models.Model):
         :param datetime now: naive UTC
         :param prepared: :class:`PreparedMail`, where there is one
         :return: :class:`Mail`, or None where it must not be sent
+        :raise UserError: a text or a document is missing, or damaged
         """
         self.ensure_one()
         notice = self.sudo()
@@ -101,6 +102,7 @@ class DunningNotice(models.Model):
 
         :param date today: for holds and deadlines
         :return: :class:`Mail`, or None where it must not be sent; then the notice says why
+        :raise UserError: a text or a document is missing, or damaged
         """
         self.ensure_one()
         self._fetch_for_mail()
@@ -130,7 +132,6 @@ class DunningNotice(models.Model):
             notice._set_delivery('paper', info, provider_id=False)
             return None
         if not notice.handover_at and notice.email_to != ', '.join(current):
-            # Whatever is written with tracking would show the step to `sending` in the chatter.
             notice.with_context(tracking_disable=True).email_to = ', '.join(current)
         if verdict == 'changed' and is_frozen:
             notice._cancel(self.env._("Open amounts have changed since the document was sent or printed first."))
@@ -156,6 +157,7 @@ class DunningNotice(models.Model):
         `_claim()` sees to it when its turn comes.
 
         :return: dict notice id -> :class:`PreparedMail`
+        :raise UserError: the text or document of one of them is missing or damaged
         """
         today = fields.Date.context_today(self)
         fingerprints = self._get_fingerprints()

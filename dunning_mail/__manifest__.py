@@ -2,7 +2,7 @@
     "name": "Dunning by Mail",
     "summary": "Finds overdue receivables, writes each customer a notice in their own language "
                "and delivers it by e-mail or on paper, with a delivery state that is always true",
-    "version": "19.0.1.0.0",
+    "version": "19.0.1.1.0",
     "category": "Accounting/Accounting",
     "author": "dunning_mail contributors",
     "license": "LGPL-3",

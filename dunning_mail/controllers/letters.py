@@ -11,9 +11,11 @@ class DunningLetters(http.Controller):
         if not run:
             raise request.not_found()
         run.check_access('read')
-        content = run._hand_out_letters()
-        if content is None:
+        content, words = run._hand_out_letters()
+        if content is None and not words:
             raise request.not_found()
+        if content is None:
+            return request.make_response('\n\n'.join(words), headers=[('Content-Type', 'text/plain; charset=utf-8')])
         return request.make_response(content, headers=[
             ('Content-Type', 'application/pdf'),
             ('Content-Length', len(content)),

@@ -42,11 +42,10 @@ class AccountMoveLine(models.Model):
         self.dunning_last_date = False
         if not self.ids:
             return
-        last_counted = self.env['dunning.notice.line'].sudo()._get_last_counted(self.ids)
-        for line_id, level_id, day, _deadline, _notice_id in last_counted:
-            line = self.browse(line_id)
-            line.dunning_level_id = level_id
-            line.dunning_last_date = day
+        for last in self.env['dunning.notice.line'].sudo()._get_last_counted(self.ids):
+            line = self.browse(last.move_line_id)
+            line.dunning_level_id = last.level_id
+            line.dunning_last_date = last.date_left
 
     @api.model
     def _get_last_counted_query(self):
@@ -55,11 +54,11 @@ class AccountMoveLine(models.Model):
         self.env['dunning.notice.line'].flush_model()
         return SQL(
             """
-            SELECT DISTINCT ON (l.move_line_id) l.move_line_id AS id, l.level_id, n.date
+            SELECT DISTINCT ON (l.move_line_id) l.move_line_id AS id, l.level_id, n.date_left AS date
               FROM dunning_notice_line l
               JOIN dunning_notice n ON n.id = l.notice_id
              WHERE n.is_counted AND l.kind = 'due'
-             ORDER BY l.move_line_id, n.date DESC, n.id DESC
+             ORDER BY l.move_line_id, n.date_left DESC, n.id DESC
             """)
 
     @api.model

@@ -42,7 +42,7 @@ class DunningArchive(models.AbstractModel):
         domain = self._get_unchecked_domain()
         while notices := Notice.search(domain, order='document_checked_at, id', limit=BATCH):
             for notice in notices:
-                content = notice.document_id.raw
+                content = notice._get_own_attachment('document_id').raw
                 is_damaged = hashlib.sha256(content or b'').hexdigest() != notice.document_sha256
                 if is_damaged and not notice.is_document_damaged:
                     notice._report_damage(bool(content))
@@ -75,7 +75,7 @@ class DunningArchive(models.AbstractModel):
         years = company.sudo().dunning_retention_years
         if years <= 0:
             return None
-        limit = fields.Date.context_today(self) - relativedelta(years=years)
+        limit = company._get_dunning_day() - relativedelta(years=years)
         return [
             ('company_id', '=', company.id), ('date', '<', limit), ('is_open', '=', False),
             ('state', 'in', ('issued', 'cancelled')),

@@ -7,6 +7,7 @@ class DunningDeliveryLog(models.Model):
     """What happened to a notice on its way, step by step. Written by the system only, never changed."""
     _name = 'dunning.delivery.log'
     _description = 'Dunning Delivery Log'
+    _inherit = ['dunning.guard']
     _order = 'date desc, id desc'
     _rec_name = 'text'
 

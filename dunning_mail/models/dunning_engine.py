@@ -3,7 +3,6 @@ import dataclasses
 import logging
 import math
 import time
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -33,30 +32,8 @@ SESSION_IDLE_SECONDS = 5
 CONFLICTS_IN_A_ROW = 5
 # Three different recipients refused in a row for policy: it is the sender who is not liked.
 POLICY_REFUSALS_TO_PAUSE = 3
-# Without an interval, mails are made ahead of their turn: from so many together to so many, as long as a set takes no
-# more than so many seconds and is used up; and thrown away after so many.
-PREPARED_TOGETHER = (5, 50)
-PREPARING_SECONDS = 1
-PREPARED_SECONDS = 10
-# How long a transaction is kept open for the answer to the final dot. A server that takes longer may take minutes.
-ANSWER_SOON = 0.25
 # How often the scheduler is told how many mails were sent.
 REPORT_EVERY = 5
-
-
-@dataclasses.dataclass
-class Stock:
-    """Mails of a provider that were made ahead of their turn.
-
-    :ivar mails: notice id -> :class:`~.dunning_notice_mail.PreparedMail`; None for a notice whose mail has to be made
-        in its turn
-    :ivar good_until: monotonic
-    :ivar size: how many the next set has; below two there is none
-    """
-
-    mails: dict = dataclasses.field(default_factory=dict)
-    good_until: float = 0.0
-    size: int = PREPARED_TOGETHER[0]
 
 
 @dataclasses.dataclass
@@ -65,49 +42,14 @@ class Pass:
 
     :ivar budget: :class:`~..tools.budget.Budget`
     :ivar sessions: provider id -> (session, when it was used last)
-    :ivar stocks: provider id -> :class:`Stock`
     :ivar unreported: how many mails the scheduler does not know of
     :ivar reported_at: when it was told last
     """
 
     budget: Budget
     sessions: dict = dataclasses.field(default_factory=dict)
-    stocks: dict = dataclasses.field(default_factory=lambda: defaultdict(Stock))
     unreported: int = 0
     reported_at: float = -math.inf
-
-
-class AnswerWait:
-    """What is done between the final dot and the server's answer, while there is nothing else to do.
-
-    What the outcome is written to is read, and the chatter's message is written, for nearly always the mail is taken.
-    It is part of the outcome's transaction, and rolled back with it if the mail is not, or if the answer takes long.
-
-    :ivar is_logged: the open transaction holds the chatter's message
-    """
-
-    def __init__(self, notice, provider, mail):
-        self.notice, self.provider, self.mail = notice, provider, mail
-        self.is_logged = False
-
-    def use(self, is_answered):
-        """See :meth:`~..tools.smtp.Session.send`. Raises nothing: the answer comes first."""
-        if not self.mail.message_values:
-            return
-        cr = self.notice.env.cr
-        try:
-            # Reading one column reads all.
-            self.provider.mapped('state')
-            self.notice.line_ids.mapped('kind')
-            self.notice._log_mail(fields.Datetime.now(), self.mail.message_values)
-            cr.flush()
-            self.is_logged = is_answered(ANSWER_SOON)
-        except Exception:
-            _logger.info("Dunning notice %s: nothing is done while the server answers", self.notice.id, exc_info=True)
-        if not self.is_logged:
-            # On a connection that is lost it is rolled back already.
-            with contextlib.suppress(psycopg2.Error):
-                cr.rollback()
 
 
 class DunningEngine(models.AbstractModel):
@@ -166,8 +108,7 @@ class DunningEngine(models.AbstractModel):
                     self._find_orphans(provider)
                 try:
                     verdict = self._send_next(provider, work)
-                    if verdict != 'prepared':
-                        conflicts = 0
+                    conflicts = 0
                 except psycopg2.OperationalError:
                     # Somebody else wrote to the same rows. What was not handed over can simply be tried again; where
                     # the outcome of a handover could not be stored, the notice is an orphan now.
@@ -338,9 +279,8 @@ class DunningEngine(models.AbstractModel):
 
         :param provider: `dunning.provider`
         :param work: :class:`Pass`
-        :return: `next` when the provider may have more to send, `prepared` when nothing was tried yet, `busy` when what
-            it has is in other hands right now, `done` when it is of no more use in this pass, `late` when there is no
-            time for a handover
+        :return: `next` when the provider may have more to send, `busy` when what it has is in other hands right now,
+            `done` when it is of no more use in this pass, `late` when there is no time for a handover
         """
         budget = work.budget
         try:
@@ -350,18 +290,14 @@ class DunningEngine(models.AbstractModel):
             provider._pause(provider._describe_fault(fault.outcome), passing=fault.outcome.passing)
             self.env['ir.cron']._commit_progress()
             return 'done'
-        if not provider.send_interval and self._prepare_mails(provider, work.stocks[provider.id]):
-            # That took its time: who is next, and whether there is time enough, is asked again.
-            return 'prepared'
         if budget.left < budget.handover / 2:
             # The resolver, or a login over OAuth, took longer than anyone can limit.
             return 'late'
         notice = self._lock_next_notice(provider)
         if not notice:
             return 'busy'
-        prepared = self._pop_prepared(notice, work.stocks[provider.id])
         # What the engine says is for the person who answers for the run.
-        lang = prepared.clerk_lang if prepared else notice.user_id.lang
+        lang = notice.user_id.lang
         self, notice, provider = (records.with_context(lang=lang) for records in (self, notice, provider))
         now = self._now()
         slot = provider._get_next_slot(now, notice._count_recipients())
@@ -371,16 +307,16 @@ class DunningEngine(models.AbstractModel):
             self.env['ir.cron']._commit_progress()
             return 'next'
         try:
-            with self.env.cr.savepoint():
-                mail = notice._claim(fields.Datetime.now(), prepared)
+            mail = notice._claim(fields.Datetime.now())
+            # What PostgreSQL refuses, it refuses before anything is promised.
+            self.env.flush_all()
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
             raise
         except Exception as error:
-            # This notice cannot be made into a mail; the others can.
+            # This notice cannot be sent; the others can.
             _logger.exception("Dunning notice %s cannot be sent", notice.id)
-            words = self.env._("The mail could not be made: %s", error)
-            notice._set_delivery('failed', words)
-            notice._ask_person('dunning_mail.mail_activity_failed', words)
+            self.env.cr.rollback()
+            notice._stop(self.env._("The mail could not be made: %s", error))
             mail = None
         if not mail:
             notice.run_id._update_state()
@@ -398,73 +334,31 @@ class DunningEngine(models.AbstractModel):
         sender = provider._get_smtp_from()
         # From here on the world may have the mail. This commit also proves that the lock is still ours.
         self._commit()
-        wait = AnswerWait(notice, provider, mail)
-        outcome = session.send(sender, mail.addresses, mail.content, meanwhile=wait.use, **budget.get_handover_limits())
+        outcome = session.send(sender, mail.addresses, mail.content, **budget.get_handover_limits())
         ended_at = self._now()
         if session.is_dead:
             work.sessions.pop(provider.id, None)
         else:
             work.sessions[provider.id] = (session, time.monotonic())
-        is_useful = self._record_outcome(notice, provider, outcome, mail, ended_at, wait.is_logged)
+        is_useful = self._record_outcome(notice, provider, outcome, mail, ended_at)
         work.unreported += 1
         if time.monotonic() - work.reported_at > REPORT_EVERY:
             self._report(work)
         return 'next' if is_useful else 'done'
 
     @api.model
-    def _prepare_mails(self, provider, stock):
-        """Make the next mails of a provider ahead of their turn, where there are several and none is left.
-
-        :param stock: :class:`Stock` of the provider
-        :return: whether it was done; then the transaction was rolled back
-        """
-        began_at = time.monotonic()
-        if stock.size < 2 or (stock.mails and began_at < stock.good_until):
-            return False
-        is_wasted = bool(stock.mails)
-        notices = self.env['dunning.notice'].sudo().browse(self._get_queue(provider, stock.size))
-        stock.mails = dict.fromkeys(notices.ids)
-        if len(notices) > 1:
-            try:
-                stock.mails.update(notices._prepare_mails())
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                raise
-            except Exception:
-                # In its turn, the one with the fault fails, and the others are sent.
-                _logger.info("Dunning mails of provider %s are made one by one", provider.id, exc_info=True)
-            # Nothing of it is to be stored, and each claim is to see the data as they are then.
-            self.env.cr.rollback()
-        ended_at = time.monotonic()
-        stock.good_until = ended_at + PREPARED_SECONDS
-        is_quick = ended_at - began_at < PREPARING_SECONDS
-        stock.size = min(2 * stock.size, PREPARED_TOGETHER[1]) if is_quick and not is_wasted else stock.size // 2
-        return len(notices) > 1
-
-    @api.model
-    def _pop_prepared(self, notice, stock):
-        """Return the :class:`~.dunning_notice_mail.PreparedMail` of a notice, None where there is none."""
-        if notice.id not in stock.mails or time.monotonic() > stock.good_until:
-            # The queue is not what it was.
-            stock.mails.clear()
-        return stock.mails.pop(notice.id, None)
-
-    @api.model
-    def _record_outcome(self, notice, provider, outcome, mail, ended_at, is_logged=False):
+    def _record_outcome(self, notice, provider, outcome, mail, ended_at):
         """Write down what became of a handover, and commit it.
 
         Others may write to the notice, its run or the provider at the same moment, and PostgreSQL then refuses the
         later one. What the server said must not get lost over it, so it is written down again.
 
-        :param bool is_logged: this transaction holds the chatter's message already
         :return: whether the provider is of further use in this pass
         """
-        if is_logged and outcome.kind not in (smtp.Kind.ACCEPTED, smtp.Kind.UNCLEAR):
-            self.env.cr.rollback()
-            is_logged = False
         conflicts = 0
         while True:
             try:
-                is_useful = self._apply_outcome(notice, provider, outcome, mail, ended_at, is_logged)
+                is_useful = self._apply_outcome(notice, provider, outcome, mail, ended_at)
                 self._commit()
                 return is_useful
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
@@ -476,7 +370,6 @@ class DunningEngine(models.AbstractModel):
                         outcome.answer)
                     raise
                 self.env.cr.rollback()
-                is_logged = False
 
     @api.model
     def _get_session(self, provider, work):
@@ -522,16 +415,15 @@ class DunningEngine(models.AbstractModel):
         return notice.with_company(notice.company_id) if notice else notice
 
     @api.model
-    def _apply_outcome(self, notice, provider, outcome, mail, ended_at, is_logged=False):
+    def _apply_outcome(self, notice, provider, outcome, mail, ended_at):
         """Write down what became of a handover.
 
         A recipient's fault is the notice's, a provider's fault is the provider's.
 
         :param notice: `dunning.notice` in `sending`
         :param outcome: :class:`~..tools.smtp.Outcome`
-        :param mail: the `Mail` that was handed over
+        :param mail: the :class:`~.dunning_notice_mail.Handover`
         :param datetime ended_at: end of the handover, naive UTC
-        :param bool is_logged: the chatter shows the mail already
         :return: whether the provider is of further use in this pass
         """
         kind = outcome.kind
@@ -557,8 +449,7 @@ class DunningEngine(models.AbstractModel):
                     f'{address} ({code} {text})' for address, (code, text) in outcome.refused.items()))
             notice._set_delivery('sent', info, log, sent_at=now, **values)
             self._follow_up(
-                *([] if is_logged else [lambda: notice._log_mail(now, mail.message_values)]),
-                *([] if mail.is_archived else [notice._drop_unarchived_documents]),
+                lambda: notice._log_mail(now), notice._drop_unarchived_documents,
                 lambda: self._update_run(notice, provider))
             return True
         if kind == smtp.Kind.UNCLEAR:
@@ -567,7 +458,7 @@ class DunningEngine(models.AbstractModel):
                 "ask the mail provider before you send again.", answer)
             notice._set_delivery('unclear', words, log, handover_at=notice.handover_at or notice.claimed_at)
             self._follow_up(
-                *([] if is_logged else [lambda: notice._log_mail(now, mail.message_values)]),
+                lambda: notice._log_mail(now),
                 lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state)
             return True
         if kind == smtp.Kind.RECIPIENT and provider.policy_refusal_count < POLICY_REFUSALS_TO_PAUSE:

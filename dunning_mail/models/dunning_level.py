@@ -8,7 +8,7 @@ class DunningLevel(models.Model):
     """When a customer is dunned, at what cost and by which channel. Knows nothing of runs."""
     _name = 'dunning.level'
     _description = 'Dunning Level'
-    _inherit = ['mail.thread']
+    _inherit = ['dunning.guard', 'mail.thread']
     _order = 'procedure_id, sequence, id'
 
     procedure_id = fields.Many2one('dunning.procedure', required=True, ondelete='cascade', index=True)
@@ -55,6 +55,11 @@ class DunningLevel(models.Model):
     _amounts_not_negative = models.Constraint(
         'CHECK(COALESCE(fee_amount, 0) >= 0 AND COALESCE(min_amount, 0) >= 0)',
         "Fee and minimum amount cannot be negative.")
+
+    def _get_writable_fields(self):
+        return super()._get_writable_fields() | {
+            'procedure_id', 'sequence', 'name', 'delay_days', 'deadline_days', 'repeat', 'min_amount', 'send_by_mail',
+            'report_id', 'archive_generated', 'attach_invoices', 'fee_amount', 'fee_method', 'text_ids', 'text_tone'}
 
     @api.depends_context('company')
     @api.depends('company_id')
@@ -105,13 +110,15 @@ class DunningLevel(models.Model):
 
     # === TEXTS === #
 
-    def _get_text(self, lang):
+    def _get_text(self, lang, kind='dunning'):
         """Return the row of texts in a language.
 
         :param str lang: code of a language, for example `de_CH`
+        :param str kind: of the notice
         :return: `dunning.level.text`, empty where the level has none in that very language
         """
-        self.ensure_one()
+        if not self or kind != 'dunning':
+            return self.env['dunning.level.text']
         return self.env['dunning.level.text'].search_fetch(
             [('level_id', '=', self.id), ('lang', '=', lang)],
             ['mail_subject', 'mail_body', 'letter_title', 'letter_intro', 'letter_closing'], limit=1)

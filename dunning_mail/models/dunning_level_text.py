@@ -1,3 +1,5 @@
+import hashlib
+import json
 import re
 
 from odoo import api, fields, models
@@ -15,7 +17,7 @@ HTML_FIELDS = ('mail_body', 'letter_intro', 'letter_closing')
 
 
 class DunningLevelText(models.Model):
-    """The texts of a dunning level in one language.
+    """The texts of a dunning level in one language; of a procedure for notices that have no level.
 
     Rows rather than translated fields: it can be seen which language is missing, and a text is in one language as a
     whole. Placeholders are fields of `dunning.notice` on the list of `mail_allowed_qweb_expressions()`; core's renderer
@@ -23,12 +25,17 @@ class DunningLevelText(models.Model):
     """
     _name = 'dunning.level.text'
     _description = 'Dunning Text'
-    _inherit = ['mail.render.mixin']
+    _inherit = ['dunning.guard', 'mail.render.mixin']
     _order = 'level_id, lang'
     _rec_name = 'lang'
 
-    level_id = fields.Many2one('dunning.level', required=True, ondelete='cascade', index=True)
-    company_id = fields.Many2one(related='level_id.company_id', store=True, index=True)
+    kind = fields.Selection(
+        [('dunning', 'Dunning notice'), ('plan', 'Instalment plan'), ('statement', 'Statement of account')],
+        required=True, default='dunning')
+    level_id = fields.Many2one('dunning.level', ondelete='cascade', index=True)
+    procedure_id = fields.Many2one(
+        'dunning.procedure', ondelete='cascade', index='btree_not_null', help="Whose notices without a level they are.")
+    company_id = fields.Many2one('res.company', compute='_compute_company_id', store=True, index=True)
     lang = fields.Selection(_lang_get, string="Language", required=True, help="The customer's language.")
     mail_subject = fields.Char(required=True)
     mail_body = fields.Html(
@@ -42,9 +49,25 @@ class DunningLevelText(models.Model):
 
     _lang_unique = models.Constraint(
         'UNIQUE(level_id, lang)', "A dunning level has its texts once in each language.")
+    _procedure_lang_unique = models.UniqueIndex(
+        '(procedure_id, kind, lang) WHERE level_id IS NULL',
+        "A procedure has each kind of texts once in each language.")
+    _has_owner = models.Constraint(
+        "CHECK(CASE WHEN kind = 'dunning' THEN level_id IS NOT NULL AND procedure_id IS NULL "
+        "ELSE level_id IS NULL AND procedure_id IS NOT NULL END)",
+        "Dunning texts belong to a level, all other texts to a procedure.")
+
+    def _get_writable_fields(self):
+        return super()._get_writable_fields() | {
+            'kind', 'level_id', 'procedure_id', 'lang', *INLINE_FIELDS, *HTML_FIELDS}
 
     def _compute_render_model(self):
         self.render_model = 'dunning.notice'
+
+    @api.depends('level_id.company_id', 'procedure_id.company_id')
+    def _compute_company_id(self):
+        for text in self:
+            text.company_id = text.level_id.company_id or text.procedure_id.company_id
 
     @api.depends('lang')
     def _compute_display_name(self):
@@ -70,60 +93,85 @@ class DunningLevelText(models.Model):
                 value = text[fname]
                 if is_html_empty(value) if fname in HTML_FIELDS else not (value or '').strip():
                     raise ValidationError(self.env._(
-                        "Dunning level “%(level)s”, texts in %(lang)s: “%(field)s” is empty.",
-                        level=text.level_id.name, lang=self.env['res.lang']._get_data(code=text.lang).name or text.lang,
+                        "“%(owner)s”, texts in %(lang)s: “%(field)s” is empty.",
+                        owner=text._get_owner().name,
+                        lang=self.env['res.lang']._get_data(code=text.lang).name or text.lang,
                         field=text._fields[fname]._description_string(self.env)))
+
+    def _get_owner(self):
+        """Return the level, or the procedure, whose texts these are."""
+        self.ensure_one()
+        return self.level_id or self.procedure_id
 
     def _raise_for_placeholders(self):
         """Check that the texts hold no placeholder but the allowed ones.
 
-        Asked again before rendering, since core evaluates other expressions for administrators.
-
         :raise ValidationError: names level, language, field and placeholder
         """
         self.ensure_one()
-        allowed = set(self.env['dunning.notice'].mail_allowed_qweb_expressions())
         for fname in (*INLINE_FIELDS, *HTML_FIELDS):
-            source = str(self[fname] or '')
-            if fname in INLINE_FIELDS:
-                wrong = [
-                    expression for _string, expression, _default in parse_inline_template(source)
-                    if expression and expression.strip() not in allowed]
-                if not wrong and ('{{' in source) != ('}}' in source):
-                    wrong = [source]
-            else:
-                wrong = [
-                    double or single for double, single in RE_QWEB_OUT.findall(source)
-                    if (double or single).strip() not in allowed]
-                wrong += [match.rstrip('= ') for match in RE_QWEB_DIRECTIVE.findall(source)]
-                if not wrong and '{{' in source:
-                    # Only the one-line fields know this syntax: it would reach the customer as it is.
-                    wrong = re.findall(r'\{\{.*?(?:\}\}|$)', source)
-            if wrong:
+            if wrong := self._find_wrong_placeholder(fname, str(self[fname] or '')):
                 raise ValidationError(self.env._(
-                    "Dunning level “%(level)s”, texts in %(lang)s, field “%(field)s”: “%(placeholder)s” is not a "
-                    "placeholder. The allowed ones are listed below the texts.",
-                    level=self.level_id.name, lang=self.env['res.lang']._get_data(code=self.lang).name or self.lang,
-                    field=self._fields[fname]._description_string(self.env),
-                    placeholder=wrong[0]))
+                    "“%(owner)s”, texts in %(lang)s, field “%(field)s”: “%(placeholder)s” is not a placeholder. The "
+                    "allowed ones are listed below the texts.",
+                    owner=self._get_owner().name,
+                    lang=self.env['res.lang']._get_data(code=self.lang).name or self.lang,
+                    field=self._fields[fname]._description_string(self.env), placeholder=wrong))
 
-    def _render_for(self, notices, fnames=(*INLINE_FIELDS, *HTML_FIELDS)):
-        """Render the texts for notices, in the language of this row.
+    @api.model
+    def _find_wrong_placeholder(self, fname, source):
+        """Return the first placeholder that is not allowed, None where all are.
 
+        :param str fname: name of the field
+        :param str source: its text
+        """
+        allowed = set(self.env['dunning.notice'].mail_allowed_qweb_expressions())
+        if fname in INLINE_FIELDS:
+            wrong = [
+                expression for _string, expression, _default in parse_inline_template(source)
+                if expression and expression.strip() not in allowed]
+            if not wrong and ('{{' in source) != ('}}' in source):
+                wrong = [source]
+        else:
+            wrong = [
+                double or single for double, single in RE_QWEB_OUT.findall(source)
+                if (double or single).strip() not in allowed]
+            wrong += [match.rstrip('= ') for match in RE_QWEB_DIRECTIVE.findall(source)]
+            if not wrong and '{{' in source:
+                # Only the one-line fields know this syntax: it would reach the customer as it is.
+                wrong = re.findall(r'\{\{.*?(?:\}\}|$)', source)
+        return wrong[0] if wrong else None
+
+    def _get_version(self):
+        """Return the :class:`dunning.text.version` of the texts as they are now, made where there is none yet."""
+        self.ensure_one()
+        values = {fname: str(self[fname] or '') for fname in (*INLINE_FIELDS, *HTML_FIELDS)}
+        values['lang'] = self.lang
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        Version = self.env['dunning.text.version'].sudo()
+        return Version.search([('digest', '=', digest)], limit=1) or Version.create({**values, 'digest': digest})
+
+    @api.model
+    def _render_source(self, source, notices, fnames=(*INLINE_FIELDS, *HTML_FIELDS)):
+        """Render texts for notices, in the language of the texts.
+
+        :param source: one `dunning.level.text` or `dunning.text.version`
         :param notices: `dunning.notice`
         :param fnames: which texts
         :return: dict notice id -> dict with `mail_subject` and `letter_title` as str, `mail_body`, `letter_intro` and
             `letter_closing` as Markup
-        :raise ValidationError: a text holds a placeholder that is not allowed
+        :raise ValidationError: a text holds a placeholder that is not allowed; core would evaluate others for
+            administrators
         """
-        self.ensure_one()
-        self._raise_for_placeholders()
-        renderer = self.with_context(lang=self.lang)
+        renderer = self.with_context(lang=source.lang)
+        source = source.with_context(lang=source.lang)
         texts = {notice_id: {} for notice_id in notices._ids}
         for fname in fnames:
+            if wrong := self._find_wrong_placeholder(fname, str(source[fname] or '')):
+                raise ValidationError(self.env._("“%s” is not a placeholder of dunning texts.", wrong))
             engine = 'qweb' if fname in HTML_FIELDS else 'inline_template'
             for notice_id, value in renderer._render_template(
-                    renderer[fname], 'dunning.notice', notices._ids, engine=engine).items():
+                    source[fname], 'dunning.notice', notices._ids, engine=engine).items():
                 # Names of customers may hold line breaks; a subject and a title are one line.
                 texts[notice_id][fname] = value if fname in HTML_FIELDS else ' '.join(str(value).split())
         return texts

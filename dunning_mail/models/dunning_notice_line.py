@@ -1,12 +1,27 @@
+from datetime import date
+from typing import NamedTuple
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL, format_date
+
+
+class History(NamedTuple):
+    """A notice on which an item stands: the last one that counted, or an open one that holds it."""
+    move_line_id: int
+    is_counted: bool
+    level_id: int
+    date_left: date
+    date_deadline: date
+    notice_id: int
+    name: str
 
 
 class DunningNoticeLine(models.Model):
     """One receivable item on a notice, as it stood."""
     _name = 'dunning.notice.line'
     _description = 'Dunning Notice Line'
+    _inherit = ['dunning.guard']
     _order = 'notice_id, sequence, date_due, id'
     # A run writes a hundred thousand of them: who changed what stands in the notice and its chatter.
     _log_access = False
@@ -30,6 +45,9 @@ class DunningNoticeLine(models.Model):
     level_id = fields.Many2one('dunning.level', ondelete='restrict', readonly=True)
     previous_level_id = fields.Many2one('dunning.level', ondelete='restrict', readonly=True)
     previous_date = fields.Date("Last Dunned On", readonly=True)
+    previous_notice_id = fields.Many2one(
+        'dunning.notice', ondelete='set null', index='btree_not_null', readonly=True,
+        help="The last notice that counted when this one was proposed.")
     is_level_set = fields.Boolean("Level Set by Hand", readonly=True)
     level_reason = fields.Char("Why This Level", compute='_compute_level_reason')
     is_reserved = fields.Boolean(
@@ -41,10 +59,12 @@ class DunningNoticeLine(models.Model):
         '(move_line_id) WHERE is_reserved',
         "An item is already on another open dunning notice. Generate the notices again.")
 
-    @api.depends('kind', 'move_line_id', 'notice_id.is_open')
+    @api.depends('kind', 'move_line_id', 'notice_id.is_open', 'notice_id.kind')
     def _compute_is_reserved(self):
         for line in self:
-            line.is_reserved = line.kind == 'due' and bool(line.move_line_id) and line.notice_id.is_open
+            notice = line.notice_id
+            line.is_reserved = (
+                line.kind == 'due' and bool(line.move_line_id) and notice.kind == 'dunning' and notice.is_open)
 
     @api.depends('kind', 'days_overdue', 'level_id', 'previous_level_id', 'previous_date', 'notice_id.date')
     def _compute_level_reason(self):
@@ -71,22 +91,34 @@ class DunningNoticeLine(models.Model):
                     delay=level.delay_days)
 
     @api.model
-    def _get_last_counted(self, move_line_ids):
-        """Return the level that items reached, by the notices that counted.
+    def _get_history(self, move_line_ids, replaced_run=None):
+        """Return what notices say of items: for each the last one that counted, and the open one that holds it.
 
-        :param move_line_ids: ids of `account.move.line`
-        :return: list of (move line id, level id, date of the notice, its payment deadline, id of the notice)
+        :param list move_line_ids: ids of `account.move.line`
+        :param replaced_run: `dunning.run` whose drafts hold nothing
+        :return: list of :class:`History`
         """
         self.env['dunning.notice'].flush_model()
         self.flush_model()
-        return self.env.execute_query(SQL(
+        return [History(*row) for row in self.env.execute_query(SQL(
             """
-            SELECT DISTINCT ON (l.move_line_id) l.move_line_id, l.level_id, n.date, n.date_deadline, n.id
+            SELECT DISTINCT ON (l.move_line_id, n.is_counted)
+                   l.move_line_id, n.is_counted, l.level_id, n.date_left, n.date_deadline, n.id, n.name
               FROM dunning_notice_line l
               JOIN dunning_notice n ON n.id = l.notice_id
-             WHERE n.is_counted AND l.kind = 'due' AND l.move_line_id = ANY(%s)
-             ORDER BY l.move_line_id, n.date DESC, n.id DESC
-            """, list(move_line_ids)))
+             WHERE l.move_line_id = ANY(%s) AND l.kind = 'due' AND (n.is_counted OR l.is_reserved)
+               AND NOT (n.state = 'draft' AND n.run_id IS NOT DISTINCT FROM %s)
+             ORDER BY l.move_line_id, n.is_counted, n.date_left DESC, n.id DESC
+            """, list(move_line_ids), replaced_run.id if replaced_run else 0))]
+
+    @api.model
+    def _get_last_counted(self, move_line_ids):
+        """Return the last notice that counted for items: its level is the one that they have reached.
+
+        :param move_line_ids: ids of `account.move.line`
+        :return: list of :class:`History`
+        """
+        return [entry for entry in self._get_history(move_line_ids) if entry.is_counted]
 
     @api.ondelete(at_uninstall=False)
     def _unlink_only_from_draft(self):
@@ -117,11 +149,10 @@ class DunningNoticeLine(models.Model):
             self.env['dunning.run.exception'].sudo().create([
                 line._prepare_taken_out_values() for line in lines if line.kind != 'credit'])
             lines.sudo().unlink()
-            verdict, _words, line_values = self.env['dunning.proposal'].sudo()._recheck(
-                notice.sudo(), fields.Date.context_today(self))
-            if verdict == 'changed':
+            verdict = notice._recheck(keep_dates=True)[notice.id]
+            if verdict.lines is not None:
                 # Credits that were set off against what was taken out leave with it.
-                notice._replace_lines(line_values)
+                notice._replace_lines(verdict.lines)
             notice._update_level_from_lines()
             notice.sudo().is_edited = True
 
@@ -140,7 +171,8 @@ class DunningNoticeLine(models.Model):
             'notice_id': notice.id,
             'line_values': {
                 'kind': self.kind, 'level_id': self.level_id.id, 'previous_level_id': self.previous_level_id.id,
-                'previous_date': fields.Date.to_string(self.previous_date), 'is_level_set': self.is_level_set},
+                'previous_date': fields.Date.to_string(self.previous_date),
+                'previous_notice_id': self.previous_notice_id.id, 'is_level_set': self.is_level_set},
             'reason': 'taken_out',
             'description': self.env._("Taken out of the notice by %s.", self.env.user.name),
         }

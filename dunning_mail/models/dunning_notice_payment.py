@@ -13,8 +13,7 @@ CREDITOR_REFERENCE_PREFIX = 'DN'
 
 class DunningNotice(models.Model):
     """How a notice is paid: its reference, and the QR code that holds all of it."""
-    # One model in several files: it is large.
-    _inherit = 'dunning.notice'  # pylint: disable=consider-merging-classes-inherited
+    _inherit = 'dunning.notice'
 
     payment_part = fields.Selection(
         [('swiss', 'Swiss QR-bill'), ('epc', 'EPC QR code (SEPA)')], readonly=True, copy=False,
@@ -22,6 +21,8 @@ class DunningNotice(models.Model):
     payment_part_info = fields.Text(
         "Why No Payment Part", readonly=True, copy=False,
         help="What in account, currency or address does not allow a payment part on the letter.")
+    payment_account_number = fields.Char(
+        "Account to Pay Into", readonly=True, copy=False, help="The account that the issued letter names.")
     payment_reference_search = fields.Char(
         "Reference of a Payment", compute='_compute_payment_reference_search',
         search='_search_payment_reference_search')
@@ -87,6 +88,13 @@ class DunningNotice(models.Model):
         number = own or account.sanitized_acc_number
         return number if qr.is_qr_iban(number) else False
 
+    def _get_invoice_reference(self):
+        """Return the invoice's own reference, as long as it stands for all that the notice claims."""
+        self.ensure_one()
+        moves = self._get_due_lines().move_id
+        is_alone = len(self.line_ids.filtered(lambda line: line.kind != 'info')) == 1
+        return moves.payment_reference if is_alone and not self.amount_fee and not self.amount_interest else False
+
     def _get_payment_reference(self):
         """Return what a payment must bear to lead back to the notice.
 
@@ -94,7 +102,7 @@ class DunningNotice(models.Model):
             it; else one of the notice's own: for a QR-IBAN a QR reference, for another IBAN an ISO 11649 one. False
             where there is neither.
         """
-        reference = super()._get_payment_reference()
+        reference = self._get_invoice_reference()
         account = self._get_payment_account()
         if account.acc_type != 'iban':
             return reference
@@ -193,7 +201,8 @@ class DunningNotice(models.Model):
         part = self._get_payment_part(self._get_payment_reference() or '')
         return {
             'payment_reference': part['reference'] or False, 'payment_part': part['method'],
-            'payment_part_info': part['info']}
+            'payment_part_info': part['info'],
+            'payment_account_number': self._get_payment_account().sanitized_acc_number}
 
     # === PAYMENTS === #
 
@@ -222,7 +231,7 @@ class DunningNotice(models.Model):
 
     def _get_open_items_action(self):
         """Open the due items of these notices that are still open."""
-        items = self.line_ids.filtered(lambda line: line.kind == 'due').move_line_id
+        items = self._get_due_lines().move_line_id
         return {
             'type': 'ir.actions.act_window',
             'name': self.env._("Items of the Dunning Notice"),

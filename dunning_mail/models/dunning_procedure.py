@@ -6,7 +6,7 @@ class DunningProcedure(models.Model):
     """An ordered set of dunning levels."""
     _name = 'dunning.procedure'
     _description = 'Dunning Procedure'
-    _inherit = ['mail.thread']
+    _inherit = ['dunning.guard', 'mail.thread']
     _order = 'company_id, name, id'
 
     name = fields.Char(required=True, translate=True)
@@ -25,6 +25,9 @@ class DunningProcedure(models.Model):
     _grace_days_not_negative = models.Constraint(
         'CHECK(grace_days >= 0)', "The days of grace cannot be negative.")
 
+    def _get_writable_fields(self):
+        return super()._get_writable_fields() | {'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'active'}
+
     @api.depends('level_ids.sequence')
     def _compute_next_sequence(self):
         for procedure in self:
@@ -34,6 +37,18 @@ class DunningProcedure(models.Model):
     def _check_company_users(self):
         users = self.env['res.company'].sudo().search([('dunning_procedure_id', 'in', self.ids)])
         users._check_dunning_company()
+
+    def _get_text(self, lang, kind):
+        """Return the row of texts for notices without a level.
+
+        :param str lang: code of a language, for example `de_CH`
+        :param str kind: of the notice
+        :return: `dunning.level.text`, empty where the procedure has none in that very language
+        """
+        if not self:
+            return self.env['dunning.level.text']
+        return self.env['dunning.level.text'].search(
+            [('procedure_id', '=', self.id), ('kind', '=', kind), ('lang', '=', lang)], limit=1)
 
     def _get_next_level(self, level):
         """Return the level after the given one; the same where it is the last and may be repeated.

@@ -25,6 +25,7 @@ class Item:
     date_invoice: date
     is_payment: bool = False
     blocked_by: tuple[str, str] | None = None
+    reserved_by: int = False
     previous_level_id: int = False
     previous_date: date | None = None
     previous_deadline: date | None = None
@@ -103,13 +104,13 @@ class Step:
 
 
 class Basis:
-    """What all judgements of one run share, looked up once for each currency, day and level."""
+    """What all judgements of one company and day share, looked up once for each currency, day and level."""
 
-    def __init__(self, run):
+    def __init__(self, env, company, day, run=None):
         self.run = run
-        self.env = run.env
-        self.company = run.company_id
-        self.day = run.date
+        self.env = env
+        self.company = company
+        self.day = day
         self.currency = self.company.currency_id
         self.min_amount = self.company.dunning_min_amount
         self.rate = lru_cache(None)(self._get_rate)
@@ -118,7 +119,7 @@ class Basis:
         self.rules = lru_cache(None)(lambda procedure: (
             len(procedure.level_ids), procedure.grace_days, procedure.grouping))
         self.choose_lang = lru_cache(None)(self._choose_lang)
-        self.format_date = lru_cache(None)(lambda day: format_date(run.env, day))
+        self.format_date = lru_cache(None)(lambda value: format_date(env, value))
 
     def _get_rate(self, currency):
         return self.env['res.currency']._get_conversion_rate(
@@ -157,7 +158,7 @@ class DunningProposal(models.AbstractModel):
     # === READING === #
 
     @api.model
-    def _load_debts(self, company, due_until, day, partners=None, replaced_run=None):
+    def _load_debts(self, company, due_until, day, partners=None, replaced_run=None, line_ids=()):
         """Read open items and credits of a company's customers.
 
         :param company: `res.company`; its branches are included as core does
@@ -165,13 +166,15 @@ class DunningProposal(models.AbstractModel):
         :param date day: the day for which holds are asked
         :param partners: commercial partners to look at, None for all
         :param replaced_run: `dunning.run` whose drafts count for nothing, since they are to be replaced
+        :param line_ids: ids of `account.move.line` that are read whenever they are due
         :return: dict (partner id, currency id) -> :class:`Debt`, only where something is due; the partner id is None
             where an item has no customer
         """
         self.env['account.move.line'].flush_model()
         self.env['account.move'].flush_model()
         self.env['res.partner'].flush_model(['commercial_partner_id'])
-        company_ids = self.env['res.company'].sudo().search([('id', 'child_of', company.ids)]).ids
+        companies = SQL(
+            "ARRAY(SELECT id FROM res_company WHERE active AND parent_path LIKE %s)", f'{company.parent_path}%')
         partner_filter = SQL("AND p.commercial_partner_id IN %s", tuple(partners.ids)) if partners else SQL()
         rows = self.env.execute_query_dict(SQL(
             """
@@ -193,11 +196,12 @@ class DunningProposal(models.AbstractModel):
                AND aa.non_trade IS NOT TRUE
                AND aml.reconciled IS NOT TRUE
                AND aml.amount_residual_currency <> 0
-               AND aml.company_id IN %(company_ids)s
-               AND (aml.amount_residual_currency < 0 OR COALESCE(aml.date_maturity, aml.date) <= %(due_until)s)
+               AND aml.company_id = ANY(%(companies)s)
+               AND (aml.amount_residual_currency < 0 OR COALESCE(aml.date_maturity, aml.date) <= %(due_until)s
+                    OR aml.id = ANY(%(line_ids)s))
                %(partner_filter)s
              ORDER BY COALESCE(aml.date_maturity, aml.date), aml.id
-            """, company_ids=tuple(company_ids), due_until=due_until, partner_filter=partner_filter))
+            """, companies=companies, due_until=due_until, line_ids=list(line_ids), partner_filter=partner_filter))
         debts = {}
         for row in rows:
             key = (row['partner_id'], row['currency_id'])
@@ -214,11 +218,11 @@ class DunningProposal(models.AbstractModel):
                 debt.items.append(item)
         debts = {key: debt for key, debt in debts.items() if debt.items}
         self._load_history([item for debt in debts.values() for item in debt.items], replaced_run)
-        self._drop_fee_payments(debts, company_ids)
+        self._drop_fee_payments(debts, companies)
         return debts
 
     @api.model
-    def _drop_fee_payments(self, debts, company_ids):
+    def _drop_fee_payments(self, debts, companies):
         """Take away what is left over of payments and only covers printed fees: it was never booked, and stays open.
 
         Left over is what remains of a payment that was reconciled in part. In one currency it is no credit as long as
@@ -226,7 +230,7 @@ class DunningProposal(models.AbstractModel):
         that nobody has reconciled yet is always a credit: better to claim too little than what was paid.
 
         :param dict debts: (partner id, currency id) -> :class:`Debt`
-        :param list company_ids: companies whose notices are asked
+        :param companies: :class:`~odoo.tools.SQL` of an array, the companies whose notices are asked
         """
         paying = {
             key: debt for key, debt in debts.items() if key[0] and any(credit.is_left_over for credit in debt.credits)}
@@ -239,7 +243,7 @@ class DunningProposal(models.AbstractModel):
               JOIN res_partner p ON p.id = n.partner_id
              WHERE n.is_counted AND n.amount_fee > 0 AND n.company_id = ANY(%s) AND p.commercial_partner_id = ANY(%s)
              GROUP BY p.commercial_partner_id, n.currency_id
-            """, list(company_ids), [key[0] for key in paying]))}
+            """, companies, [key[0] for key in paying]))}
         for key, debt in paying.items():
             compare = self.env['res.currency'].browse(key[1]).compare_amounts
             left_over = -sum(credit.residual for credit in debt.credits if credit.is_left_over)
@@ -285,24 +289,17 @@ class DunningProposal(models.AbstractModel):
         """
         if not items:
             return
-        self.env['dunning.notice'].flush_model()
-        self.env['dunning.notice.line'].flush_model()
         by_line = {item.line_id: item for item in items}
-        for line_id, *last in self.env['dunning.notice.line']._get_last_counted(list(by_line)):
-            item = by_line[line_id]
-            (item.previous_level_id, item.previous_date, item.previous_deadline, item.previous_notice_id) = last
-        for line_id, number in self.env.execute_query(SQL(
-                """
-                SELECT l.move_line_id, n.name
-                  FROM dunning_notice_line l
-                  JOIN dunning_notice n ON n.id = l.notice_id
-                 WHERE l.is_reserved AND l.move_line_id = ANY(%s)
-                   AND NOT (n.state = 'draft' AND n.run_id = %s)
-                """, list(by_line), replaced_run.id if replaced_run else 0)):
-            item = by_line[line_id]
-            if not item.blocked_by:
-                item.blocked_by = ('reserved', self.env._(
-                    "Already on another open notice (%s).", number or self.env._("draft")))
+        for last in self.env['dunning.notice.line']._get_history(list(by_line), replaced_run):
+            item = by_line[last.move_line_id]
+            if last.is_counted:
+                item.previous_level_id, item.previous_notice_id = last.level_id, last.notice_id
+                item.previous_date, item.previous_deadline = last.date_left, last.date_deadline
+            else:
+                item.reserved_by = last.notice_id
+                if not item.blocked_by:
+                    item.blocked_by = ('reserved', self.env._(
+                        "Already on another open notice (%s).", last.name or self.env._("draft")))
 
     # === DECIDING === #
 
@@ -329,7 +326,7 @@ class DunningProposal(models.AbstractModel):
         procedures = run.procedure_ids._origin
         default_procedure = company.dunning_procedure_id
         recipients = self._find_recipients(partners, company)
-        basis = Basis(run)
+        basis = Basis(run.env, company, run.date, run)
         proposed, exceptions = [], []
         for debt in debts.values():
             if not debt.partner_id:
@@ -618,22 +615,22 @@ class DunningProposal(models.AbstractModel):
             'lang': candidate['lang'],
             'line_ids': [
                 fields.Command.create(values) for values in [
-                    *(self._prepare_line_values(run, item, 'due', item.next_level.level_id)
+                    *(self._prepare_line_values(item, 'due', item.next_level.level_id, run.date)
                       for item in candidate['due']),
-                    *(self._prepare_line_values(run, item, 'info', item.previous_level_id)
+                    *(self._prepare_line_values(item, 'info', item.previous_level_id, run.date)
                       for item in candidate['info']),
-                    *(self._prepare_credit_values(run, credit, amount) for credit, amount in candidate['credits']),
+                    *(self._prepare_credit_values(credit, amount) for credit, amount in candidate['credits']),
                 ]],
         }
 
     @api.model
-    def _prepare_line_values(self, run, item, kind, level_id):
+    def _prepare_line_values(self, item, kind, level_id, day):
         """Values of one `dunning.notice.line` for an item; a hook for other addons.
 
-        :param run: `dunning.run`
         :param item: :class:`Item`
         :param str kind: `due` or `info`
         :param int level_id: id of the line's `dunning.level`, False for none
+        :param date day: the notice's date
         """
         return {
             'kind': kind,
@@ -642,16 +639,17 @@ class DunningProposal(models.AbstractModel):
             'name': item.number,
             'date_invoice': item.date_invoice,
             'date_due': item.date_due,
-            'days_overdue': (run.date - item.date_due).days,
+            'days_overdue': (day - item.date_due).days,
             'amount_invoiced': item.invoiced,
             'amount_residual': item.residual if kind == 'due' else item.uncovered,
             'level_id': level_id or False,
             'previous_level_id': item.previous_level_id or False,
             'previous_date': item.previous_date or False,
+            'previous_notice_id': item.previous_notice_id or False,
         }
 
     @api.model
-    def _prepare_credit_values(self, run, credit, amount):
+    def _prepare_credit_values(self, credit, amount):
         """Values of one `dunning.notice.line` for a credit; `amount` is positive and is subtracted."""
         return {
             'kind': 'credit',
@@ -666,101 +664,158 @@ class DunningProposal(models.AbstractModel):
             'level_id': False,
             'previous_level_id': False,
             'previous_date': False,
+            'previous_notice_id': False,
         }
 
-    # === READING AGAIN === #
+    # === JUDGING AGAIN === #
 
     @api.model
     def _load_for_recheck(self, notices, day):
         """Read what the customers of notices owe now, once for all of them.
 
         :param notices: `dunning.notice` of one company
-        :param date day: today, for holds
-        :return: what :meth:`_recheck` takes as `debts`
+        :param date day: for which holds are asked
+        :return: as :meth:`_load_debts`
         """
+        lines = notices.line_ids.filtered(lambda line: line.kind != 'credit')
         # As for the proposal. Items that are due later get credits only after these: they need not be read.
         due_until = max([
-            *notices.line_ids.filtered(lambda line: line.kind != 'credit').mapped('date_due'),
-            *(run._get_due_until() for run in notices.run_id)])
-        return self._load_debts(notices.company_id, due_until, day, notices.partner_id.commercial_partner_id)
+            *filter(None, lines.mapped('date_due')), *(run._get_due_until() for run in notices.run_id)], default=day)
+        return self._load_debts(
+            notices.company_id, due_until, day, notices.partner_id.commercial_partner_id,
+            line_ids=lines.move_line_id.ids)
 
     @api.model
-    def _recheck(self, notice, day, debts=None):
-        """Read again what a notice's customer owes, as it stands now. Writes nothing.
+    def _judge_lines(self, notice, debts, basis, date):
+        """Ask the rules again of each item on a notice. Writes nothing.
 
         :param notice: one `dunning.notice`
-        :param date day: today, for holds
-        :param dict debts: what :meth:`_load_for_recheck` returned, where several notices are asked together
-        :return: (verdict, words, line values): `same`; `changed` with the values of the lines as they should be now;
-            `settled` when nothing is left to claim; `held` when an item must not be dunned any more
+        :param dict debts: what :meth:`_load_for_recheck` returned
+        :param basis: :class:`Basis` of the day on which the notice leaves
+        :param date date: what the notice is dated, from which days overdue count
+        :return: (`same`, `changed`, `settled` or `held`; list of words; values of all lines as they should be, None
+            where they are; dict id of the `account.move.line` -> why it is not claimed any more)
         """
-        if debts is None:
-            debts = self._load_for_recheck(notice, day)
         currency = notice.currency_id
         # The customer may have been merged into another one, or have become a contact of one.
         key = (notice.partner_id.commercial_partner_id.id, currency.id)
         debt = debts.get(key) or Debt(*key)
         debt.offset(currency)
         items = {item.line_id: item for item in debt.items}
-        lines = notice.line_ids.filtered(lambda line: line.kind != 'credit')
-        expected, due_items = [], []
-        for line in lines:
+        expected, due_items, codes, words, gone = [], [], set(), [], {}
+        for line in notice.line_ids:
+            if line.kind == 'credit':
+                continue
             item = items.get(line.move_line_id.id)
-            # What is reserved is reserved by this very notice.
-            block = item and item.blocked_by
-            if block and line.kind == 'due' and block[0] == 'reserved':
-                block = None
-            if block and line.kind == 'due' and block[0] != 'in_payment':
-                return 'held', f'{item.number}: {block[1]}', []
-            if line.kind == 'due' and item and self._is_overtaken(item, line):
-                return 'held', self.env._(
-                    "%s was dunned by another notice meanwhile, or an earlier one does not count any more.",
-                    item.number), []
-            if not item or block or currency.is_zero(item.uncovered):
+            if fault := self._find_line_fault(notice, line, item, basis):
+                words.append(fault[1])
+                gone[line.move_line_id.id] = fault[1]
+                if line.kind == 'due':
+                    codes.add(fault[0])
                 continue
             expected.append({
-                **self._prepare_line_values(notice.run_id, item, line.kind, line.level_id.id),
+                **self._prepare_line_values(item, line.kind, line.level_id.id, date),
                 'is_level_set': line.is_level_set})
             if line.kind == 'due':
                 due_items.append(item)
         if not due_items:
-            return 'settled', self.env._("Paid, or covered by credits, before sending."), []
+            return 'held' if 'held' in codes else 'settled', words, None, gone
         expected += [
-            self._prepare_credit_values(notice.run_id, credit, amount)
-            for credit, amount in debt.sum_credits(due_items, currency)]
+            self._prepare_credit_values(credit, amount) for credit, amount in debt.sum_credits(due_items, currency)]
+        if self._is_below_minimum(notice, debt, expected, basis):
+            words.append(self.env._("Less than the minimum amount is left to claim."))
+            return 'held', words, None, gone
 
-        def amounts(values):
-            return sorted((kind, move_line_id, currency.round(residual)) for kind, move_line_id, residual in values)
-        if amounts((line.kind, line.move_line_id.id, line.amount_residual) for line in notice.line_ids) == amounts(
-                (value['kind'], value['move_line_id'], value['amount_residual']) for value in expected):
-            return 'same', '', []
-        if self._is_below_minimum(notice, debt, expected):
-            return 'held', self.env._("Less than the minimum amount is left to claim."), []
-        return 'changed', self.env._("Open amounts have changed since the proposal."), expected
+        def facts(rows, with_days):
+            # That a notice is dated anew is no change of the claim, but days overdue on its lines change.
+            return sorted(
+                (row['kind'], row['move_line_id'] or 0, currency.round(row['amount_residual']), row['date_due'],
+                 row['days_overdue'] if with_days and row['kind'] != 'credit' else 0) for row in rows)
+
+        present = [{
+            'kind': line.kind, 'move_line_id': line.move_line_id.id, 'amount_residual': line.amount_residual,
+            'date_due': line.date_due, 'days_overdue': line.days_overdue} for line in notice.line_ids]
+        if facts(present, True) == facts(expected, True):
+            return 'same', [], None, gone
+        return 'same' if facts(present, False) == facts(expected, False) else 'changed', words, expected, gone
 
     @api.model
-    def _is_overtaken(self, item, line):
-        """Whether another notice has given an item its level since the line was proposed.
+    def _find_line_fault(self, notice, line, item, basis):
+        """Say why an item may not be claimed any more.
 
-        :param item: :class:`Item` as it stands now
-        :param line: `dunning.notice.line` of the notice that asks
+        :param notice: `dunning.notice`
+        :param line: its `dunning.notice.line`
+        :param item: :class:`Item` as it stands now, None where it is no open one of the customer's
+        :param basis: :class:`Basis`
+        :return: (`settled` or `held`, words), None where it may
         """
-        if item.previous_notice_id == line.notice_id.id:
-            return False
-        return (item.previous_level_id or False, item.previous_date or False) != (
-            line.previous_level_id.id, line.previous_date)
+        if not item:
+            return self._describe_gone(notice, line)
+        number = item.number
+        if item.blocked_by and not (item.blocked_by[0] == 'reserved' and item.reserved_by == notice.id):
+            return 'settled' if item.blocked_by[0] == 'in_payment' else 'held', f'{number}: {item.blocked_by[1]}'
+        if item.date_due >= basis.day:
+            return 'held', self.env._(
+                "%(item)s is not overdue: it is payable until %(day)s now.", item=number,
+                day=basis.format_date(item.date_due))
+        is_own_history = item.previous_notice_id == notice.id
+        if line.kind == 'due' and not is_own_history and (item.previous_notice_id or 0) != (
+                line.previous_notice_id.id or 0):
+            if item.previous_notice_id and item.previous_notice_id > (line.previous_notice_id.id or 0):
+                other = self.env['dunning.notice'].browse(item.previous_notice_id)
+                return 'held', self.env._(
+                    "%(item)s was dunned meanwhile by %(notice)s.", item=number, notice=other.display_name)
+            return 'held', self.env._(
+                "%(item)s: the notice that counted before (%(notice)s) does not count any more.", item=number,
+                notice=line.previous_notice_id.display_name)
+        if notice.currency_id.is_zero(item.uncovered):
+            return 'settled', self.env._("%s: covered by credits of the customer.", number)
+        if line.kind == 'due' and not is_own_history and not line.is_level_set:
+            procedure = notice.level_id.procedure_id
+            item.next_level = item.reason = None
+            self._find_level(basis, item, procedure.id, basis.rules(procedure)[1])
+            if not item.next_level:
+                return 'held', f'{number}: {item.reason[1]}'
+        return None
 
     @api.model
-    def _is_below_minimum(self, notice, debt, expected):
+    def _describe_gone(self, notice, line):
+        """Say what has become of an item that is no open receivable of the customer any more.
+
+        :return: (`settled` or `held`, words)
+        """
+        item, number = line.move_line_id, line.name or ''
+        if not item:
+            return 'held', self.env._("%s: the entry has been deleted.", number)
+        if item.parent_state != 'posted':
+            return 'held', self.env._("%s: the entry is not posted any more.", number)
+        if item.reconciled or item.currency_id.is_zero(item.amount_residual_currency):
+            if item.move_id.payment_state == 'reversed':
+                return 'settled', self.env._("Reversed: %s.", number)
+            types = set(item.matched_credit_ids.credit_move_id.move_id.mapped('move_type'))
+            if types == {'out_refund'}:
+                return 'settled', self.env._("Covered by a credit note: %s.", number)
+            return 'settled', self.env._("Paid: %s.", number)
+        if item.partner_id.commercial_partner_id != notice.partner_id.commercial_partner_id:
+            return 'held', self.env._("%s belongs to another customer now.", number)
+        return 'held', self.env._("%s is no open receivable any more.", number)
+
+    @api.model
+    def _is_below_minimum(self, notice, debt, expected, basis):
         """Whether what is left open of a customer's debt is less than the company or the level asks for.
 
         :param notice: `dunning.notice`
         :param debt: :class:`Debt` as it stands now, credits set off
         :param list expected: values of the notice's lines as they should be now
+        :param basis: :class:`Basis`
         """
         company = notice.company_id
         amount = notice.currency_id._convert(
-            sum(item.uncovered for item in debt.items if item.is_open), company.currency_id, company, notice.date)
-        level = self.env['dunning.level'].browse(
-            [values['level_id'] for values in expected if values['kind'] == 'due']).sorted('sequence')[-1:]
-        return company.currency_id.compare_amounts(amount, max(company.dunning_min_amount, level.min_amount)) < 0
+            sum(item.uncovered for item in debt.items if item.is_open and item.date_due < basis.day),
+            company.currency_id, company, notice.date)
+        due = [values for values in expected if values['kind'] == 'due']
+        minimum = company.dunning_min_amount
+        if not any(values['is_level_set'] for values in due):
+            level = self.env['dunning.level'].browse([values['level_id'] for values in due]).sorted('sequence')[-1:]
+            minimum = max(minimum, level.min_amount)
+        return company.currency_id.compare_amounts(amount, minimum) < 0

@@ -39,7 +39,7 @@ class DunningProvider(models.Model):
     """
     _name = 'dunning.provider'
     _description = 'Dunning Service Provider'
-    _inherit = ['mail.thread', 'mail.activity.mixin']
+    _inherit = ['dunning.guard', 'mail.thread', 'mail.activity.mixin']
     _order = 'name, id'
     _check_company_auto = True
 
@@ -202,6 +202,18 @@ class DunningProvider(models.Model):
 
     # === CRUD === #
 
+    def _get_writable_fields(self):
+        # The login is taken out before, and written to the mail server.
+        return super()._get_writable_fields() | {
+            'name', 'active', 'company_id', 'provider_type', 'engine_id', 'email_from', 'send_interval', 'hourly_limit',
+            'daily_limit', 'calendar_id', 'redirect_to', 'incoming_server_id'}
+
+    def _raise_closed(self, fnames):
+        if 'state' in fnames:
+            raise AccessError(self.env._(
+                "The state of a service provider is kept by the process engine. Use Pause, Resume or Test Connection."))
+        super()._raise_closed(fnames)
+
     @api.model
     def _pop_login_values(self, vals):
         """Take the login out of a provider's values, in the form of its mail server.
@@ -270,22 +282,12 @@ class DunningProvider(models.Model):
     def write(self, vals):
         vals = dict(vals)
         login = self._pop_login_values(vals)
-        if not self.env.su and (protected := self._get_protected_fields() & vals.keys()):
-            raise AccessError(self.env._(
-                "The state of a service provider is kept by the process engine (%s). "
-                "Use Pause, Resume or Test Connection.", ', '.join(sorted(protected))))
         result = super().write(vals)
         if login:
             for server in self.sudo().mail_server_id:
                 server.write(self._prepare_mail_server_values(login, server))
             self.invalidate_recordset(LOGIN_FIELDS)
         return result
-
-    @api.model
-    def _get_protected_fields(self):
-        return {
-            'state', 'pause_reason', 'resume_at', 'fault_count', 'policy_refusal_count', 'policy_refused_to',
-            'next_send_at', 'next_send_lead'}
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_used(self):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from psycopg2 import errors as pg_errors
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, LockError, UserError
+from odoo.exceptions import LockError, UserError
 from odoo.tools import SQL, format_date, format_datetime
 
 from ..tools import pdf
@@ -37,10 +37,12 @@ class DunningRun(models.Model):
     """
     _name = 'dunning.run'
     _description = 'Dunning Run'
-    _inherit = ['mail.thread', 'mail.activity.mixin']
+    _inherit = ['dunning.guard', 'mail.thread', 'mail.activity.mixin']
     _order = 'date desc, id desc'
     _check_company_auto = True
 
+    # What a person may change until something of the run is issued; everything else is written by methods.
+    _EDITABLE_UNISSUED = frozenset({'name', 'date', 'due_until', 'procedure_ids', 'partner_ids', 'user_id'})
     # Notices that keep an issued run from being done.
     _UNFINISHED = [
         ('state', '=', 'issued'),
@@ -53,7 +55,7 @@ class DunningRun(models.Model):
     user_id = fields.Many2one(
         'res.users', string="Clerk", required=True, default=lambda self: self.env.user, tracking=True,
         help="Who stands on the letters and is told what fails.")
-    date = fields.Date(required=True, default=fields.Date.context_today, tracking=True)
+    date = fields.Date(required=True, default=lambda self: self.env.company._get_dunning_day(), tracking=True)
     due_until = fields.Date(
         required=True, compute='_compute_due_until', store=True, precompute=True, readonly=False, tracking=True,
         help="Items that are due on or before this day.")
@@ -257,7 +259,7 @@ class DunningRun(models.Model):
         domain = [('company_id', 'child_of', self.company_id.ids)]
         words = []
         newest = StatementLine.search([*domain, ('move_id.state', '=', 'posted')], order='date desc', limit=1).date
-        if newest and count_working_days(newest, fields.Date.context_today(self)) > STATEMENT_WORKING_DAYS:
+        if newest and count_working_days(newest, self._get_today()) > STATEMENT_WORKING_DAYS:
             words.append(self.env._(
                 "The newest bank transaction is of %s: later payments are missing.", format_date(self.env, newest)))
         unreconciled = StatementLine.search_count([
@@ -270,39 +272,32 @@ class DunningRun(models.Model):
 
     # === CRUD === #
 
+    def _get_writable_fields(self):
+        if any(run._is_fixed() for run in self):
+            return super()._get_writable_fields()
+        return super()._get_writable_fields() | self._EDITABLE_UNISSUED | (set() if self else {'company_id'})
+
+    def _is_fixed(self):
+        """Whether something of the run was issued, so that it is part of the evidence."""
+        self.ensure_one()
+        return self.state not in ('draft', 'proposed') or self._has_notice([('state', 'not in', ('draft', 'excluded'))])
+
+    def _raise_closed(self, fnames):
+        if self._EDITABLE_UNISSUED.issuperset(fnames) and (fixed := self.filtered(lambda run: run._is_fixed())):
+            raise UserError(self.env._(
+                "Notices of dunning run %s have been issued; its dates, filters and clerk are fixed. Make a new run.",
+                fixed[0].name))
+        super()._raise_closed(fnames)
+
     @api.model_create_multi
     def create(self, vals_list):
         new = self.env._("New")
         for vals in vals_list:
-            self._check_user_may_set(vals.keys() - {'company_id'})
             if vals.get('name', new) == new:
                 company = self.env['res.company'].browse(vals.get('company_id') or self.env.company.id)
                 vals['name'] = self.env['ir.sequence'].with_company(company).next_by_code(
                     'dunning.run', sequence_date=vals.get('date'))
         return super().create(vals_list)
-
-    def write(self, vals):
-        self._check_user_may_set(vals.keys())
-        if not self.env.su and {'date', 'due_until', 'procedure_ids', 'partner_ids', 'user_id'} & vals.keys():
-            for run in self:
-                if run.state not in ('draft', 'proposed') or run.notice_ids.filtered(
-                        lambda notice: notice.state not in ('draft', 'excluded')):
-                    raise UserError(self.env._(
-                        "Notices of dunning run %s have been issued; its dates, filters and clerk are fixed. "
-                        "Make a new run.", run.name))
-        return super().write(vals)
-
-    @api.model
-    def _check_user_may_set(self, fnames):
-        """Keep what methods write out of reach of users and scripts.
-
-        :param fnames: names of the fields that are to be set
-        :raise AccessError: names those that may not
-        """
-        protected = {'state', 'is_issuing', 'issue_total', 'proposed_for', 'company_id'}
-        if not self.env.su and (wrong := protected & set(fnames)):
-            raise AccessError(self.env._(
-                "These fields of a dunning run are kept by the system: %s.", ', '.join(sorted(wrong))))
 
     @api.ondelete(at_uninstall=False)
     def _unlink_only_unissued(self):
@@ -452,7 +447,7 @@ class DunningRun(models.Model):
             raise UserError(self.env._("Dunning run %s is being processed already.", self.name))
         if self.state == 'cancelled' or not self.notice_ids.filtered(lambda notice: notice.state == 'draft'):
             raise UserError(self.env._("Dunning run %s has no notice to print or send.", self.name))
-        if self.date > fields.Date.context_today(self):
+        if self.date > self._get_today():
             raise UserError(self.env._(
                 "Dunning run %(run)s is dated %(day)s. Notices cannot go out before their date: correct it and "
                 "generate the notices again. “Preview on Another Date” shows what a later run would do.", run=self.name,
@@ -468,8 +463,7 @@ class DunningRun(models.Model):
 
     def _get_after_issue_action(self):
         """Tell what happened, and open the letters where there are any."""
-        unprinted = self.notice_ids.filtered(
-            lambda notice: notice.state == 'issued' and notice.delivery_state == 'paper' and not notice.printed_at)
+        unprinted = self.notice_ids.filtered(lambda notice: notice._is_unprinted_letter())
         problems = sum(self.mapped('problem_count'))
         if any(self.mapped('is_issuing')):
             message, kind = self.env._(
@@ -499,12 +493,10 @@ class DunningRun(models.Model):
         :raise UserError: none was opened
         """
         self.check_access('write')
-        opened = self.notice_ids.filtered(lambda notice: (
-            notice.state == 'issued' and notice.delivery_state == 'paper' and notice.letter_opened_at
-            and not notice.printed_at))
+        opened = self.notice_ids.filtered(lambda notice: notice._is_unprinted_letter() and notice.letter_opened_at)
         if not opened:
             raise UserError(self.env._("Open the letters first: button “Print Letters”."))
-        opened.action_mark_printed()
+        return opened.action_mark_printed()
 
     @api.model
     @pdf.keep_pools()
@@ -551,6 +543,11 @@ class DunningRun(models.Model):
                 state = 'done'
             if run.state != state:
                 run.state = state
+
+    def _get_today(self):
+        """Return the company's day."""
+        self.ensure_one()
+        return self.company_id._get_dunning_day(user=self.user_id)
 
     def _get_due_until(self):
         """Return the last due date of the items that the run looks at: what is due on its day is not overdue yet."""

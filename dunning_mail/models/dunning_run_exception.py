@@ -6,6 +6,7 @@ class DunningRunException(models.Model):
     """An overdue customer or item that a run does not dun, and why."""
     _name = 'dunning.run.exception'
     _description = 'Dunning Run Exception'
+    _inherit = ['dunning.guard']
     _order = 'run_id, reason, partner_id, date_due, id'
     _rec_name = 'description'
     # Made anew with each proposal, by the thousand.

@@ -7,6 +7,7 @@ from psycopg2 import OperationalError
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import plaintext2html
 
 from ..tools import pdf
 
@@ -29,50 +30,104 @@ class DunningRun(models.Model):
 
         What they claim is read again first: days may have gone by since they were made.
 
+        :return: action for the web client
         :raise UserError: there is none
         """
         self.ensure_one()
-        if self.has_access('write'):
-            self._get_letters().filtered(lambda notice: not notice.printed_at)._refresh_letters()
-        return self._open_letters()
+        left_out = self._leave_out_untrue()
+        if left_out and all(notice.printed_at for notice in self._get_letters()):
+            return self._notify_left_out(left_out, {'type': 'ir.actions.client', 'tag': 'soft_reload'})
+        action = self._open_letters()
+        return self._notify_left_out(left_out, action) if left_out else action
+
+    def _leave_out_untrue(self):
+        """Ask of the letters that were not printed yet whether their claims are still true.
+
+        What is settled is cancelled, what has changed is made anew, and what cannot leave as it is waits for a person.
+        Who may only read sees what is there.
+
+        :return: list of words, one for each letter that is left out
+        """
+        self.ensure_one()
+        if not self.has_access('write'):
+            return []
+        letters = self._get_letters().filtered(lambda notice: not notice.printed_at)
+        _as_they_were, _anew, stopped = letters._make_true()
+        left_out = [f'{notice.display_name}, {notice.partner_id.display_name}: {stopped[notice.id]}'
+                    for notice in letters if notice.id in stopped]
+        if left_out:
+            self.sudo()._message_log(body=plaintext2html(
+                self.env._("Left out of the letters:") + '\n' + '\n'.join(left_out)))
+        return left_out
+
+    def _notify_left_out(self, left_out, action):
+        """Say which letters are not among those that open.
+
+        :param list left_out: words, one for each
+        :param dict action: what follows
+        :return: notification for the web client
+        """
+        return {
+            'type': 'ir.actions.client',
+            'tag': 'display_notification',
+            'params': {
+                'type': 'warning', 'sticky': True, 'next': action,
+                'message': self.env._("Left out of the letters:") + '\n' + '\n'.join(left_out)},
+        }
 
     def _open_letters(self):
-        """Open the letters as they are; many are put together in the background first.
+        """Open the letters; many are put together in the background first.
 
+        :return: action for the web client
         :raise UserError: there is none
         """
         letters = self._get_letters()
         if not letters:
             raise UserError(self.env._("Dunning run %s has no letters to print.", self.name))
-        if len(letters) > JOIN_AT_ONCE and not self._get_joined(letters):
-            self.check_access('write')
-            self.sudo().is_joining = True
-            self.env.ref('dunning_mail.ir_cron_join').sudo()._trigger()
+        if self._is_to_be_joined(letters):
             return {
                 'type': 'ir.actions.client',
                 'tag': 'display_notification',
-                'params': {'type': 'info', 'message': self.env._(
-                    "%(count)s letters are being put together in the background. Open them by the same button in a "
-                    "minute or two.", count=len(letters))},
+                'params': {'type': 'info', 'message': self._join_later(letters)},
             }
         return {'type': 'ir.actions.act_url', 'url': f'/dunning_mail/run/{self.id}/letters', 'target': 'new'}
+
+    def _is_to_be_joined(self, letters):
+        """Whether so many letters have to be put together in the background first."""
+        return len(letters) > JOIN_AT_ONCE and not self._get_joined(letters)
+
+    def _join_later(self, letters):
+        """Have letters put together in the background.
+
+        :return: words for the clerk
+        """
+        self.check_access('write')
+        self.sudo().is_joining = True
+        self.env.ref('dunning_mail.ir_cron_join').sudo()._trigger()
+        return self.env._(
+            "%(count)s letters are being put together in the background. Open them by the same button in a minute or "
+            "two.", count=len(letters))
 
     def _hand_out_letters(self):
         """Return the letters as one PDF, and note that whoever may print them has them now.
 
-        :return: bytes, None where there is no letter
+        Whichever way somebody comes here, by the button or by an address that was opened days ago: what the letters
+        claim is read again first.
+
+        :return: (PDF as bytes, None where there is none; list of words about what is left out, or why there is none)
         :raise UserError: as `_join_letters()`
         """
         self.ensure_one()
+        left_out = self._leave_out_untrue()
         letters = self._get_letters()
-        if not letters:
-            return None
-        content = self._get_joined(letters) or self._join_letters(letters)
+        if not letters or (left_out and all(notice.printed_at for notice in letters)):
+            return None, left_out
+        if self.has_access('write') and self._is_to_be_joined(letters):
+            return None, [*left_out, self._join_later(letters)]
+        content = self._get_joined(letters) or self._join_letters(letters, left_out)
         if self.has_access('write'):
-            # Once: whoever opens them again at the same moment writes nothing, and so collides with nobody.
-            letters.filtered(lambda notice: not (notice.letter_opened_at or notice.printed_at)).sudo().write(
-                {'letter_opened_at': fields.Datetime.now()})
-        return content
+            letters._note_hand_out()
+        return content, left_out
 
     def _get_letters(self):
         """Return the notices on paper, those not printed yet, else all; in the order that the company chose."""
@@ -97,10 +152,11 @@ class DunningRun(models.Model):
             bool(country and country != company.country_id), country.code or '',
             ''.join((recipient.zip or '').split()), *by_name)
 
-    def _join_letters(self, notices):
+    def _join_letters(self, notices, left_out=()):
         """Put letters together: list, letters, and the invoices that follow them, each on a sheet of its own.
 
         :param notices: `dunning.notice` in their order
+        :param left_out: words about letters that are not among them, for the list
         :return: one PDF as bytes; a single letter byte for byte as it is kept
         :raise UserError: a document is missing or damaged, or pages and numbers do not match
         """
@@ -120,7 +176,7 @@ class DunningRun(models.Model):
             plan.append((number, count))
 
         if len(notices) > 1 and company.dunning_print_list:
-            add(None, self._render_print_list(notices), notices[0])
+            add(None, self._render_print_list(notices, left_out), notices[0])
         for notice in notices:
             add(notice.name, notice._get_document_bytes(), notice)
             for _name, content, _mimetype in notice._get_invoice_documents():
@@ -145,20 +201,20 @@ class DunningRun(models.Model):
     @api.model
     def _is_number_on_every_page(self, notices):
         """Whether all of these letters were made by engines with running footers, as far as is known now."""
-        reports = notices.sudo().level_id.report_id
-        if notices.filtered(lambda notice: not notice.level_id.sudo().report_id):
-            reports |= self.env.ref('dunning_mail.report_letter').sudo()
+        reports = self.env['ir.actions.report'].sudo().union(*(notice._get_report() for notice in notices))
         return all('wkhtmltopdf' not in (report.pdf_engine, report._get_pdf_engine()) for report in reports)
 
-    def _render_print_list(self, notices):
+    def _render_print_list(self, notices, left_out=()):
         """Return the list of letters, as PDF.
 
         :param notices: `dunning.notice` in the order of the letters
+        :param left_out: words about letters that are not among them
         :raise UserError: it cannot be made
         """
         self.ensure_one()
         report = self.env.ref('dunning_mail.report_print_list')
-        [document] = report._render_documents(self, data={'notice_ids': notices.ids}).values()
+        [document] = report._render_documents(
+            self, data={'notice_ids': notices.ids, 'left_out': list(left_out)}).values()
         if isinstance(document, Exception):
             raise document
         return document
@@ -177,7 +233,7 @@ class DunningRun(models.Model):
         """Return the letters as they were put together in the background; None if that was another set of letters."""
         self.ensure_one()
         if self.letters_id and self.letters_key == self._get_joined_key(letters):
-            return self.sudo().letters_id.raw or None
+            return self._get_own_attachment('letters_id').raw or None
         return None
 
     @api.model
@@ -187,10 +243,10 @@ class DunningRun(models.Model):
             if not run.try_lock_for_update(allow_referencing=True):
                 continue
             run = run.with_company(run.company_id).with_context(lang=run.user_id.lang)
-            letters = run._get_letters()
             try:
                 with self.env.cr.savepoint():
-                    run._store_joined(letters)
+                    left_out = run._leave_out_untrue()
+                    run._store_joined(run._get_letters(), left_out)
                 words = run.env._("The letters are ready to be printed: button “Print Letters”.")
             except OperationalError:
                 raise
@@ -205,13 +261,13 @@ class DunningRun(models.Model):
             if not self.env['ir.cron']._commit_progress(1):
                 return
 
-    def _store_joined(self, letters):
+    def _store_joined(self, letters, left_out=()):
         """Keep the joined letters until other ones are joined or the run is done: the evidence is the letters."""
         self.ensure_one()
-        old = self.letters_id
-        self.letters_id = self.env['ir.attachment'].create({
-            'name': f"{self.name.replace('/', '-')}.pdf", 'raw': self._join_letters(letters),
-            'mimetype': 'application/pdf', 'res_model': self._name, 'res_id': self.id}) if letters else False
+        old = self._get_own_attachment('letters_id')
+        self.letters_id = letters and self.env['ir.attachment']._create_dunning_documents([{
+            'name': f"{self.name.replace('/', '-')}.pdf", 'raw': self._join_letters(letters, left_out),
+            'mimetype': 'application/pdf', 'res_model': self._name, 'res_id': self.id}])
         self.letters_key = self._get_joined_key(letters)
         old.unlink()
 
@@ -219,6 +275,6 @@ class DunningRun(models.Model):
     def _gc_joined_letters(self):
         """Remove joined letters that nobody will print any more: all of it is kept letter by letter."""
         done = self.sudo().search([('letters_id', '!=', False), ('state', 'in', ('done', 'cancelled'))])
-        attachments = done.letters_id
+        attachments = self.env['ir.attachment'].union(*(run._get_own_attachment('letters_id') for run in done))
         done.write({'letters_id': False, 'letters_key': False})
         attachments.unlink()

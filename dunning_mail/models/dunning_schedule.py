@@ -14,7 +14,7 @@ class DunningSchedule(models.Model):
     """Makes dunning runs by itself, up to the draft or, if set, all the way to issue."""
     _name = 'dunning.schedule'
     _description = 'Schedule of Dunning Runs'
-    _inherit = ['mail.thread', 'mail.activity.mixin']
+    _inherit = ['dunning.guard', 'mail.thread', 'mail.activity.mixin']
     _order = 'company_id, name, id'
     _check_company_auto = True
 
@@ -28,7 +28,7 @@ class DunningSchedule(models.Model):
     interval_type = fields.Selection(
         [('weeks', 'Weeks'), ('months', 'Months')], required=True, default='weeks')
     next_date = fields.Date(
-        "Next Run", required=True, default=fields.Date.context_today, tracking=True,
+        "Next Run", required=True, default=lambda self: self.env.company._get_dunning_day(), tracking=True,
         help="The weekday, or the day of the month, is kept from run to run.")
     start_date = fields.Date(readonly=True, copy=False, help="From which the intervals count.")
     procedure_ids = fields.Many2many(
@@ -42,12 +42,20 @@ class DunningSchedule(models.Model):
     _interval_positive = models.Constraint(
         'CHECK(interval_number > 0)', "The interval between two runs must be at least one.")
 
+    def _get_writable_fields(self):
+        return super()._get_writable_fields() | {
+            'name', 'active', 'company_id', 'user_id', 'interval_number', 'interval_type', 'next_date', 'procedure_ids',
+            'issue'}
+
     @api.model
     def _process(self):
         """Entry of the scheduled action: make the runs that are due, each by itself."""
-        for schedule in self.search([('next_date', '<=', fields.Date.context_today(self))]):
-            schedule._make_run()
-            self.env['ir.cron']._commit_progress(1)
+        # Somewhere it may be tomorrow already.
+        soon = fields.Date.today() + relativedelta(days=1)
+        for schedule in self.search([('next_date', '<=', soon)]):
+            if schedule.next_date <= schedule._get_today():
+                schedule._make_run()
+                self.env['ir.cron']._commit_progress(1)
 
     def action_run_now(self):
         """Make the next run at once.
@@ -62,7 +70,7 @@ class DunningSchedule(models.Model):
     def _make_run(self):
         """Make one run and tell its clerk; a fault is told too, and does not stop other schedules."""
         self.ensure_one()
-        today = fields.Date.context_today(self)
+        today = self._get_today()
         user_env = self.env(context=dict(self.env.context, lang=self.user_id.lang))
         try:
             with self.env.cr.savepoint():
@@ -96,7 +104,12 @@ class DunningSchedule(models.Model):
             # Counted from the first date: the 31st stays the 31st after a February.
             count += 1
             next_date = start + relativedelta(**{self.interval_type: self.interval_number * count})
-        self.with_context(dunning_keep_start=True).next_date = next_date
+        self.write({'next_date': next_date, 'start_date': start})
+
+    def _get_today(self):
+        """Return the company's day."""
+        self.ensure_one()
+        return self.company_id._get_dunning_day(user=self.user_id)
 
     def _get_responsible_user(self):
         """Return the clerk; if she has left, somebody who heads the accounts of the company."""
@@ -110,14 +123,16 @@ class DunningSchedule(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         schedules = super().create(vals_list)
-        for schedule in schedules:
+        for schedule in schedules.sudo():
             schedule.start_date = schedule.next_date
         return schedules
 
     def write(self, vals):
-        if 'next_date' in vals and not self.env.context.get('dunning_keep_start'):
-            vals = {**vals, 'start_date': vals['next_date']}
-        return super().write(vals)
+        result = super().write(vals)
+        if 'next_date' in vals and 'start_date' not in vals:
+            for schedule in self.sudo():
+                schedule.start_date = schedule.next_date
+        return result
 
     def _generate(self):
         """Create a run with its notices, in the clerk's name and with her rights.
@@ -129,7 +144,7 @@ class DunningSchedule(models.Model):
             'company_id': self.company_id.id,
             'user_id': self.user_id.id,
             'procedure_ids': [fields.Command.set(self.procedure_ids.ids)],
-            'schedule_id': self.id,
         })
+        run.sudo().schedule_id = self
         run.action_generate_notices()
         return run

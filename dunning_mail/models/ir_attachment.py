@@ -1,5 +1,6 @@
 from odoo import api, models
 from odoo.exceptions import UserError
+from odoo.tools.misc import clean_context
 
 
 class IrAttachment(models.Model):
@@ -14,6 +15,23 @@ class IrAttachment(models.Model):
             '|', ('document_id', 'in', candidates.ids), ('mail_document_id', 'in', candidates.ids)])
         frozen = notices.filtered(lambda notice: notice._is_frozen())
         return candidates & (frozen.document_id | frozen.mail_document_id)
+
+    @api.model
+    def _create_dunning_documents(self, vals_list):
+        """Create what notices keep: as superuser, whatever the caller's context gives as defaults.
+
+        :param list vals_list: values of the attachments
+        :return: `ir.attachment`
+        """
+        return self.sudo().with_context(clean_context(self.env.context)).create(vals_list)
+
+    def _replace_dunning_mail(self, content):
+        """Keep a mail as it is about to be handed over: the one thing that changes in it are its stamped headers.
+
+        :param bytes content: the mail
+        """
+        # The notice is not frozen yet; looking that up again for each mail would be a statement more.
+        super().write({'raw': content})
 
     def _raise_if_kept(self):
         """:raise UserError: a document is part of the evidence of a dunning notice"""

@@ -50,7 +50,7 @@ class ResPartner(models.Model):
         """
         self.write({
             'dunning_email_refused': True,
-            'dunning_email_refused_date': fields.Date.context_today(self),
+            'dunning_email_refused_date': self.env.company._get_dunning_day(),
             'dunning_email_refused_reason': reason,
         })
         for partner in self:

@@ -142,7 +142,7 @@ class ReportDunningLetter(models.AbstractModel):
             'address_lines': address_lines,
             'address_size': self._get_address_size(address_lines),
             'date': format_date(self.env, notice.date, date_format='long'),
-            'deadline': format_date(self.env, notice.date_deadline, date_format='long'),
+            'deadline': notice.date_deadline and format_date(self.env, notice.date_deadline, date_format='long'),
             'customer_number': notice.partner_id.ref or '',
             'clerk': self._get_clerk_values(notice),
             'currency': currency.name,

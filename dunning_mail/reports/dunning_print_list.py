@@ -16,6 +16,7 @@ class ReportDunningPrintList(models.AbstractModel):
             'doc_model': 'dunning.run',
             'docs': run,
             'date': format_date(self.env, run.date),
+            'left_out': (data or {}).get('left_out') or [],
             'rows': [{
                 'name': letter.name,
                 'customer': letter.recipient_id.name or letter.partner_id.name,

@@ -5,6 +5,7 @@ from . import test_bounces
 from . import test_default_texts
 from . import test_engine
 from . import test_flow
+from . import test_guard
 from . import test_issue
 from . import test_letter
 from . import test_letter_pictures
@@ -12,7 +13,6 @@ from . import test_mail
 from . import test_payment_part
 from . import test_pdf_tools
 from . import test_pdfa
-from . import test_prepared
 from . import test_print
 from . import test_process
 from . import test_proposal

@@ -961,7 +961,9 @@ class TestRightBeforeSending(EngineCase):
         with patch.object(self.env.registry['dunning.engine'], '_try_later', try_later):
             for _pass in range(3):
                 self.run_engine()
-        self.assertEqual(notice.state, 'cancelled')
+        self.assertDelivery(notice, 'failed')
+        self.assertEqual(notice.state, 'issued', "whether it is cancelled is a person's decision")
+        self.assertTrue(self.activities(notice, 'failed'))
         self.assertFalse(self.smtp.messages, "the frozen mail claims too much")
 
     def test_same_bytes_after_a_handover(self):

@@ -949,59 +949,6 @@ class TestSmtpSending(SmtpCase):
         self.assertEqual(seen, [('DATA', [])], 'after DATA, before the message, once')
         self.assertIn(b'MAIL FROM:<mahnung@example.com> SIZE=%d' % len(MESSAGE), server.lines)
 
-    def test_meanwhile(self):
-        """Something to do between the final dot and its answer, which waits for it."""
-        server = self.serve()
-        session = self.open(server)
-        seen = []
-
-        def meanwhile(is_answered):
-            self.assertTrue(is_answered(LONG))
-            seen.append(list(server.accepted))
-        outcome = self.send(session, meanwhile=meanwhile)
-        self.assertOutcome(outcome, ACCEPTED, Stage.EOD, Reason.OK, False)
-        self.assertEqual(seen, [[MESSAGE]], 'once, and after the dot')
-
-    def test_meanwhile_takes_longer_than_the_answer_may(self):
-        server = self.serve()
-        session = self.open(server)
-        outcome = self.send(session, meanwhile=lambda _is_answered: time.sleep(2 * SHORT), answer_timeout=SHORT)
-        self.assertOutcome(outcome, ACCEPTED, Stage.EOD, Reason.OK, False)
-
-    def test_meanwhile_and_no_answer(self):
-        server = self.serve({'eod': SILENCE})
-        session = self.open(server)
-        seen = []
-        outcome = self.send(
-            session, meanwhile=lambda is_answered: seen.append(is_answered(SHORT)), answer_timeout=2 * SHORT)
-        self.assertOutcome(outcome, UNCLEAR, Stage.EOD, Reason.ANSWER_MISSING)
-        self.assertEqual(seen, [False])
-
-    def test_meanwhile_and_half_an_answer(self):
-        """An answer of several lines has come when its last line has."""
-        session = self.open(self.serve({'eod': b'250-2.0.0 Taken'}))
-        seen = []
-        outcome = self.send(
-            session, meanwhile=lambda is_answered: seen.append(is_answered(SHORT)), answer_timeout=2 * SHORT)
-        self.assertEqual(seen, [False])
-        self.assertEqual(outcome.kind, UNCLEAR)
-
-    def test_meanwhile_only_after_the_dot(self):
-        for step, fault in (('rcpt', b'550 5.1.1 unknown'), ('data', b'451 4.3.0 Come again')):
-            session = self.open(self.serve({step: fault}))
-            outcome = self.send(session, meanwhile=lambda _is_answered: self.fail('nothing was handed over'))
-            self.assertNotEqual(outcome.kind, ACCEPTED)
-
-    def test_meanwhile_that_raises(self):
-        """It must not, for the answer is lost then. Whoever does not keep to it finds a session that is dead."""
-        session = self.open(self.serve())
-
-        def meanwhile(_is_answered):
-            raise LookupError
-        with self.assertRaises(LookupError):
-            self.send(session, meanwhile=meanwhile)
-        self.assertTrue(session.is_dead)
-
     def test_many_messages_in_one_session(self):
         server = self.serve()
         session = self.open(server)

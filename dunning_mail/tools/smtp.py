@@ -69,8 +69,6 @@ __all__ = [
 # a server that keeps sending continuation lines must not fill the memory.
 MAX_REPLY_LINE = 8192
 MAX_REPLY = 65536
-# The last line of a reply has no hyphen after its code.
-LAST_LINE = re.compile(rb'^[0-9]{3}(?!-)[^\n]*\n', re.MULTILINE)
 # One TLS record.
 CHUNK = 16384
 # What of a server's words is kept: enough for any real answer, little enough for a list view.
@@ -79,8 +77,6 @@ MAX_TEXT = 500
 MAX_ADDRESS = 254
 # Linux: octets in the socket's queue that were not put on the wire yet (ioctl, tcp(7)).
 SIOCOUTQNSD = 0x894B
-# Seconds for an answer that is there already when its time is over.
-GRACE = 0.5
 
 
 # === WORDS === #
@@ -942,19 +938,6 @@ class _Link(smtplib.SMTP):
             self._received += data
         return True
 
-    def wait_for_reply(self, seconds: float) -> bool:
-        """Whether a whole reply comes within so many seconds, or the server hangs up. The reply stays to be read."""
-        until = self.clock() + seconds
-        try:
-            while not LAST_LINE.search(self._received) and len(self._received) < MAX_REPLY:
-                self._fill(until)
-        except TimeoutError:
-            return False
-        except OSError:
-            # Whoever reads on is told the same.
-            return True
-        return True
-
     def _readline(self, until: float) -> bytes:
         while (end := self._received.find(b'\n')) < 0:
             if len(self._received) > MAX_REPLY_LINE:
@@ -1195,7 +1178,6 @@ class Session:
         message: bytes,
         *,
         on_handover: Callable[[], None] | None = None,
-        meanwhile: Callable[[Callable[[float], bool]], None] | None = None,
         answer_timeout: float,
         body_timeout: float = 60.0,
         envelope_timeout: float | None = None,
@@ -1216,9 +1198,6 @@ class Session:
             if it does not end with one.
         :param on_handover: called after the server has agreed to take the message, right before its first byte is
             written. If it raises, nothing of the message is sent, the session is dead, and the exception is passed on.
-        :param meanwhile: called after the final dot was written, while the server takes its time to answer. It gets a
-            function that waits for the answer, at most so many seconds as it is told, and returns whether it has come.
-            It must not raise: whatever it raises is passed on, and the answer is lost.
         :param answer_timeout: seconds to wait for the answer, from the final dot on
         :param body_timeout: seconds for writing the message
         :param envelope_timeout: seconds for all commands before the message together, however many recipients there
@@ -1249,7 +1228,7 @@ class Session:
                 # The server waits for a message now, and there is no command to tell it otherwise.
                 self._link.abort()
                 raise
-        return self._complete(self._guarded(self._body, message, body_timeout, answer_timeout, end, meanwhile))
+        return self._complete(self._guarded(self._body, message, body_timeout, answer_timeout, end))
 
     def check_sender(self, mail_from: str, probe_recipient: str | None = None) -> Outcome:
         """Find out whether the server takes mail from a sender, without sending any: MAIL, RCPT if a recipient is
@@ -1419,7 +1398,6 @@ class Session:
         body_timeout: float,
         answer_timeout: float,
         end: float | None,
-        meanwhile: Callable[[Callable[[float], bool]], None] | None,
     ) -> Outcome:
         """Write the message, then the terminator, then wait. See the module's docstring for why in this order.
 
@@ -1455,10 +1433,6 @@ class Session:
         link.stage = Stage.EOD
         until = until_at_most(answer_timeout)
         link.write_all(b'.\r\n', until)
-        if meanwhile is not None:
-            meanwhile(link.wait_for_reply)
-            # However long that took: what lies there already is read.
-            until = max(until, link.clock() + GRACE)
         code, text = link.getreply(max(until - link.clock(), 0))
         if code // 100 == 2 or code // 100 == 3:
             outcome = classify(Stage.EOD, code, text)

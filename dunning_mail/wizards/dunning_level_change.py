@@ -6,12 +6,16 @@ class DunningLevelChange(models.TransientModel):
     """Lowers or raises the level of drafts, with a reason."""
     _name = 'dunning.level.change'
     _description = 'Change of a Dunning Level'
+    _inherit = ['dunning.guard']
 
     notice_ids = fields.Many2many('dunning.notice', required=True)
     procedure_id = fields.Many2one('dunning.procedure', compute='_compute_procedure_id')
     level_id = fields.Many2one(
         'dunning.level', string="New Level", required=True, domain="[('procedure_id', '=', procedure_id)]")
     reason = fields.Char(required=True)
+
+    def _get_writable_fields(self):
+        return super()._get_writable_fields() | {'notice_ids', 'level_id', 'reason'}
 
     @api.depends('notice_ids')
     def _compute_procedure_id(self):

@@ -11,11 +11,15 @@ class DunningRunPreview(models.TransientModel):
     """Shows what a run would do on another date. Nothing of the run is written."""
     _name = 'dunning.run.preview'
     _description = 'Preview of a Dunning Run'
+    _inherit = ['dunning.guard']
 
     run_id = fields.Many2one('dunning.run', required=True, ondelete='cascade')
-    date = fields.Date(required=True, default=lambda self: fields.Date.context_today(self) + timedelta(days=7))
+    date = fields.Date(required=True, default=lambda self: self.env.company._get_dunning_day() + timedelta(days=7))
     notice_count = fields.Integer("Notices", compute='_compute_preview')
     result = fields.Html(compute='_compute_preview', sanitize=False)
+
+    def _get_writable_fields(self):
+        return super()._get_writable_fields() | {'run_id', 'date'}
 
     @api.depends('run_id', 'date')
     def _compute_preview(self):

@@ -6,6 +6,7 @@ class DunningTextPreview(models.TransientModel):
     """Shows the texts of a level as a chosen customer would get them."""
     _name = 'dunning.text.preview'
     _description = 'Preview of Dunning Texts'
+    _inherit = ['dunning.guard']
 
     level_id = fields.Many2one('dunning.level', required=True, ondelete='cascade')
     partner_id = fields.Many2one('res.partner', string="Customer", required=True)
@@ -15,6 +16,9 @@ class DunningTextPreview(models.TransientModel):
     letter_title = fields.Char(compute='_compute_preview')
     letter_html = fields.Html("Letter", compute='_compute_preview', sanitize=False)
     error = fields.Text(compute='_compute_preview')
+
+    def _get_writable_fields(self):
+        return super()._get_writable_fields() | {'level_id', 'partner_id'}
 
     @api.depends('level_id', 'partner_id')
     def _compute_preview(self):
@@ -41,7 +45,7 @@ class DunningTextPreview(models.TransientModel):
         self.ensure_one()
         company = self.level_id.company_id or self.env.company
         partner = self.partner_id.commercial_partner_id
-        today = fields.Date.context_today(self)
+        today = company._get_dunning_day()
         proposal = self.env['dunning.proposal'].sudo().with_company(company)
         run = self.env['dunning.run'].new({
             'name': self.env._("Preview"), 'company_id': company.id, 'user_id': self.env.user.id, 'date': today,
@@ -49,9 +53,11 @@ class DunningTextPreview(models.TransientModel):
         debt = next(iter(proposal._load_debts(company, today, today, partner).values()), None)
         recipient = proposal._find_recipients(partner, company)[partner.id]
         currency = self.env['res.currency'].browse(debt.currency_id) if debt else company.currency_id
-        lines = [proposal._prepare_line_values(run, item, 'due', self.level_id) for item in debt.items] if debt else [{
+        lines = [{
             'kind': 'due', 'name': 'INV/0001', 'date_invoice': today, 'date_due': today, 'days_overdue': 20,
             'amount_invoiced': 100.0, 'amount_residual': 100.0}]
+        if debt:
+            lines = [proposal._prepare_line_values(item, 'due', self.level_id.id, today) for item in debt.items]
         return self.env['dunning.notice'].new({
             'name': 'MA/0001', 'run_id': run, 'company_id': company.id, 'user_id': self.env.user.id,
             'partner_id': partner.id, 'recipient_id': recipient.id, 'level_id': self.level_id.id,

@@ -1,0 +1,127 @@
+import re
+
+import idna
+
+from odoo import api, models
+from odoo.tools import email_normalize, email_split, format_date
+
+
+class DunningNotice(models.Model):
+    """How a notice goes out: by mail or on paper, and to which addresses."""
+    _inherit = 'dunning.notice'
+
+    @api.depends('state', 'delivery_state', 'delivery_info', 'level_id.send_by_mail', 'partner_id.dunning_channel',
+                 'recipient_id.email', 'partner_id.email', 'recipient_id.dunning_email_refused',
+                 'partner_id.dunning_email_refused', 'company_id.dunning_provider_id')
+    def _compute_channel(self):
+        for notice in self:
+            if notice.state in ('draft', 'excluded'):
+                channel, info, emails = notice._choose_channel()
+            else:
+                channel = 'paper' if notice.delivery_state == 'paper' else 'mail' if notice.delivery_state else False
+                # That all went well needs no words.
+                info, emails = (notice.delivery_info if notice.delivery_state != 'sent' else ''), []
+            notice.channel = channel
+            notice.channel_info = info or ', '.join(emails)
+
+    @api.depends('recipient_id.dunning_email_refused', 'partner_id.child_ids.dunning_email_refused')
+    def _compute_is_email_refused(self):
+        for notice in self:
+            notice.is_email_refused = any(notice._get_mail_partners().mapped('dunning_email_refused'))
+
+    def _get_mail_partners(self):
+        """Return whose mail addresses count, in this order: the recipient's, then those it stands for."""
+        self.ensure_one()
+        addresses = self.partner_id.child_ids.filtered(lambda partner: partner.type in ('dunning', 'invoice'))
+        return (
+            self.recipient_id
+            | addresses.filtered(lambda partner: partner.type == 'dunning')
+            | addresses.filtered(lambda partner: partner.type == 'invoice')
+            | self.partner_id)
+
+    @api.model
+    def _has_line_break(self, text):
+        """Whether there is more than one line: nobody types that, and in a mail header it would start another one."""
+        return len((text or '').strip().splitlines()) > 1
+
+    @api.model
+    def _parse_addresses(self, text):
+        """Read the usable addresses out of a partner's e-mail field.
+
+        :param str text: one or several addresses
+        :return: list of normalized addresses that can stand in an SMTP envelope; none of a text with a line break
+        """
+        usable = []
+        if self._has_line_break(text):
+            return usable
+        text = ' '.join((text or '').split())
+        if '<' in text:
+            candidates = email_split(text)
+        else:
+            # What is left of “hans. muster@example.com” may be somebody else's address.
+            entries = [entry.split() for entry in re.split('[,;]', text)]
+            candidates = [word for words in entries if all(word.count('@') == 1 for word in words) for word in words]
+        for candidate in candidates:
+            local, _at, domain = (email_normalize(candidate) or '').rpartition('@')
+            if not local or not local.isascii():
+                continue
+            try:
+                address = f'{local}@{idna.encode(domain).decode()}'
+            except idna.IDNAError:
+                continue
+            if '.' in domain and address not in usable:
+                usable.append(address)
+        return usable
+
+    def _mark_address_refused(self, answer):
+        """The customer's next notice goes on paper, until somebody corrects or clears the address.
+
+        :param str answer: the server's words
+        """
+        self.ensure_one()
+        sent_to = set((self.email_to or '').split(', '))
+        for partner in self._get_mail_partners():
+            if sent_to & set(self._parse_addresses(partner.email)):
+                partner.sudo().with_company(self.company_id)._set_dunning_refused(answer)
+
+    def _choose_channel(self):
+        """Decide how the notice goes out.
+
+        :return: (`mail` or `paper`, reason in words where it is paper, list of addresses)
+        """
+        self.ensure_one()
+        if self.kind == 'dunning' and not self.level_id.send_by_mail:
+            return 'paper', self.env._("This dunning level goes on paper."), []
+        if self.partner_id.dunning_channel == 'paper':
+            return 'paper', self.env._("The customer wants paper."), []
+        refused, invalid = None, None
+        for partner in self._get_mail_partners():
+            if not (partner.email or '').strip():
+                continue
+            addresses = self._parse_addresses(partner.email)
+            if not addresses:
+                invalid = invalid or partner
+            elif partner.dunning_email_refused:
+                refused = refused or partner
+            elif not self.company_id.sudo().dunning_provider_id.active:
+                return 'paper', self.env._("No service provider for dunning mail is chosen in the settings."), []
+            else:
+                return 'mail', '', addresses
+        if refused:
+            return 'paper', self.env._(
+                "The address %(address)s refused mail on %(day)s: %(reason)s", address=refused.email,
+                day=format_date(self.env, refused.dunning_email_refused_date),
+                reason=refused.dunning_email_refused_reason or ''), []
+        if invalid and self._has_line_break(invalid.email):
+            return 'paper', self.env._("The mail address of %(partner)s holds a line break: “%(address)s”.",
+                              address=' '.join(invalid.email.split()), partner=invalid.display_name), []
+        if invalid:
+            return 'paper', self.env._("“%(address)s” of %(partner)s is not a usable mail address.",
+                              address=' '.join(invalid.email.split()), partner=invalid.display_name), []
+        return 'paper', self.env._("There is no mail address."), []
+
+    def action_clear_refused(self):
+        """Say that the mail addresses of these notices are good again."""
+        self.check_access('write')
+        for notice in self:
+            notice._get_mail_partners().sudo().action_clear_dunning_refused()

@@ -1,0 +1,152 @@
+from datetime import timedelta
+
+from odoo import fields, models
+from odoo.exceptions import UserError
+
+
+class DunningNotice(models.Model):
+    """What a person may do to a draft: leave it out, put it back, change its level."""
+    _inherit = 'dunning.notice'
+
+    def action_exclude(self):
+        """Leave drafts out of their run.
+
+        :raise UserError: a notice is not a draft
+        """
+        self.check_access('write')
+        for notice in self:
+            if notice.state != 'draft':
+                raise UserError(self.env._("Dunning notice %s is not a draft.", notice.display_name))
+        excluded = self._set_state('excluded', problem=False)
+        self.env['dunning.run.exception'].sudo().create([{
+            **notice._prepare_excluded_values(),
+            'run_id': notice.run_id.id,
+            'partner_id': notice.partner_id.id,
+            'currency_id': notice.currency_id.id,
+            'reason': 'excluded',
+            'description': self.env._("Excluded from this run by hand."),
+        } for notice in excluded])
+        # As long as nothing was issued, it is still a person's turn.
+        self.run_id.filtered(lambda run: run._has_notice([('state', '=', 'issued')]))._update_state()
+
+    def _prepare_excluded_values(self):
+        """What a `dunning.run.exception` says of this notice, which was left out by hand."""
+        self.ensure_one()
+        due = self._get_due_lines().sorted('date_due')
+        return {
+            'amount': self.amount_total,
+            'date_due': due[:1].date_due,
+            'document': ', '.join(due.mapped(lambda line: line.name or '')),
+            'notice_id': self.id,
+        }
+
+    def action_include(self):
+        """Put excluded notices back.
+
+        :raise UserError: an item is on another open notice meanwhile
+        """
+        self.check_access('write')
+        for notice in self.filtered(lambda notice: notice.state == 'excluded'):
+            notice._check_items_free()
+            notice._set_state('draft')
+            self.env['dunning.run.exception'].sudo().search(
+                [('notice_id', '=', notice.id), ('reason', '=', 'excluded')]).unlink()
+            notice.run_id._update_state()
+
+    def _put_line_back(self, exception):
+        """Put an item back that was taken out of the draft, with the level it had.
+
+        :param exception: the `dunning.run.exception` that was left in its place
+        :raise UserError: the item is on another notice or settled meanwhile
+        """
+        self.ensure_one()
+        self.check_access('write')
+        notice = self.sudo()
+        if exception.line_values['kind'] == 'due':
+            notice._check_not_reserved(exception.move_line_id)
+        notice.line_ids = [fields.Command.create({
+            **exception.line_values, 'move_line_id': exception.move_line_id.id, 'date_due': exception.date_due})]
+        verdict = notice._recheck(keep_dates=True)[notice.id]
+        if verdict.code not in ('same', 'changed'):
+            raise UserError(verdict.words)
+        if words := verdict.gone.get(exception.move_line_id.id):
+            raise UserError(self.env._(
+                "%(item)s cannot be put back. %(reason)s", item=exception.document, reason=words))
+        if verdict.lines is not None:
+            notice._replace_lines(verdict.lines)
+        self._message_log(body=self.env._("Put back: %s", exception.document))
+        exception.sudo().unlink()
+
+    def _update_level_from_lines(self):
+        """A notice bears the highest level of its due lines."""
+        for notice in self:
+            level = notice._get_due_lines().level_id.sorted('sequence')[-1:]
+            if level and level != notice.level_id:
+                notice._apply_level(level)
+
+    def _apply_level(self, level, **values):
+        """Give a notice a level with all that hangs on it: deadline, fee, language of the texts.
+
+        A deadline or fee that a person has set is kept.
+
+        :param level: `dunning.level`
+        :param values: further values to write
+        """
+        self.ensure_one()
+        notice = self.sudo()
+        company, old = notice.company_id, notice.level_id
+
+        def amount(fee):
+            return company.currency_id._convert(fee, notice.currency_id, company, notice.date)
+
+        values['level_id'] = level.id
+        values['lang'] = self._choose_lang(notice.partner_id, notice.recipient_id, level, company)
+        if notice.date_deadline == notice.date + timedelta(days=old.deadline_days):
+            values['date_deadline'] = notice.date + timedelta(days=level.deadline_days)
+        # Once for each customer and run: another notice may bear the fee.
+        siblings = (notice.run_id.notice_ids - notice).filtered(lambda other: (
+            other.partner_id == notice.partner_id and other.state in ('draft', 'issued') and other.amount_fee_own))
+        is_bearer = bool(notice.amount_fee_own) or not siblings
+        is_waived = notice.currency_id.compare_amounts(notice.amount_fee, notice.amount_fee_own) < 0
+        if is_bearer and not is_waived:
+            own, earlier = amount(level.fee_amount), 0.0
+            if level.fee_method == 'cumulated':
+                line_ids = notice._get_due_lines().move_line_id.ids
+                fees = self.env['dunning.proposal'].sudo()._get_earlier_fees(line_ids, company)
+                earlier = amount(sum(dict(fee for line_fees in fees.values() for fee in line_fees).values()))
+            values.update(amount_fee=own + earlier, amount_fee_own=own)
+        notice.write(values)
+
+    def action_change_level(self):
+        """Open the wizard that lowers or raises the level of drafts."""
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Change Level"),
+            'res_model': 'dunning.level.change',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'default_notice_ids': self.ids, 'default_level_id': self.level_id[:1].id},
+        }
+
+    def _change_level(self, level, reason):
+        """Give drafts another level, with all that hangs on it: deadline, fee, texts.
+
+        :param level: `dunning.level` of the notices' procedure
+        :param str reason: in the user's words, kept in the chatter and shown at the lines
+        :raise UserError: a notice is not a draft
+        """
+        self.check_access('write')
+        for notice in self:
+            if notice.state != 'draft':
+                raise UserError(self.env._("Dunning notice %s is not a draft.", notice.display_name))
+            if notice.level_id == level:
+                continue
+            notice._message_log(body=self.env._(
+                "Level changed from “%(old)s” to “%(new)s”: %(reason)s", old=notice.level_id.name, new=level.name,
+                reason=reason))
+            is_raised = level.sequence > notice.level_id.sequence
+            notice = notice.sudo()
+            notice.line_ids.filtered(lambda line, is_raised=is_raised: line.kind == 'due' and (
+                is_raised or line.level_id.sequence > level.sequence)).write(
+                    {'level_id': level.id, 'is_level_set': True})
+            notice._apply_level(level, level_change_reason=reason, is_edited=True)

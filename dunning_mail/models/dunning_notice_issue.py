@@ -1,0 +1,223 @@
+import logging
+from collections import defaultdict
+
+from odoo import api, models
+from odoo.exceptions import UserError, ValidationError
+from odoo.tools import SQL
+
+_logger = logging.getLogger(__name__)
+
+# How often numbers are drawn again because all that were drawn are taken, and how many at most together.
+DRAW_ROUNDS = 50
+DRAW_TOGETHER = 5000
+
+
+class DunningNotice(models.Model):
+    """From draft to issued: rules asked again, number, letter and mail made together, channel."""
+    _inherit = 'dunning.notice'
+
+    def _issue(self):
+        """Number the drafts, make letter and mail and release them: for sending, or on paper.
+
+        What cannot be issued stays a draft and says why in `problem`; the others are not stopped by it.
+
+        :return: the notices that were issued
+        """
+        # One message for each notice, at the end, in place of one for each step.
+        drafts = self.filtered(lambda notice: notice.state == 'draft')._as_system().with_context(tracking_disable=True)
+        ready = drafts._prepare_issue_in_sets()
+        for notice in drafts - ready:
+            is_ready = False
+            try:
+                with self.env.cr.savepoint():
+                    is_ready = notice._prepare_issue()
+            except (UserError, ValidationError) as error:
+                notice.problem = str(error)
+                is_ready = False
+            except Exception:
+                _logger.exception("Dunning notice %s cannot be issued", notice.id)
+                notice.problem = self.env._(
+                    "The notice could not be prepared because of a technical fault. The server's log says more.")
+                is_ready = False
+            if is_ready:
+                ready |= notice
+        order = {notice_id: position for position, notice_id in enumerate(drafts.ids)}
+        ready = ready.sorted(lambda notice: order[notice.id])
+        routes = ready._assign_routes()
+        documents = ready._make_documents()
+        mails = ready._make_mails(documents)
+        issued = drafts.browse()
+        for notice in ready:
+            made = documents.get(notice.id), mails.get(notice.id)
+            if fault := next((one for one in made if isinstance(one, Exception)), None):
+                notice.write({'problem': str(fault), 'provider_id': False, 'email_to': False})
+            else:
+                issued |= notice
+        issued._store_documents(documents, mails)
+        issued._set_state('issued', problem=False)
+        issued._release(routes)
+        labels = dict(self._fields['delivery_state']._description_selection(self.env))
+        issued._message_log_batch({
+            notice.id: ' '.join(filter(None, [
+                self.env._(
+                    "Issued as %(name)s: %(delivery)s", name=notice.name, delivery=labels[notice.delivery_state]),
+                notice.attachment_warning])) for notice in issued})
+        return self.browse(issued.ids)
+
+    def _prepare_issue_in_sets(self):
+        """Check and number all those drafts together that are as they were proposed.
+
+        What has changed or has a fault is left to `_prepare_issue()`, which takes care of one at a time.
+
+        :return: the notices that may be issued
+        """
+        try:
+            with self.env.cr.savepoint():
+                ready = self.browse()
+                verdicts = self._recheck()
+                for notice in self:
+                    try:
+                        if verdicts[notice.id].code == 'same':
+                            notice._check_texts()
+                            ready |= notice
+                    except (UserError, ValidationError) as error:
+                        # Said to a person by `_prepare_issue()`.
+                        _logger.info("Dunning notice %s: %s", notice.id, error)
+                ready._set_numbers()
+                ready._fix_texts()
+                # An item has a hundred columns, of which one is wanted.
+                ready.line_ids.move_line_id.fetch(['move_id'])
+                ready.line_ids.move_id.fetch(['payment_reference'])
+                for notice in ready:
+                    notice.write({'problem': False, **notice._prepare_payment_values()})
+        except Exception:
+            _logger.warning("Dunning notices are prepared one by one, since together they cannot be", exc_info=True)
+            return self.browse()
+        return ready
+
+    def _prepare_issue(self):
+        """Ask the rules again, check and number one draft.
+
+        :return: whether there is still something to issue; else the notice was cancelled
+        :raise UserError: a text is missing or holds a wrong placeholder, customer or procedure are archived
+        """
+        self.ensure_one()
+        verdict = self._recheck()[self.id]
+        if verdict.code == 'archived':
+            raise UserError(self.env._(
+                "%s Exclude the notice, or activate it again.", verdict.words))
+        if verdict.code in ('settled', 'held'):
+            self._cancel(verdict.words)
+            return False
+        if verdict.code == 'changed':
+            self._apply_verdict(verdict)
+        self._check_texts()
+        self._set_numbers()
+        self._fix_texts()
+        self.write({'problem': False, **self._prepare_payment_values()})
+        return True
+
+    # === NUMBERS === #
+
+    def _set_numbers(self):
+        """Give numbers to the notices that have none, in one go where the sequence may have gaps.
+
+        :raise UserError: there is no sequence, or all that it gives is taken
+        """
+        for (company, date), notices in self.filtered(lambda notice: not notice.name).grouped(
+                lambda notice: (notice.company_id, notice.date)).items():
+            for notice, name in zip(notices, self._draw_numbers(company, date, len(notices)), strict=True):
+                notice.name = name
+
+    @api.model
+    def _draw_numbers(self, company, date, count):
+        """Draw numbers that no notice of the company has.
+
+        A sequence that was set back, or another one with the same prefix, gives numbers that are taken: they are passed
+        over.
+
+        :param company: `res.company`
+        :param date date: of the notices
+        :param int count: how many
+        :return: list of str
+        :raise UserError: there is no sequence, or all that it gives is taken
+        """
+        sequence = self.env['ir.sequence'].sudo().with_company(company).search(
+            [('code', '=', 'dunning.notice'), ('company_id', 'in', (company.id, False))], order='company_id', limit=1)
+        if not sequence:
+            raise UserError(self.env._(
+                "Company %s has no sequence for dunning notices. Create one with the code “dunning.notice” under "
+                "Settings > Technical > Sequences.", company.name))
+        free, size = [], count
+        for _round in range(DRAW_ROUNDS):
+            drawn = self._draw_from(sequence, date, size)
+            self.flush_model(['name'])
+            taken = {name for (name,) in self.env.execute_query(SQL(
+                "SELECT name FROM dunning_notice WHERE company_id = %s AND name = ANY(%s)", company.id, drawn))}
+            free += [name for name in drawn if name not in taken]
+            if len(free) >= count:
+                return free[:count]
+            is_far_behind = len(taken) == len(drawn) and sequence.implementation == 'standard'
+            size = min(2 * size, DRAW_TOGETHER) if is_far_behind else count - len(free)
+        raise UserError(self.env._(
+            "The numbers that sequence “%(sequence)s” gives are taken by other dunning notices (the last one was "
+            "%(number)s). Set its next number under Settings > Technical > Sequences.",
+            sequence=sequence.name, number=drawn[-1]))
+
+    @api.model
+    def _draw_from(self, sequence, date, count):
+        """Draw numbers as `next_by_code()` does one by one.
+
+        :param sequence: `ir.sequence`
+        :param date date: of the notices
+        :param int count: how many
+        :return: list of str
+        """
+        if sequence.implementation != 'standard':
+            return [sequence._next(sequence_date=date) for _number in range(count)]
+        # The first one makes the range of the year where there is none yet.
+        numbers = [sequence._next(sequence_date=date)]
+        name = f'ir_sequence_{sequence.id:03d}'
+        if sequence.use_date_range:
+            date_range = sequence.date_range_ids.filtered(
+                lambda candidate: candidate.date_from <= date <= candidate.date_to)[:1]
+            name = f'{name}_{date_range.id:03d}'
+            sequence = sequence.with_context(ir_sequence_date_range=date_range.date_from)
+        return numbers + [sequence.get_next_char(number) for (number,) in self.env.execute_query(SQL(
+            "SELECT nextval(%s) FROM generate_series(1, %s)", name, count - 1))]
+
+    # === CHANNEL === #
+
+    def _assign_routes(self):
+        """Choose the channel of notices that are being issued, and write down what their mails need of it.
+
+        :return: dict notice id -> (channel, reason in words)
+        """
+        routes = {}
+        for notice in self:
+            channel, info, addresses = notice._choose_channel()
+            is_mail = channel == 'mail'
+            notice.write({
+                'email_to': ', '.join(addresses) if is_mail else False,
+                'provider_id': notice.company_id.sudo().dunning_provider_id.id if is_mail else False})
+            routes[notice.id] = channel, info
+        return routes
+
+    def _release(self, routes):
+        """Let issued notices go.
+
+        :param dict routes: what `_assign_routes()` returned
+        """
+        by_route = defaultdict(self.browse)
+        for notice in self:
+            by_route[*routes[notice.id], notice.provider_id] |= notice
+        engines = self.env['ir.cron']
+        for (channel, info, provider), notices in by_route.items():
+            if channel == 'paper':
+                notices._set_delivery('paper', info)
+                continue
+            notices._set_delivery(
+                'released', self.env._("Waits for the process engine."), next_attempt_at=False, attempt_count=0)
+            engines |= provider.sudo().engine_id
+        for engine in engines:
+            engine._trigger()

@@ -1,0 +1,261 @@
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from .dunning_proposal import Basis
+
+# What leaves later than so many days after its date is dated anew.
+MAX_AGE_DAYS = 3
+# Reasons that are named one by one; a notice may have hundreds of items.
+REASONS_SHOWN = 5
+
+
+class Verdict(NamedTuple):
+    """What has become of a notice's claim.
+
+    :ivar code: `same`; `changed`: not all is as the notice says; `settled`: nothing is left to claim; `held`: nothing
+        of it may be claimed now; `archived`: customer or procedure is out of use
+    :ivar words: the reasons, for a clerk; empty for `same`
+    :ivar values: of the notice, that would make it true
+    :ivar lines: values of all its lines, that would make it true; None where they are
+    :ivar gone: id of the `account.move.line` -> why it is not claimed any more
+    """
+    code: str
+    words: str = ''
+    values: dict = {}
+    lines: list | None = None
+    gone: dict = {}
+
+
+class DunningNotice(models.Model):
+    """Is the claim still true? The one place that asks, whichever way a notice is about to leave.
+
+    `_recheck()` reads and judges, and writes nothing. `_make_true()` acts on it, right before a mail is handed over, a
+    letter is handed out or opened, or a person sends something on its way again:
+
+    ================= ========= ======================== =====================================================
+    verdict           draft     released, paper, failed  frozen (handed over or printed before)
+    ================= ========= ======================== =====================================================
+    settled, held     cancelled cancelled                cancelled
+    archived          problem   cancelled                cancelled
+    changed           mended    made anew                failed: it leaves unchanged or not at all
+    ================= ========= ======================== =====================================================
+
+    An unclear notice may have arrived: whatever the verdict, it stays, and is not sent on its way again.
+    """
+    _inherit = 'dunning.notice'
+
+    # === READING === #
+
+    def _recheck(self, keep_dates=False):
+        """Ask all rules again on which these notices' claims rest, as things stand now. Writes nothing.
+
+        :param bool keep_dates: a draft that a person works on: it keeps its date
+        :return: dict notice id -> :class:`Verdict`
+        """
+        verdicts = {}
+        for company, of_company in self.sudo().grouped('company_id').items():
+            # What is read is the company's, whoever asks.
+            for day, notices in of_company.with_company(company).grouped(self._get_day_of_leaving).items():
+                debts = self.env['dunning.proposal'].with_company(company)._load_for_recheck(notices, day)
+                basis = Basis(notices.env, company, day)
+                for notice in notices:
+                    verdicts[notice.id] = notice._judge_again(debts, basis, keep_dates)
+        return verdicts
+
+    @api.model
+    def _get_day_of_leaving(self, notice):
+        """Return the day for which a notice is judged: the company's today, but of a run of the future its date."""
+        return max(notice._get_today(), notice.run_id.date or date.min)
+
+    def _judge_again(self, debts, basis, keep_dates=False):
+        """Say what has become of one notice's claim.
+
+        :param dict debts: what `dunning.proposal._load_for_recheck()` returned
+        :param basis: :class:`~.dunning_proposal.Basis` of the day on which it leaves
+        :param bool keep_dates: leave date and deadline as they are
+        :return: :class:`Verdict`
+        """
+        self.ensure_one()
+        partner = self.partner_id.commercial_partner_id
+        if archived := (self.partner_id | partner).filtered(lambda one: not one.active):
+            return Verdict('archived', self.env._("Customer %s has been archived.", archived[0].display_name))
+        procedure = self.level_id.procedure_id
+        if procedure and not procedure.active:
+            return Verdict('archived', self.env._("Dunning procedure “%s” has been archived.", procedure.name))
+        values, words = self._find_news(basis.day, keep_dates)
+        if self.kind != 'dunning':
+            return Verdict('changed' if words else 'same', '\n'.join(words), values)
+        hold_until = partner.dunning_hold_until
+        if hold_until and hold_until >= basis.day:
+            return Verdict('held', self.env['dunning.proposal']._describe_hold(
+                hold_until, partner.dunning_hold_reason))
+        code, reasons, lines, gone = self.env['dunning.proposal']._judge_lines(
+            self, debts, basis, values.get('date') or self.date)
+        reasons = list(dict.fromkeys(reasons))
+        shown = '\n'.join(reasons[:REASONS_SHOWN]) + (' …' if len(reasons) > REASONS_SHOWN else '')
+        if code in ('settled', 'held'):
+            return Verdict(code, shown, gone=gone)
+        if code == 'changed':
+            words.insert(0, '\n'.join(filter(None, [
+                self.env._("The claim has changed since the notice was made."), shown])))
+        return Verdict('changed' if words else 'same', '\n'.join(words), values, lines, gone)
+
+    def _find_news(self, today, keep_dates):
+        """Find what of the notice itself, its lines aside, is not true any more.
+
+        :return: (values that mend it, list of words)
+        """
+        self.ensure_one()
+        values, words = {}, []
+        recipient = self.recipient_id
+        if not self._is_recipient_own() or not recipient.active:
+            values['recipient_id'] = self.env['dunning.proposal'].sudo()._find_recipients(
+                self.partner_id.commercial_partner_id, self.company_id)[self.partner_id.commercial_partner_id.id].id
+            words.append(self.env._("Addressed anew: %s is no longer with the customer.", recipient.display_name))
+        if self.payment_account_number and self.state == 'issued':
+            number = self._get_payment_account().sanitized_acc_number
+            if number != self.payment_account_number:
+                words.append(self.env._(
+                    "Payments went to account %(old)s, and go to %(new)s now.", old=self.payment_account_number,
+                    new=number or '-'))
+        is_over = bool(self.date_deadline) and self.date_deadline < today
+        if self._is_frozen():
+            if is_over:
+                words.append(self.env._(
+                    "It was payable until %s, which is over, and what was handed over or printed before goes out "
+                    "unchanged or not at all.", fields.Date.to_string(self.date_deadline)))
+        elif not keep_dates and (is_over or (today - self.date).days > MAX_AGE_DAYS):
+            values['date'] = today
+            if self.date_deadline and (is_over or self.date_deadline == self._get_usual_deadline(self.date)):
+                values['date_deadline'] = self._get_usual_deadline(today)
+            words.append(self.env._("Dated anew, since it leaves later than on the day that it bore."))
+        return values, words
+
+    def _get_usual_deadline(self, day):
+        """Return the deadline that the level gives to a notice of a day."""
+        self.ensure_one()
+        return day + timedelta(days=self.level_id.deadline_days)
+
+    def _is_recipient_own(self):
+        self.ensure_one()
+        return self.recipient_id.commercial_partner_id == self.partner_id.commercial_partner_id
+
+    # === ACTING === #
+
+    def _make_true(self):
+        """Bring issued notices that are about to leave to what is true now, and stop those that must not leave.
+
+        :return: (the notices that may leave as they were, those that may leave and were made anew, dict notice id ->
+            why another one does not leave)
+        """
+        verdicts = self._recheck()
+        as_they_were, anew, stopped = self.browse(), self.browse(), {}
+        for notice in self.sudo():
+            verdict = verdicts[notice.id]
+            if verdict.code == 'same':
+                as_they_were |= notice
+            elif notice.delivery_state == 'unclear':
+                stopped[notice.id] = verdict.words
+            elif verdict.code != 'changed':
+                notice._cancel(verdict.words)
+                stopped[notice.id] = verdict.words
+            elif notice._is_frozen():
+                notice._stop(verdict.words)
+                stopped[notice.id] = verdict.words
+            else:
+                anew |= notice
+        for notice_id, fault in anew._make_anew(verdicts).items():
+            stopped[notice_id] = fault
+        anew = anew.filtered(lambda notice: notice.id not in stopped)
+        return self & as_they_were, self & anew, stopped
+
+    def _make_anew(self, verdicts=None):
+        """Make letter and mail of unfrozen notices again, as the verdicts say they should be.
+
+        :param dict verdicts: notice id -> :class:`Verdict`; without them only the documents are made again
+        :return: dict notice id -> why one of them cannot be made: it waits for a person then
+        """
+        faults, mended = {}, self.browse()
+        for notice in self.sudo():
+            try:
+                with self.env.cr.savepoint():
+                    if verdicts:
+                        notice._apply_verdict(verdicts[notice.id])
+                    notice.write(notice._prepare_payment_values())
+            except UserError as error:
+                faults[notice.id] = str(error)
+            else:
+                mended |= notice
+        documents = mended._make_documents()
+        mails = mended._make_mails(documents)
+        for notice in mended:
+            made = documents[notice.id], mails.get(notice.id)
+            if fault := next((one for one in made if isinstance(one, Exception)), None):
+                faults[notice.id] = str(fault)
+        made = mended.filtered(lambda notice: notice.id not in faults)
+        made._store_documents(documents, mails)
+        for notice in self.sudo().browse(faults):
+            notice._stop(faults[notice.id])
+        return faults
+
+    def _apply_verdict(self, verdict):
+        """Write down what has changed in an unfrozen notice's claim."""
+        self.ensure_one()
+        notice = self.sudo()
+        if verdict.values:
+            notice.write(verdict.values)
+        if verdict.lines is not None:
+            notice._replace_lines(verdict.lines)
+        if verdict.words:
+            notice._message_log(body=verdict.words)
+
+    def _stop(self, words):
+        """A notice cannot leave as it is: it waits for a person.
+
+        :param str words: why, in words for a clerk
+        """
+        for notice in self.sudo():
+            notice._set_delivery('failed', words)
+            notice._ask_person('dunning_mail.mail_activity_failed', words)
+        self.run_id._update_state()
+
+    def _replace_lines(self, line_values):
+        """Give an unfrozen notice the lines as they stand now."""
+        self.ensure_one()
+        self.sudo().line_ids.with_context(dunning_replace_lines=True).unlink()
+        self.sudo().write({'line_ids': [fields.Command.create(values) for values in line_values]})
+        self._update_level_from_lines()
+
+    # === OTHER NOTICES === #
+
+    def _check_items_free(self):
+        """Check that no other notice took the items meanwhile.
+
+        :raise UserError: names the other notice
+        """
+        for notice in self:
+            due = notice._get_due_lines()
+            lines = {line.move_line_id.id: line for line in due}
+            for last in self.env['dunning.notice.line'].sudo()._get_last_counted(list(lines)):
+                line = lines[last.move_line_id]
+                if last.notice_id not in (notice.id, line.previous_notice_id.id):
+                    raise UserError(self.env._(
+                        "%(item)s was dunned meanwhile by %(notice)s. This notice would go back to an earlier level: "
+                        "cancel it.", item=line.name, notice=self.browse(last.notice_id).sudo().display_name))
+            notice._check_not_reserved(due.move_line_id)
+
+    def _check_not_reserved(self, items):
+        """Check that no other open notice has items.
+
+        :param items: `account.move.line`
+        :raise UserError: names the other notice
+        """
+        other = self.env['dunning.notice.line'].sudo().search([
+            ('move_line_id', 'in', items.ids), ('is_reserved', '=', True), ('notice_id', 'not in', self.ids)], limit=1)
+        if other:
+            raise UserError(self.env._(
+                "%(item)s is on another open notice meanwhile (%(notice)s).", item=other.name,
+                notice=other.notice_id.display_name))

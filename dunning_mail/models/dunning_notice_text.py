@@ -1,0 +1,175 @@
+from odoo import api, models
+from odoo.exceptions import UserError
+from odoo.tools import format_amount, format_date
+
+# What texts may refer to; `_get_placeholders()` describes them.
+PLACEHOLDERS = (
+    'object.name',
+    'object.partner_id.name',
+    'object.recipient_id.name',
+    'object.level_id.name',
+    'object.date_text',
+    'object.date_deadline_text',
+    'object.amount_total_text',
+    'object.amount_overdue_text',
+    'object.amount_credit_text',
+    'object.amount_fee_text',
+    'object.amount_interest_text',
+    'object.items_html',
+    'object.payment_reference',
+    'object.run_id.name',
+    'object.company_id.name',
+    'object.company_id.phone',
+    'object.company_id.email',
+    'object.user_id.name',
+    'object.user_id.email',
+    'object.user_id.phone',
+)
+
+
+class DunningNotice(models.Model):
+    """The words of a notice: in one language, from the texts of its level."""
+    _inherit = 'dunning.notice'
+
+    @api.depends('kind', 'level_id.text_ids.lang', 'lang', 'company_id.dunning_procedure_id')
+    def _compute_text_id(self):
+        for (kind, source, lang), notices in self.grouped(
+                lambda notice: (notice.kind, notice._get_text_source(), notice.lang)).items():
+            notices.text_id = source._get_text(lang, kind)
+
+    def _get_text_source(self):
+        """Return who has the texts: the level, and the company's procedure for what has no level."""
+        self.ensure_one()
+        if self.kind == 'dunning':
+            return self.level_id
+        return self.level_id.procedure_id or self.company_id.sudo().dunning_procedure_id
+
+    @api.depends('date', 'date_deadline', 'lang', 'amount_total', 'amount_fee', 'amount_interest',
+                 'line_ids.amount_residual')
+    def _compute_texts(self):
+        for notice in self:
+            def amount(value, notice=notice):
+                return format_amount(self.env, value, notice.currency_id, lang_code=notice.lang)
+            # The month in words: 12/04/2026 is a day in December here and one in April there.
+            notice.date_text = format_date(self.env, notice.date, lang_code=notice.lang, date_format='long')
+            notice.date_deadline_text = notice.date_deadline and format_date(
+                self.env, notice.date_deadline, lang_code=notice.lang, date_format='long')
+            for fname in ('overdue', 'credit', 'fee', 'interest', 'total'):
+                notice[f'amount_{fname}_text'] = amount(notice[f'amount_{fname}'])
+
+    @api.depends('date', 'lang', 'amount_total', 'amount_fee', 'amount_interest', 'line_ids.amount_residual')
+    def _compute_items_html(self):
+        for notice in self:
+            notice.items_html = self.env['ir.qweb'].with_context(lang=notice.lang)._render(
+                'dunning_mail.mail_items', {
+                    'notice': notice.with_context(lang=notice.lang),
+                    'format_amount': lambda value, notice=notice: format_amount(
+                        self.env, value, notice.currency_id, lang_code=notice.lang),
+                    'format_date': lambda day, notice=notice: format_date(self.env, day, lang_code=notice.lang)})
+
+    @api.model
+    def _get_placeholders(self):
+        """Return what texts may refer to.
+
+        :return: dict of expression -> translated description, one for each of `PLACEHOLDERS`
+        """
+        return {
+            'object.name': self.env._("Number of the notice"),
+            'object.partner_id.name': self.env._("Customer"),
+            'object.recipient_id.name': self.env._("Recipient (whose address stands on the letter)"),
+            'object.level_id.name': self.env._("Dunning level"),
+            'object.date_text': self.env._("Date of the notice"),
+            'object.date_deadline_text': self.env._("Payable until"),
+            'object.amount_total_text': self.env._("Total"),
+            'object.amount_overdue_text': self.env._("Overdue amount"),
+            'object.amount_credit_text': self.env._("Credits"),
+            'object.amount_fee_text': self.env._("Fee"),
+            'object.amount_interest_text': self.env._("Interest"),
+            'object.items_html': self.env._("Table of the due items (not in subject and title)"),
+            'object.payment_reference': self.env._("Payment reference"),
+            'object.run_id.name': self.env._("Dunning run"),
+            'object.company_id.name': self.env._("Your company"),
+            'object.company_id.phone': self.env._("Your company's phone"),
+            'object.company_id.email': self.env._("Your company's e-mail"),
+            'object.user_id.name': self.env._("Clerk"),
+            'object.user_id.email': self.env._("Clerk's e-mail"),
+            'object.user_id.phone': self.env._("Clerk's phone"),
+        }
+
+    @api.model
+    def mail_allowed_qweb_expressions(self):
+        return PLACEHOLDERS
+
+    @api.model
+    def _choose_lang(self, partner, recipient, level, company):
+        """Return the language of a whole notice.
+
+        The customer's, else the recipient's own, else the fallback language; the fallback too where the level has no
+        texts in the language, so that text, table and dates never differ.
+
+        :return: code of an active language
+        """
+        return self._choose_lang_among((partner.lang, recipient.lang), level, company)
+
+    @api.model
+    def _choose_lang_among(self, langs, level, company):
+        """Return the language of a whole notice.
+
+        :param langs: codes of the languages that are wanted, the first one preferred; may be empty
+        :return: code of an active language
+        """
+        installed = dict(self.env['res.lang'].get_installed())
+        fallback = company._get_dunning_fallback_lang()
+        lang = next((code for code in langs if code and code in installed), fallback)
+        return lang if level._get_text(lang) else fallback
+
+    def _render_texts(self, fnames=None):
+        """Render the level's texts in the notice's language.
+
+        :param fnames: which texts, default all
+        :return: dict with `mail_subject` and `letter_title` (str), `mail_body`, `letter_intro` and `letter_closing`
+            (Markup)
+        :raise UserError: the level has no texts in the language, or a text holds a wrong placeholder
+        """
+        self.ensure_one()
+        return self._render_all_texts(fnames)[self.id]
+
+    def _render_all_texts(self, fnames=None):
+        """Render the texts of many notices: core checks a template once for each call.
+
+        :param fnames: which texts, default all
+        :return: dict notice id -> what `_render_texts()` returns
+        :raise UserError: as `_render_texts()`, for the first notice that has no text
+        """
+        self._check_texts()
+        renderer = self.env['dunning.level.text'].sudo()
+        texts = {}
+        for source, notices in self.grouped(lambda notice: notice._get_fixed_texts() or notice.text_id).items():
+            texts.update(renderer._render_source(source.sudo(), notices.sudo(), *([fnames] if fnames else [])))
+        return texts
+
+    def _get_fixed_texts(self):
+        """Return the texts that an issued notice keeps, whatever becomes of those of its level."""
+        self.ensure_one()
+        return self.text_version_id if self.state in ('issued', 'cancelled') else self.text_version_id.browse()
+
+    def _fix_texts(self):
+        """Keep the texts as they are now: what has to be made again later says the same."""
+        for text, notices in self.grouped('text_id').items():
+            notices.text_version_id = text._get_version()
+
+    def _check_texts(self):
+        """Check that each notice has texts in its language.
+
+        :raise UserError: names level, language and the place where to mend it
+        :raise ValidationError: a text holds a placeholder that is not allowed
+        """
+        for notice in self:
+            if notice._get_fixed_texts():
+                continue
+            if not notice.text_id:
+                raise UserError(self.env._(
+                    "Dunning level “%(level)s” has no texts in %(lang)s. Add them on the level's tab Dunning Texts.",
+                    level=notice._get_text_source().display_name,
+                    lang=self.env['res.lang']._get_data(code=notice.lang).name))
+            notice.text_id.sudo()._raise_for_placeholders()

@@ -59,7 +59,7 @@ class DunningNotice(models.Model):
         'paper': ('released', 'failed'),
         'sending': ('sent', 'failed', 'unclear', 'released'),
         'sent': ('failed',),
-        'failed': ('released', 'paper', 'failed'),
+        'failed': ('released', 'paper'),
         'unclear': ('released', 'paper', 'failed', 'sent'),
     }
     # What a person may change while the notice is a draft; everything else is written by methods.
@@ -361,27 +361,35 @@ class DunningNotice(models.Model):
         for notice in self - allowed:
             _logger.info("Dunning notice %s (%s): no way from delivery state %s to %s",
                          notice.id, notice.state, notice.delivery_state, target)
-        self.env['dunning.delivery.log'].sudo().create([{
-            'notice_id': notice.id,
-            'company_id': notice.company_id.id,
-            'provider_id': values.get('provider_id', notice.provider_id.id),
-            'attempt': values.get('attempt_count', notice.attempt_count),
-            'message_id': values.get('message_id', notice.message_id),
-            'state_from': notice.delivery_state,
-            'state_to': target,
-            'text': info,
-            **(log or {}),
-        } for notice in allowed])
+        taken = {fname: values[name] for fname, name in (
+            ('provider_id', 'provider_id'), ('attempt', 'attempt_count'), ('message_id', 'message_id'))
+            if name in values}
+        allowed._log_step(info, state_to=target, **taken, **(log or {}))
         # The chatter is for outcomes, and shows a mail that was sent itself; the delivery log has all steps.
         is_step = target in ('sending', 'sent') or bool(self.env.context.get('tracking_disable'))
         allowed.sudo().with_context(tracking_disable=is_step).write({
             'delivery_state': target, 'delivery_info': info, **values})
         return allowed
 
+    def _log_step(self, text, **values):
+        """Write a step into the delivery log.
+
+        :param str text: what happened, in words for a clerk
+        :param values: of the entry, where they are not what the notice says: by default it stays in its state
+        """
+        self.env['dunning.delivery.log'].sudo().create([{
+            'notice_id': notice.id, 'company_id': notice.company_id.id, 'provider_id': notice.provider_id.id,
+            'attempt': notice.attempt_count, 'message_id': notice.message_id, 'state_from': notice.delivery_state,
+            'state_to': notice.delivery_state, 'text': text, **values} for notice in self])
+
     def _ask_person(self, activity_xmlid, note):
-        """Give the person who answers for the run something to do."""
+        """Give the person who answers for the run something to do; what is open already is brought up to date."""
+        kind = self.env.ref(activity_xmlid)
         for notice in self:
             user = notice._get_responsible_user()
+            if activity := notice.activity_ids.filtered(lambda a: a.activity_type_id == kind)[:1]:
+                activity.note = plaintext2html(note)
+                continue
             user_env = self.env(context=dict(self.env.context, lang=user.lang))
             notice.activity_schedule(
                 activity_xmlid, user_id=user.id, note=plaintext2html(note),

@@ -34,10 +34,7 @@ class DunningNotice(models.Model):
         :param str words: the reason
         """
         moved = self._set_state('cancelled', problem=False)
-        self.env['dunning.delivery.log'].sudo().create([{
-            'notice_id': notice.id, 'provider_id': notice.provider_id.id, 'attempt': notice.attempt_count,
-            'state_from': notice.delivery_state, 'state_to': 'cancelled', 'text': words,
-        } for notice in moved])
+        moved._log_step(words, state_to='cancelled')
         for notice in moved.sudo():
             notice.delivery_info = words
             notice._message_log(body=words)
@@ -207,9 +204,7 @@ class DunningNotice(models.Model):
                 "What it claims has changed, and its letter was made anew just now: print that one.")
         marked = (handed_out | as_they_were).sudo()
         marked.write({'printed_at': fields.Datetime.now(), 'printed_by': self.env.user.id})
-        self.env['dunning.delivery.log'].sudo().create([{
-            'notice_id': notice.id, 'state_from': 'paper', 'state_to': 'paper',
-            'text': self.env._("Printed by %s.", self.env.user.name)} for notice in marked])
+        marked._log_step(self.env._("Printed by %s.", self.env.user.name))
         marked._drop_unarchived_documents()
         self.run_id._update_state()
         return self._report_stopped({**told, **stopped}, {} if marked or anew else standing)
@@ -240,9 +235,7 @@ class DunningNotice(models.Model):
             notice._check_items_free()
         # What has not been printed after all has to be opened again first.
         printed.sudo().write({'printed_at': False, 'printed_by': False, 'letter_opened_at': False})
-        self.env['dunning.delivery.log'].sudo().create([{
-            'notice_id': notice.id, 'state_from': 'paper', 'state_to': 'paper',
-            'text': self.env._("Not printed, says %s.", self.env.user.name)} for notice in printed])
+        printed._log_step(self.env._("Not printed, says %s.", self.env.user.name))
         printed.run_id._update_state()
 
     # === READING === #

@@ -63,10 +63,7 @@ class DunningNotice(models.Model):
             word for text in earlier.mapped('text') for word in re.split(r'[\s;,<>()]+', text.lower())}
         if self.delivery_state in ('sent', 'unclear') and self.state == 'issued' \
                 and self._get_envelope_addresses() - gone:
-            self.env['dunning.delivery.log'].sudo().create({
-                'notice_id': self.id, 'provider_id': self.provider_id.id, 'attempt': self.attempt_count,
-                'message_id': self.message_id, 'state_from': self.delivery_state, 'state_to': self.delivery_state,
-                'text': words, **log})
+            self._log_step(words, **log)
             self._message_log(body=words)
             return
         moved = self._set_delivery('failed', words, log)

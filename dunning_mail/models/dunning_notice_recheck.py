@@ -35,13 +35,14 @@ class DunningNotice(models.Model):
     `_recheck()` reads and judges, and writes nothing. `_make_true()` acts on it, right before a mail is handed over, a
     letter is handed out or opened, or a person sends something on its way again:
 
-    ================= ========= ======================== =====================================================
-    verdict           draft     released, paper, failed  frozen (handed over or printed before)
-    ================= ========= ======================== =====================================================
-    settled, held     cancelled cancelled                cancelled
-    archived          problem   cancelled                cancelled
-    changed           mended    made anew                failed: it leaves unchanged or not at all
-    ================= ========= ======================== =====================================================
+    ======== ========= =============== ================== =======================================================
+    verdict  draft     released, paper failed             frozen (handed over or printed before)
+    ======== ========= =============== ================== =======================================================
+    settled  cancelled cancelled       cancelled          as the others of its delivery state
+    held     cancelled cancelled       stays              as the others of its delivery state
+    archived problem   cancelled       stays              as the others of its delivery state
+    changed  mended    made anew       made anew          failed: it leaves unchanged or not at all
+    ======== ========= =============== ================== =======================================================
 
     An unclear notice may have arrived: whatever the verdict, it stays, and is not sent on its way again.
     """
@@ -160,7 +161,9 @@ class DunningNotice(models.Model):
             elif notice.delivery_state == 'unclear':
                 stopped[notice.id] = verdict.words
             elif verdict.code != 'changed':
-                notice._cancel(verdict.words)
+                # What is on its way is taken off it; what waits for a person goes on waiting, unless it is paid.
+                if notice.delivery_state != 'failed' or verdict.code == 'settled':
+                    notice._cancel(verdict.words)
                 stopped[notice.id] = verdict.words
             elif notice._is_frozen():
                 notice._stop(verdict.words)
@@ -218,7 +221,11 @@ class DunningNotice(models.Model):
         :param str words: why, in words for a clerk
         """
         for notice in self.sudo():
-            notice._set_delivery('failed', words)
+            if notice.delivery_state == 'failed':
+                notice._log_step(words)
+                notice.delivery_info = words
+            else:
+                notice._set_delivery('failed', words)
             notice._ask_person('dunning_mail.mail_activity_failed', words)
         self.run_id._update_state()
 

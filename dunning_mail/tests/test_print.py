@@ -15,6 +15,7 @@ from ..models import dunning_run_print
 from ..tools import pdf
 from .common import DunningCommon
 
+GUARD_LOGGER = 'odoo.addons.dunning_mail.models.dunning_guard'
 RUN_LOGGER = 'odoo.addons.dunning_mail.models.dunning_run_print'
 
 
@@ -110,8 +111,8 @@ class TestPrint(DunningCommon):
                 'UPDATE dunning_notice SET document_id = %s, document_sha256 = %s WHERE id = %s',
                 [document.id, sha256, notice.id])
         self.env.invalidate_all()
-        with self.assertRaisesRegex(UserError, 'own notice'), mute_logger(RUN_LOGGER):
-            self.join(run)
+        with self.assertRaisesRegex(UserError, 'is gone'), mute_logger(GUARD_LOGGER):
+            run._join_letters(one | two)
 
     def test_swapped_while_joining_is_found(self):
         run = self.make_letters(self.make_partner('Erste AG'), self.make_partner('Zweite AG'))

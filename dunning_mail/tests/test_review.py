@@ -27,9 +27,13 @@ class TestSecondLook(DunningCommon):
     def test_letter_paid_before_it_is_printed(self):
         invoice, run = self.make_letter()
         self.pay(invoice)
+        action = run.action_print_letters()
+        self.assertEqual(action['tag'], 'display_notification')
+        self.assertIn(f"{run.notice_ids.name}, Acme: Paid: {invoice.name}", action['params']['message'])
+        self.assertEqual(action['params']['next']['tag'], 'soft_reload')
+        self.assertEqual(run.notice_ids.state, 'cancelled')
         with self.assertRaisesRegex(UserError, "no letters"):
             run.action_print_letters()
-        self.assertEqual(run.notice_ids.state, 'cancelled')
 
     def test_letter_partly_paid_before_it_is_printed(self):
         invoice, run = self.make_letter()

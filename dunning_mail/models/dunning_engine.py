@@ -137,7 +137,7 @@ class DunningEngine(models.AbstractModel):
             locked._unlock()
         if work.unreported:
             self._report(work)
-        self._update_runs()
+        self._finish()
         self._schedule(engine)
 
     @api.model
@@ -293,9 +293,10 @@ class DunningEngine(models.AbstractModel):
         if budget.left < budget.handover / 2:
             # The resolver, or a login over OAuth, took longer than anyone can limit.
             return 'late'
-        notice = self._lock_next_notice(provider)
+        notice, has_lock = self._lock_next_notice(provider)
         if not notice:
             return 'busy'
+        notice._fetch_for_claim()
         # What the engine says is for the person who answers for the run.
         lang = notice.user_id.lang
         self, notice, provider = (records.with_context(lang=lang) for records in (self, notice, provider))
@@ -327,7 +328,7 @@ class DunningEngine(models.AbstractModel):
             # The letter was made again, and took its time. Nothing is promised yet.
             self.env.cr.rollback()
             return 'late'
-        if not provider._has_lock():
+        if not has_lock:
             self.env.cr.rollback()
             raise psycopg2.InterfaceError(
                 "The engine's lock is on another connection to PostgreSQL: does a pooler share them by transaction?")
@@ -348,19 +349,23 @@ class DunningEngine(models.AbstractModel):
 
     @api.model
     def _record_outcome(self, notice, provider, outcome, mail, ended_at):
-        """Write down what became of a handover, and commit it.
+        """Write down what became of a handover and what follows from it, and commit it.
 
         Others may write to the notice, its run or the provider at the same moment, and PostgreSQL then refuses the
-        later one. What the server said must not get lost over it, so it is written down again.
+        later one. What the server said must not get lost over it, so it is written down again. Nor over what follows:
+        if that fails, the outcome is written down alone, and what follows after it, each for itself.
 
         :return: whether the provider is of further use in this pass
         """
-        conflicts = 0
+        conflicts, is_alone = 0, False
         while True:
             try:
-                is_useful = self._apply_outcome(notice, provider, outcome, mail, ended_at)
+                is_useful, steps = self._apply_outcome(notice, provider, outcome, mail, ended_at)
+                if not is_alone:
+                    for step in steps:
+                        step()
                 self._commit()
-                return is_useful
+                break
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 conflicts += 1
                 if self.env.cr.closed or conflicts > CONFLICTS_IN_A_ROW:
@@ -370,6 +375,16 @@ class DunningEngine(models.AbstractModel):
                         outcome.answer)
                     raise
                 self.env.cr.rollback()
+            except Exception:
+                if is_alone:
+                    raise
+                _logger.info("Dunning notice %s: the outcome is stored alone", notice.id, exc_info=True)
+                self.env.cr.rollback()
+                is_alone = True
+        if is_alone:
+            self._follow_up(*steps)
+            self._commit()
+        return is_useful
 
     @api.model
     def _get_session(self, provider, work):
@@ -389,30 +404,27 @@ class DunningEngine(models.AbstractModel):
         return session
 
     @api.model
-    def _get_queue(self, provider, limit, lock=None):
-        """Return the ids of the next notices of a provider.
+    def _lock_next_notice(self, provider):
+        """Lock the next notice of a provider; one that a person is working on is left for later.
 
-        :param int limit: at most so many
-        :param lock: :class:`~odoo.tools.SQL` of the row lock to take
+        In the same statement it is seen whether this connection holds the provider's lock.
+
+        :param provider: `dunning.provider`
+        :return: (`dunning.notice`, empty where none is free; whether the lock is held)
         """
-        return [notice_id for (notice_id,) in self.env.execute_query(SQL(
+        rows = self.env.execute_query(SQL(
             """
-            SELECT id
+            SELECT id, %s
               FROM dunning_notice
              WHERE provider_id = %s AND delivery_state = 'released' AND state = 'issued'
                AND (next_attempt_at IS NULL OR next_attempt_at <= %s)
              ORDER BY next_attempt_at NULLS FIRST, id
-             LIMIT %s
-             %s
-            """, provider.id, fields.Datetime.now(), limit, lock or SQL()))]
-
-    @api.model
-    def _lock_next_notice(self, provider):
-        """Return the next notice of a provider, its row locked; one that a person is working on is left for later."""
-        notice = self.env['dunning.notice'].sudo().browse(
-            self._get_queue(provider, 1, SQL("FOR NO KEY UPDATE SKIP LOCKED")))
+             LIMIT 1
+               FOR NO KEY UPDATE SKIP LOCKED
+            """, provider._get_lock_condition(), provider.id, fields.Datetime.now()))
+        notice = self.env['dunning.notice'].sudo().browse([notice_id for notice_id, _has_lock in rows])
         notice.invalidate_recordset()
-        return notice.with_company(notice.company_id) if notice else notice
+        return notice.with_company(notice.company_id) if notice else notice, bool(rows and rows[0][1])
 
     @api.model
     def _apply_outcome(self, notice, provider, outcome, mail, ended_at):
@@ -424,8 +436,10 @@ class DunningEngine(models.AbstractModel):
         :param outcome: :class:`~..tools.smtp.Outcome`
         :param mail: the :class:`~.dunning_notice_mail.Handover`
         :param datetime ended_at: end of the handover, naive UTC
-        :return: whether the provider is of further use in this pass
+        :return: (whether the provider is of further use in this pass, list of functions that do what follows: the state
+            is true without it)
         """
+        notice._fetch_for_outcome()
         kind = outcome.kind
         now = ended_at.replace(microsecond=0)
         answer = self._describe_answer(outcome)
@@ -447,33 +461,40 @@ class DunningEngine(models.AbstractModel):
             if outcome.refused:
                 info += '\n' + self.env._("Refused: %s", '; '.join(
                     f'{address} ({code} {text})' for address, (code, text) in outcome.refused.items()))
-            notice._set_delivery('sent', info, log, sent_at=now, **values)
-            self._follow_up(
-                lambda: notice._log_mail(now), notice._drop_unarchived_documents,
-                lambda: self._update_run(notice, provider))
-            return True
+            # What the computing of the day would say: but for that, company and clerk would have to be read again.
+            left = False if notice.redirected_to else self._get_day(now, mail.tz)
+            notice._set_delivery('sent', info, log, sent_at=now, date_left=left, **values)
+            return True, [lambda: notice._log_mail(now, mail.author_id)]
         if kind == smtp.Kind.UNCLEAR:
             words = self.env._(
                 "The connection broke after the mail was handed over (%s). The customer may or may not have it: "
                 "ask the mail provider before you send again.", answer)
             notice._set_delivery('unclear', words, log, handover_at=notice.handover_at or notice.claimed_at)
-            self._follow_up(
-                lambda: notice._log_mail(now),
-                lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state)
-            return True
+            return True, [
+                lambda: notice._log_mail(now, mail.author_id),
+                lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state]
         if kind == smtp.Kind.RECIPIENT and provider.policy_refusal_count < POLICY_REFUSALS_TO_PAUSE:
-            self._fail(notice, self.env._("The mail server refused the recipient: %s", answer), log, **values)
+            steps = self._fail(
+                notice, self.env._("The mail server refused the recipient: %s", answer), log, **values)
             if outcome.blames_address and not notice.redirected_to:
-                self._follow_up(lambda: notice._mark_address_refused(answer))
-            return True
+                steps.append(lambda: notice._mark_address_refused(answer))
+            return True, steps
         if kind == smtp.Kind.TRANSIENT:
-            self._try_later(notice, answer, now, log, values)
-            return True
+            return True, self._try_later(notice, answer, now, log, values)
         # The provider's fault: the notice waits, and nothing more is tried with this login.
         words = provider._describe_fault(outcome)
         notice._set_delivery('released', words, log, attempt_count=notice.attempt_count - 1, **values)
         provider._pause(words, passing=outcome.passing and kind == smtp.Kind.PROVIDER, now=now)
-        return False
+        return False, []
+
+    @api.model
+    def _get_day(self, moment, tz):
+        """Return the day of a moment.
+
+        :param datetime moment: naive UTC
+        :param str tz: name of the time zone
+        """
+        return fields.Date.context_today(self.with_context(tz=tz), moment)
 
     @api.model
     def _describe_answer(self, outcome):
@@ -494,19 +515,6 @@ class DunningEngine(models.AbstractModel):
     @api.model
     def _follow_up(self, *steps):
         """Do what belongs to an outcome, but must never stand in its way: the state is true without it."""
-        def do_all():
-            for step in steps:
-                step()
-
-        try:
-            # Together, as long as all goes well: each savepoint costs as much as a step.
-            with self.env.cr.savepoint():
-                do_all()
-            return
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            raise
-        except Exception:
-            _logger.debug("Steps after the delivery of a dunning notice are done one by one", exc_info=True)
         for step in steps:
             try:
                 with self.env.cr.savepoint():
@@ -517,25 +525,22 @@ class DunningEngine(models.AbstractModel):
                 _logger.exception("A step after the delivery of a dunning notice failed")
 
     @api.model
-    def _update_run(self, notice, provider):
-        """Derive the run's state after a notice was sent. As long as another one waits, it stays what it is; the index
-        of the queue tells that for less than deriving it."""
-        notice.flush_model(['delivery_state', 'state', 'provider_id', 'run_id'])
-        if not self.env.execute_query(SQL(
-                """
-                SELECT 1
-                  FROM dunning_notice
-                 WHERE provider_id = %s AND run_id = %s AND delivery_state = 'released' AND state = 'issued'
-                 LIMIT 1
-                """, provider.id, notice.run_id.id)):
-            notice.run_id._update_state()
+    def _finish(self):
+        """Do at the end of a pass what would cost each mail a statement: runs that are done, documents that are not to
+        be kept. There is a next pass, so that nothing of it may hold up what comes after it."""
+        for step in (self._update_runs, self.env['dunning.notice']._drop_unarchived_documents):
+            try:
+                step()
+                self.env['ir.cron']._commit_progress()
+            except Exception:
+                if self.env.cr.closed:
+                    raise
+                _logger.info("The end of a dunning pass is left to the next one", exc_info=True)
+                self.env.cr.rollback()
 
     @api.model
     def _update_runs(self):
-        """Derive the states of unfinished runs once more.
-
-        The last mail may have been sent while somebody marked the last letter as printed: neither saw the other.
-        """
+        """Derive the states of the runs of which nothing is on its way any more."""
         Run = self.env['dunning.run'].sudo()
         for run in Run.search([('state', '=', 'processing'), ('notice_ids', 'not any', Run._UNFINISHED)]):
             try:
@@ -551,21 +556,20 @@ class DunningEngine(models.AbstractModel):
     @api.model
     def _fail(self, notice, words, log, **values):
         notice._set_delivery('failed', words, log, **values)
-        self._follow_up(
-            lambda: notice._ask_person('dunning_mail.mail_activity_failed', words), notice.run_id._update_state)
+        return [lambda: notice._ask_person('dunning_mail.mail_activity_failed', words), notice.run_id._update_state]
 
     @api.model
     def _try_later(self, notice, answer, now, log, values):
         """Release a notice again after a passing fault, with growing delays, and give up after the last one."""
         delays = notice._RETRY_AFTER_MINUTES
         if notice.attempt_count > len(delays):
-            self._fail(notice, self.env._(
+            return self._fail(notice, self.env._(
                 "Given up after %(count)s attempts: %(answer)s", count=notice.attempt_count, answer=answer),
                 log, **values)
-            return
         next_attempt_at = now + timedelta(minutes=delays[notice.attempt_count - 1])
         notice._set_delivery(
             'released', self.env._(
                 "Passing fault, tried again on %(time)s: %(answer)s", answer=answer,
                 time=format_datetime(self.env, next_attempt_at, tz=notice.user_id.tz, dt_format='short')),
             log, next_attempt_at=next_attempt_at, **values)
+        return []

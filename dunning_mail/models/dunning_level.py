@@ -13,6 +13,8 @@ class DunningLevel(models.Model):
 
     procedure_id = fields.Many2one('dunning.procedure', required=True, ondelete='cascade', index=True)
     company_id = fields.Many2one(related='procedure_id.company_id', store=True, index=True)
+    # Stored: it is asked right before each mail leaves.
+    is_in_use = fields.Boolean(related='procedure_id.active', store=True, string="Procedure in Use")
     sequence = fields.Integer("Level", required=True, default=1, tracking=True)
     name = fields.Char(required=True, translate=True)
     delay_days = fields.Integer(

@@ -2,7 +2,7 @@ import logging
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import plaintext2html
+from odoo.tools import SQL, plaintext2html
 
 from odoo.addons.base.models.res_partner import _lang_get
 
@@ -64,6 +64,8 @@ class DunningNotice(models.Model):
     }
     # What a person may change while the notice is a draft; everything else is written by methods.
     _EDITABLE_IN_DRAFT = frozenset({'recipient_id', 'date_deadline', 'lang', 'amount_fee'})
+    # What decides whether a notice is on its way, and so whether its items are reserved.
+    _DECIDES_OPENNESS = frozenset({'kind', 'state', 'delivery_state', 'printed_at', 'redirected_to'})
     # Minutes until a notice that met a passing fault is tried again; after the last one it has failed.
     _RETRY_AFTER_MINUTES = (1, 5, 15, 60, 240)
 
@@ -91,7 +93,7 @@ class DunningNotice(models.Model):
     date = fields.Date(required=True, readonly=True)
     date_deadline = fields.Date("Payable Until", tracking=True)
     date_left = fields.Date(
-        "Left On", compute='_compute_date_left', store=True,
+        "Left On", compute='_compute_date_left', store=True, readonly=False,
         help="The day on which the notice reached the world. The level counts from it.")
     line_ids = fields.One2many('dunning.notice.line', 'notice_id', string="Items")
     amount_overdue = fields.Monetary("Overdue", compute='_compute_amounts', store=True)
@@ -237,6 +239,11 @@ class DunningNotice(models.Model):
         self.ensure_one()
         return self.company_id._get_dunning_day(user=self.user_id)
 
+    def _get_tz(self):
+        """Return the name of the time zone in which the company's day is reckoned."""
+        self.ensure_one()
+        return self.company_id._get_dunning_tz(self.user_id)
+
     def _get_due_lines(self):
         """Return the lines that are claimed."""
         return self.line_ids.filtered(lambda line: line.kind == 'due')
@@ -327,10 +334,35 @@ class DunningNotice(models.Model):
 
     def write(self, vals):
         is_edit = not self.env.su and bool(vals.keys() & self._get_writable_fields())
+        was_open = {notice.id: notice.is_open for notice in self} if self._DECIDES_OPENNESS & vals.keys() else {}
         result = super().write(vals)
         if is_edit:
             self.sudo().is_edited = True
+        self.filtered(lambda notice: was_open.get(notice.id, notice.is_open) != notice.is_open)._update_reserved()
         return result
+
+    def _update_reserved(self):
+        """Reserve the items of these notices as long as they are open, and let go of them when they are not.
+
+        In one statement, since each mail that is sent lets go of items.
+
+        :raise psycopg2.errors.UniqueViolation: another open notice has one of the items
+        """
+        if not self.ids:
+            return
+        self.flush_model(['is_open', 'kind'])
+        self.env['dunning.notice.line'].flush_model(['kind', 'move_line_id', 'notice_id'])
+        self.env.execute_query(SQL(
+            """
+            UPDATE dunning_notice_line l
+               SET is_reserved = NOT COALESCE(l.is_reserved, FALSE)
+              FROM dunning_notice n
+             WHERE n.id = l.notice_id AND n.id = ANY(%s)
+               AND COALESCE(l.is_reserved, FALSE) <> (
+                   n.is_open AND n.kind = 'dunning' AND l.kind = 'due' AND l.move_line_id IS NOT NULL)
+         RETURNING l.id
+            """, self.ids))
+        self.env['dunning.notice.line'].invalidate_model(['is_reserved'], flush=False)
 
     def _set_state(self, target, **values):
         """Move notices to another state; those that may not go there are left alone and logged.

@@ -205,7 +205,7 @@ class DunningNotice(models.Model):
         marked = (handed_out | as_they_were).sudo()
         marked.write({'printed_at': fields.Datetime.now(), 'printed_by': self.env.user.id})
         marked._log_step(self.env._("Printed by %s.", self.env.user.name))
-        marked._drop_unarchived_documents()
+        self._drop_unarchived_documents()
         self.run_id._update_state()
         return self._report_stopped({**told, **stopped}, {} if marked or anew else standing)
 

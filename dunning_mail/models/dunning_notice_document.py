@@ -192,8 +192,14 @@ class DunningNotice(models.Model):
             if words:
                 notice._message_log(body=words)
 
+    @api.model
     def _drop_unarchived_documents(self):
         """Remove documents of delivered or printed notices whose letter is set not to be archived."""
-        for notice in self.sudo():
-            if not notice._is_archived():
-                notice._remove_documents('')
+        reports = self.env['ir.actions.report'].sudo().search(
+            [('model', '=', self._name), ('archive_generated', '=', False)])
+        if not reports:
+            return
+        self.sudo().search([
+            ('state', '=', 'issued'), '|', ('document_id', '!=', False), ('mail_document_id', '!=', False),
+            '|', ('delivery_state', '=', 'sent'), ('printed_at', '!=', False),
+        ]).filtered(lambda notice: notice._get_report() in reports)._remove_documents('')

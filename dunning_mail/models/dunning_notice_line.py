@@ -51,7 +51,7 @@ class DunningNoticeLine(models.Model):
     is_level_set = fields.Boolean("Level Set by Hand", readonly=True)
     level_reason = fields.Char("Why This Level", compute='_compute_level_reason')
     is_reserved = fields.Boolean(
-        compute='_compute_is_reserved', store=True,
+        readonly=True, copy=False, default=False,
         help="The item is on a notice that has not reached the customer yet; no other notice may take it.")
 
     # Two runs that propose at the same time cannot both get an item: the later one fails and is told so.
@@ -59,12 +59,11 @@ class DunningNoticeLine(models.Model):
         '(move_line_id) WHERE is_reserved',
         "An item is already on another open dunning notice. Generate the notices again.")
 
-    @api.depends('kind', 'move_line_id', 'notice_id.is_open', 'notice_id.kind')
-    def _compute_is_reserved(self):
-        for line in self:
-            notice = line.notice_id
-            line.is_reserved = (
-                line.kind == 'due' and bool(line.move_line_id) and notice.kind == 'dunning' and notice.is_open)
+    @api.model_create_multi
+    def create(self, vals_list):
+        lines = super().create(vals_list)
+        lines.notice_id._update_reserved()
+        return lines
 
     @api.depends('kind', 'days_overdue', 'level_id', 'previous_level_id', 'previous_date', 'notice_id.date')
     def _compute_level_reason(self):

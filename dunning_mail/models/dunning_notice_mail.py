@@ -18,6 +18,14 @@ _logger = logging.getLogger(__name__)
 
 # What of a notice's texts is in the mail itself; the others are in the letter.
 MAIL_TEXTS = ('mail_subject', 'mail_body')
+# What a claim needs of companies and partners.
+COMPANY_FIELDS = (
+    'name', 'active', 'parent_path', 'partner_id', 'currency_id', 'dunning_provider_id', 'dunning_min_amount',
+    'dunning_payment_part')
+PARTNER_FIELDS = (
+    'name', 'email', 'lang', 'tz', 'parent_id', 'active', 'commercial_partner_id', 'is_company', 'dunning_channel',
+    'dunning_email_refused', 'dunning_hold_until', 'dunning_hold_reason')
+ATTACHMENT_FIELDS = ('res_model', 'res_id', 'res_field', 'store_fname', 'db_datas', 'mimetype', 'checksum')
 # What is known when the mail leaves, and not before.
 STAMPED = ('Message-ID', 'Date', 'To')
 
@@ -39,9 +47,13 @@ class Handover(NamedTuple):
 
     :ivar addresses: of the envelope
     :ivar content: the message as it goes over the wire
+    :ivar tz: name of the time zone in which the company reckons the day on which it left
+    :ivar author_id: id of the `res.partner` in whose name it is
     """
     addresses: list[str]
     content: bytes
+    tz: str
+    author_id: int
 
 
 class DunningNotice(models.Model):
@@ -174,9 +186,6 @@ class DunningNotice(models.Model):
                 return None
             # What was made for the trial never reached the customer, and must not.
             notice.handover_at = False
-        if notice.run_id.state == 'cancelled':
-            notice._cancel(self.env._("The dunning run was cancelled."))
-            return None
         _as_they_were, _anew, stopped = notice._make_true()
         if stopped:
             return None
@@ -185,6 +194,7 @@ class DunningNotice(models.Model):
             notice._set_delivery('paper', info, provider_id=False)
             return None
         # What the letter says is what the mail has along.
+        (notice.document_id | notice.mail_document_id).fetch(ATTACHMENT_FIELDS)
         notice._get_document_bytes()
         values = {}
         if notice.handover_at:
@@ -202,7 +212,25 @@ class DunningNotice(models.Model):
             'sending', self.env._("Is being handed to the mail server."),
             message_id=message_id, attempt_count=notice.attempt_count + 1, claimed_at=now, next_attempt_at=False,
             redirected_to=redirect, **values)
-        return Handover(notice._parse_addresses(redirect) if redirect else addresses, content)
+        return Handover(
+            notice._parse_addresses(redirect) if redirect else addresses, content, notice._get_tz(),
+            notice.user_id.partner_id.id)
+
+    def _fetch_for_outcome(self):
+        """Read in one statement what an outcome is written to."""
+        self.fetch([
+            fname for fname, field in self._fields.items()
+            if field.store and field.column_type and (field.prefetch or fname == 'mail_body')])
+
+    def _fetch_for_claim(self):
+        """Read what a claim needs of the widest tables: each by itself would be read with all of its columns, and a
+        statement of its own."""
+        self.company_id.fetch(COMPANY_FIELDS)
+        self.user_id.fetch(['partner_id', 'active'])
+        self.env['res.partner'].browse({
+            partner.id for partner in (
+                self.partner_id, self.recipient_id, self.user_id.partner_id, self.company_id.partner_id)
+        }).fetch(PARTNER_FIELDS)
 
     def _stamp_mail(self, addresses):
         """Stamp into the kept mail what is known now: to whom, when and under which Message-ID it leaves.
@@ -245,13 +273,6 @@ class DunningNotice(models.Model):
         self.ensure_one()
         return 1 if self.provider_id.redirect_to else len((self.email_to or '').split(', '))
 
-    def _is_archived(self):
-        """Whether document and mail are kept after they were sent."""
-        self.ensure_one()
-        report = self._get_report()
-        report.fetch(['archive_generated'])
-        return report.archive_generated
-
     def _mark_orphans_unclear(self):
         """Whatever a dead sender left in `sending` waits for a person: the server may have the mail."""
         for notice in self.sudo():
@@ -270,27 +291,32 @@ class DunningNotice(models.Model):
 
     # === CHATTER === #
 
-    def _prepare_mail_message_values(self):
-        """Values of the message that shows the mail in the chatter."""
+    def _prepare_mail_message_values(self, author_id):
+        """Values of the message that shows the mail in the chatter.
+
+        :param int author_id: id of the `res.partner` in whose name it is
+        """
         self.ensure_one()
         return {
             'model': self._name, 'res_id': self.id, 'message_type': 'email_outgoing',
             'subtype_id': self.env['ir.model.data']._xmlid_to_res_id('mail.mt_comment'),
             'subject': self.mail_subject, 'body': self.mail_body, 'message_id': self.message_id,
-            'author_id': self.user_id.partner_id.id, 'email_from': self.provider_id.email_from,
+            'author_id': author_id, 'email_from': self.provider_id.email_from,
             # Nothing is sent from here: what an answer would go to need not be worked out.
             'reply_to': self.provider_id.email_from,
             'record_name': self.display_name,
         }
 
-    def _log_mail(self, sent_at):
+    def _log_mail(self, sent_at, author_id=None):
         """Show the mail in the chatter, under its own Message-ID: answers and bounces find the notice by it.
 
         :param datetime sent_at: naive UTC
+        :param int author_id: id of the `res.partner` in whose name it is, default the clerk
         """
         self.ensure_one()
         if self.handover_at != self.claimed_at and self.env['mail.message'].sudo().search_count(
                 [('message_id', '=', self.message_id)], limit=1):
             # Retried with the same Message-ID.
             return
-        self.env['mail.message'].sudo().create({**self._prepare_mail_message_values(), 'date': sent_at})
+        values = self._prepare_mail_message_values(author_id or self.user_id.partner_id.id)
+        self.env['mail.message'].sudo().create({**values, 'date': sent_at})

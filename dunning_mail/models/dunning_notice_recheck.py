@@ -8,6 +8,10 @@ from .dunning_proposal import Basis
 
 # What leaves later than so many days after its date is dated anew.
 MAX_AGE_DAYS = 3
+# What is asked of the lines.
+LINE_FIELDS = (
+    'notice_id', 'kind', 'move_line_id', 'name', 'date_due', 'days_overdue', 'amount_residual', 'level_id',
+    'previous_notice_id', 'is_level_set')
 # Reasons that are named one by one; a notice may have hundreds of items.
 REASONS_SHOWN = 5
 
@@ -60,20 +64,28 @@ class DunningNotice(models.Model):
         for company, of_company in self.sudo().grouped('company_id').items():
             # What is read is the company's, whoever asks.
             for day, notices in of_company.with_company(company).grouped(self._get_day_of_leaving).items():
-                debts = self.env['dunning.proposal'].with_company(company)._load_for_recheck(notices, day)
+                lines = notices._fetch_lines()
+                debts = notices.env['dunning.proposal']._load_for_recheck(notices, lines, day)
                 basis = Basis(notices.env, company, day)
+                of_notice = lines.grouped('notice_id')
                 for notice in notices:
-                    verdicts[notice.id] = notice._judge_again(debts, basis, keep_dates)
+                    verdicts[notice.id] = notice._judge_again(
+                        of_notice.get(notice, lines.browse()), debts, basis, keep_dates)
         return verdicts
 
     @api.model
     def _get_day_of_leaving(self, notice):
-        """Return the day for which a notice is judged: the company's today, but of a run of the future its date."""
-        return max(notice._get_today(), notice.run_id.date or date.min)
+        """Return the day for which a notice is judged: the company's today, but of a draft of the future its date."""
+        return max(notice._get_today(), notice.date if notice.state == 'draft' else date.min)
 
-    def _judge_again(self, debts, basis, keep_dates=False):
+    def _fetch_lines(self):
+        """Read the lines of these notices in one statement."""
+        return self.env['dunning.notice.line'].search_fetch([('notice_id', 'in', self.ids)], LINE_FIELDS, order='id')
+
+    def _judge_again(self, lines, debts, basis, keep_dates=False):
         """Say what has become of one notice's claim.
 
+        :param lines: its `dunning.notice.line`
         :param dict debts: what `dunning.proposal._load_for_recheck()` returned
         :param basis: :class:`~.dunning_proposal.Basis` of the day on which it leaves
         :param bool keep_dates: leave date and deadline as they are
@@ -83,9 +95,9 @@ class DunningNotice(models.Model):
         partner = self.partner_id.commercial_partner_id
         if archived := (self.partner_id | partner).filtered(lambda one: not one.active):
             return Verdict('archived', self.env._("Customer %s has been archived.", archived[0].display_name))
-        procedure = self.level_id.procedure_id
-        if procedure and not procedure.active:
-            return Verdict('archived', self.env._("Dunning procedure “%s” has been archived.", procedure.name))
+        if self.level_id and not self.level_id.is_in_use:
+            return Verdict('archived', self.env._(
+                "Dunning procedure “%s” has been archived.", self.level_id.procedure_id.name))
         values, words = self._find_news(basis.day, keep_dates)
         if self.kind != 'dunning':
             return Verdict('changed' if words else 'same', '\n'.join(words), values)
@@ -94,7 +106,7 @@ class DunningNotice(models.Model):
             return Verdict('held', self.env['dunning.proposal']._describe_hold(
                 hold_until, partner.dunning_hold_reason))
         code, reasons, lines, gone = self.env['dunning.proposal']._judge_lines(
-            self, debts, basis, values.get('date') or self.date)
+            self, lines, debts, basis, values.get('date') or self.date)
         reasons = list(dict.fromkeys(reasons))
         shown = '\n'.join(reasons[:REASONS_SHOWN]) + (' …' if len(reasons) > REASONS_SHOWN else '')
         if code in ('settled', 'held'):
@@ -182,6 +194,8 @@ class DunningNotice(models.Model):
         :return: dict notice id -> why one of them cannot be made: it waits for a person then
         """
         faults, mended = {}, self.browse()
+        if not self:
+            return faults
         for notice in self.sudo():
             try:
                 with self.env.cr.savepoint():

@@ -162,7 +162,7 @@ class DunningProposal(models.AbstractModel):
         """Read open items and credits of a company's customers.
 
         :param company: `res.company`; its branches are included as core does
-        :param date due_until: items due on or before it
+        :param due_until: items due on or before it: date, or :class:`~odoo.tools.SQL` of one
         :param date day: the day for which holds are asked
         :param partners: commercial partners to look at, None for all
         :param replaced_run: `dunning.run` whose drafts count for nothing, since they are to be replaced
@@ -173,6 +173,7 @@ class DunningProposal(models.AbstractModel):
         self.env['account.move.line'].flush_model()
         self.env['account.move'].flush_model()
         self.env['res.partner'].flush_model(['commercial_partner_id'])
+        self.env['dunning.run'].flush_model(['date', 'due_until'])
         companies = SQL(
             "ARRAY(SELECT id FROM res_company WHERE active AND parent_path LIKE %s)", f'{company.parent_path}%')
         partner_filter = SQL("AND p.commercial_partner_id IN %s", tuple(partners.ids)) if partners else SQL()
@@ -670,26 +671,29 @@ class DunningProposal(models.AbstractModel):
     # === JUDGING AGAIN === #
 
     @api.model
-    def _load_for_recheck(self, notices, day):
+    def _load_for_recheck(self, notices, lines, day):
         """Read what the customers of notices owe now, once for all of them.
 
         :param notices: `dunning.notice` of one company
+        :param lines: their `dunning.notice.line`
         :param date day: for which holds are asked
         :return: as :meth:`_load_debts`
         """
-        lines = notices.line_ids.filtered(lambda line: line.kind != 'credit')
+        items = lines.filtered(lambda line: line.kind != 'credit')
         # As for the proposal. Items that are due later get credits only after these: they need not be read.
-        due_until = max([
-            *filter(None, lines.mapped('date_due')), *(run._get_due_until() for run in notices.run_id)], default=day)
+        due_until = SQL(
+            "GREATEST(%s, (SELECT MAX(LEAST(due_until, date - 1)) FROM dunning_run WHERE id = ANY(%s)))",
+            max(filter(None, items.mapped('date_due')), default=day), notices.run_id.ids)
         return self._load_debts(
             notices.company_id, due_until, day, notices.partner_id.commercial_partner_id,
-            line_ids=lines.move_line_id.ids)
+            line_ids=items.move_line_id.ids)
 
     @api.model
-    def _judge_lines(self, notice, debts, basis, date):
+    def _judge_lines(self, notice, lines, debts, basis, date):
         """Ask the rules again of each item on a notice. Writes nothing.
 
         :param notice: one `dunning.notice`
+        :param lines: its `dunning.notice.line`
         :param dict debts: what :meth:`_load_for_recheck` returned
         :param basis: :class:`Basis` of the day on which the notice leaves
         :param date date: what the notice is dated, from which days overdue count
@@ -703,7 +707,7 @@ class DunningProposal(models.AbstractModel):
         debt.offset(currency)
         items = {item.line_id: item for item in debt.items}
         expected, due_items, codes, words, gone = [], [], set(), [], {}
-        for line in notice.line_ids:
+        for line in lines:
             if line.kind == 'credit':
                 continue
             item = items.get(line.move_line_id.id)
@@ -734,7 +738,7 @@ class DunningProposal(models.AbstractModel):
 
         present = [{
             'kind': line.kind, 'move_line_id': line.move_line_id.id, 'amount_residual': line.amount_residual,
-            'date_due': line.date_due, 'days_overdue': line.days_overdue} for line in notice.line_ids]
+            'date_due': line.date_due, 'days_overdue': line.days_overdue} for line in lines]
         if facts(present, True) == facts(expected, True):
             return 'same', [], None, gone
         return 'same' if facts(present, False) == facts(expected, False) else 'changed', words, expected, gone
@@ -770,7 +774,9 @@ class DunningProposal(models.AbstractModel):
                 notice=line.previous_notice_id.display_name)
         if notice.currency_id.is_zero(item.uncovered):
             return 'settled', self.env._("%s: covered by credits of the customer.", number)
-        if line.kind == 'due' and not is_own_history and not line.is_level_set:
+        # With the history and the due date that it had, it has the level that it had: what was proposed and reviewed is
+        # not judged by rules that were changed since.
+        if line.kind == 'due' and not is_own_history and not line.is_level_set and item.date_due != line.date_due:
             procedure = notice.level_id.procedure_id
             item.next_level = item.reason = None
             self._find_level(basis, item, procedure.id, basis.rules(procedure)[1])

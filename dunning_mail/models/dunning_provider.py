@@ -6,7 +6,7 @@ import psycopg2
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tools import email_normalize, formataddr, plaintext2html
+from odoo.tools import SQL, email_normalize, formataddr, plaintext2html
 
 from ..tools import smtp
 
@@ -366,17 +366,22 @@ class DunningProvider(models.Model):
     def _has_lock(self):
         """Whether the connection that is used right now holds the lock. Looked at in the transaction that is to be
         committed before a handover: behind a pooler it may be another one than that which took it."""
+        [(has_lock,)] = self.env.execute_query(SQL("SELECT %s", self._get_lock_condition()))
+        return has_lock
+
+    def _get_lock_condition(self):
+        """Return what says in a query whether the connection that runs it holds the lock."""
         self.ensure_one()
-        self.env.cr.execute("""
-            SELECT EXISTS (
-                   SELECT 1
-                     FROM pg_locks
-                    WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
-                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                      AND classid::bigint = hashtext('dunning_mail.provider')::bigint & 4294967295
-                      AND objid::bigint = %s AND objsubid = 2)
-        """, [self.id])
-        return self.env.cr.fetchone()[0]
+        return SQL(
+            """
+            EXISTS (
+                SELECT 1
+                  FROM pg_locks
+                 WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                   AND classid::bigint = hashtext('dunning_mail.provider')::bigint & 4294967295
+                   AND objid::bigint = %s AND objsubid = 2)
+            """, self.id)
 
     def _unlock(self):
         """Give the lock back. On a connection that is lost it has gone already."""

@@ -52,16 +52,24 @@ class ResCompany(models.Model):
         "Keep Dunning Documents for", help="Years after which the PDFs of delivered or printed notices are removed. "
         "0: they are kept for good. The facts of the notices always remain.")
 
+    def _get_dunning_tz(self, user=None):
+        """Return the name of the time zone in which the company reckons its days.
+
+        :param user: `res.users` who answers for the matter; hers is the time zone where the company has none
+        :return: str
+        """
+        self.ensure_one()
+        return self.sudo().partner_id.tz or (user or self.env.user).sudo().tz or self.env.context.get('tz') or 'UTC'
+
     def _get_dunning_day(self, moment=None, user=None):
         """Return the day that it is where the company is.
 
         :param datetime moment: naive UTC, default now
-        :param user: `res.users` who answers for the matter; hers is the time zone where the company has none
+        :param user: as in `_get_dunning_tz()`
         :return: date
         """
         self.ensure_one()
-        tz = self.sudo().partner_id.tz or (user or self.env.user).sudo().tz or self.env.context.get('tz') or 'UTC'
-        return fields.Date.context_today(self.with_context(tz=tz), moment or None)
+        return fields.Date.context_today(self.with_context(tz=self._get_dunning_tz(user)), moment or None)
 
     def _get_dunning_mail_logo(self):
         """Return the company's own logo as mail readers can show it; None where it has none.

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import psycopg2
 
-from odoo import fields
+from odoo import fields, sql_db
 from odoo.exceptions import UserError
 from odoo.sql_db import db_connect
 from odoo.tests import new_test_user, tagged
@@ -633,14 +633,14 @@ class TestAtMostOnce(EngineCase):
     def test_collision_after_the_handover(self):
         """The server's answer survives a transaction that PostgreSQL refuses."""
         notice = self.release('One')
-        original = self.env.registry['dunning.run']._update_state
+        original = self.env.registry['dunning.notice']._log_mail
         faults = [psycopg2.errors.SerializationFailure(), psycopg2.errors.DeadlockDetected()]
 
-        def update_state(run):
+        def log_mail(sent, *args):
             if faults:
                 raise faults.pop()
-            return original(run)
-        with patch.object(self.env.registry['dunning.run'], '_update_state', update_state):
+            return original(sent, *args)
+        with patch.object(self.env.registry['dunning.notice'], '_log_mail', log_mail):
             self.run_engine()
         self.assertFalse(faults)
         self.assertDelivery(notice, 'sent')
@@ -685,7 +685,7 @@ class TestAtMostOnce(EngineCase):
         def lock_next(engine, provider):
             if busy:
                 busy.pop()
-                return engine.env['dunning.notice']
+                return engine.env['dunning.notice'], False
             return original(engine, provider)
         with patch.object(self.env.registry['dunning.engine'], '_lock_next_notice', lock_next):
             self.run_engine()
@@ -751,8 +751,9 @@ class TestAtMostOnce(EngineCase):
         original = self.env.registry['dunning.engine']._try_later
 
         def try_later(engine, notice, *args):
-            original(engine, notice, *args)
+            steps = original(engine, notice, *args)
             notice.partner_id._set_dunning_refused('550 5.1.1 gone')
+            return steps
         with patch.object(self.env.registry['dunning.engine'], '_try_later', try_later):
             for _pass in range(3):
                 self.run_engine()
@@ -899,6 +900,35 @@ class TestPace(EngineCase):
         self.assertTrue(captured, "comes back at once")
         self.assertLessEqual(min(captured), fields.Datetime.now())
 
+    def test_statements_and_commits_of_a_mail(self):
+        """Counted, not timed: each mail costs so many, however many there are. (Outside of tests, PostgreSQL counts the
+        beginning and the end of both transactions besides: 28.)"""
+        self.release(*(f'Partner {number}' for number in range(5)))
+        steps = []
+        execute = sql_db.Cursor.execute
+        send, commit = smtp.Session.send, self.env.registry['dunning.engine']._commit
+
+        def watch(cr, query, *args, **values):
+            steps.append(str(query))
+            return execute(cr, query, *args, **values)
+
+        def watch_send(session, *args, **values):
+            steps.append('SEND')
+            return send(session, *args, **values)
+
+        def watch_commit(engine):
+            commit(engine)
+            steps.append('COMMIT')
+        with patch.object(sql_db.Cursor, 'execute', watch), patch.object(smtp.Session, 'send', watch_send), \
+                patch.object(self.env.registry['dunning.engine'], '_commit', watch_commit):
+            self.run_engine()
+        sent = [position for position, step in enumerate(steps) if step == 'SEND']
+        self.assertEqual(len(sent), 5)
+        for before, after in itertools.pairwise(sent[1:]):
+            between = steps[before + 1:after]
+            self.assertEqual(between.count('COMMIT'), 2)
+            self.assertLessEqual(len(between) - 2, 24, '\n'.join(between))
+
     def test_idle_engine_opens_nothing(self):
         with self.capture_triggers() as captured:
             self.run_engine()
@@ -953,11 +983,12 @@ class TestRightBeforeSending(EngineCase):
         original = self.env.registry['dunning.engine']._try_later
 
         def try_later(engine, notice, *args):
-            original(engine, notice, *args)
+            steps = original(engine, notice, *args)
             self.env.flush_all()
             self.pay(self.receivable_move(notice.with_env(self.env)), 40.0)
             self.env.flush_all()
             engine.env.invalidate_all()
+            return steps
         with patch.object(self.env.registry['dunning.engine'], '_try_later', try_later):
             for _pass in range(3):
                 self.run_engine()
@@ -1054,8 +1085,9 @@ class TestProvidersAndDocuments(EngineCase):
         original = self.env.registry['dunning.engine']._try_later
 
         def try_later(engine, notice, *args):
-            original(engine, notice, *args)
+            steps = original(engine, notice, *args)
             notice.provider_id.redirect_to = False
+            return steps
         with patch.object(self.env.registry['dunning.engine'], '_try_later', try_later):
             for _pass in range(3):
                 self.run_engine()
@@ -1072,8 +1104,9 @@ class TestProvidersAndDocuments(EngineCase):
         original = self.env.registry['dunning.engine']._try_later
 
         def try_later(engine, notice, *args):
-            original(engine, notice, *args)
+            steps = original(engine, notice, *args)
             notice.provider_id.redirect_to = 'trial@muster.test'
+            return steps
         with patch.object(self.env.registry['dunning.engine'], '_try_later', try_later):
             for _pass in range(3):
                 self.run_engine()

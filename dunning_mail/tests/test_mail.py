@@ -70,8 +70,10 @@ class TestMail(MailCase):
         self.assertIn('info@muster.test', notice._get_reply_to())
         self.company.alias_domain_id = self.env['mail.alias.domain'].create({
             'name': 'answers.test', 'catchall_alias': 'catchall', 'bounce_alias': 'bounce'})
+        answered = self.release('Answers')
         self.run_engine()
-        self.assertEqual(self.parsed(notice)['Reply-To'].addresses[0].addr_spec, 'catchall@answers.test')
+        self.assertEqual(self.parsed(notice)['Reply-To'].addresses[0].addr_spec, 'petra@muster.test', "as composed")
+        self.assertEqual(self.parsed(answered)['Reply-To'].addresses[0].addr_spec, 'catchall@answers.test')
 
     def test_structure(self):
         notice = self.send('Acme')

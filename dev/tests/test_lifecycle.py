@@ -1,5 +1,6 @@
 """Installing, upgrading and uninstalling, as an administrator does it on the command line, with the demo's data."""
 
+import datetime
 import json
 import pathlib
 import re
@@ -56,6 +57,141 @@ print("FACTS", json.dumps({{
 """
 
 
+# Notices in every state, made by the last version's own methods.
+STATES = """
+import json, sys
+from datetime import date, timedelta
+from freezegun import freeze_time
+sys.path.insert(0, {dev!r})
+import demo_data
+demo_data.build(env, {{"host": "127.0.0.1", "port": 1, "user": "dunning", "password": "secret-of-the-demo"}})
+company = env.company
+journal = env["account.journal"].search([("type", "=", "sale"), ("company_id", "=", company.id)], limit=1)
+today = date.today()
+
+def customer(name):
+    partner = env["res.partner"].create({{
+        "name": name, "is_company": True, "email": name.replace(" ", "") + "@customer.example", "street": "Weg 1",
+        "zip": "3000", "city": "Bern", "country_id": env.ref("base.ch").id}})
+    move = env["account.move"].create({{
+        "move_type": "out_invoice", "partner_id": partner.id, "invoice_date": today - timedelta(days=120),
+        "invoice_date_due": today - timedelta(days=90), "invoice_payment_term_id": False,
+        "invoice_line_ids": [(0, 0, {{"name": "x", "quantity": 1, "price_unit": 100, "tax_ids": [(5, 0, 0)]}})]}})
+    move.invoice_date_due = today - timedelta(days=90)
+    move.action_post()
+    return partner
+
+names = ["draft", "excluded", "cancelled draft", "released", "handed over", "paper", "printed", "sending", "sent",
+         "sent long ago", "failed", "bounced", "unclear", "cancelled", "trial", "again", "again released"]
+partners = {{name: customer(name) for name in names}}
+
+def run_for(*wanted, days_ago=0, issue=True):
+    with freeze_time(f"{{today - timedelta(days=days_ago)}} 10:00:00"):
+        run = env["dunning.run"].create({{
+            "date": today - timedelta(days=days_ago),
+            "partner_ids": [(6, 0, [partners[name].id for name in wanted])]}})
+        run.action_generate_notices()
+        if issue:
+            run.action_print_and_send()
+        env.flush_all()
+    return {{notice.partner_id.name: notice for notice in run.notice_ids}}
+
+def move_to(notice, *states, **values):
+    for state in states:
+        assert notice._set_delivery(state, state), (notice.partner_id.name, state)
+    notice.write(values)
+
+# Level 1, on paper and by mail, a while ago.
+for name in ("again", "again released"):
+    notice = run_for(name, days_ago=40)[name]
+    move_to(notice, "sending", "sent", sent_at=f"{{today - timedelta(days=40)}} 23:30:00",
+            message_id=f"<{{name[-1]}}@x.example>")
+run_for("draft", "excluded", "cancelled draft", issue=False)["excluded"].action_exclude()
+drafts = env["dunning.notice"].search([("state", "=", "draft")])
+drafts.filtered(lambda notice: notice.partner_id.name == "cancelled draft")._cancel("Not wanted")
+partners["paper"].dunning_channel = partners["printed"].dunning_channel = "paper"
+notices = run_for("released", "handed over", "paper", "printed", "sending", "sent", "failed", "bounced", "unclear",
+                  "cancelled", "trial", "again released")
+long_ago = run_for("sent long ago", days_ago=20)["sent long ago"]
+now = f"{{today}} 09:00:00"
+mailed = dict(message_id="<m@x.example>", claimed_at=now, handover_at=now)
+eml = b"From: a@x.example\\r\\nMessage-Id: <m@x.example>\\r\\nSubject: x\\r\\n\\r\\ntext\\r\\n"
+for name in ("handed over", "sending", "sent", "bounced", "unclear", "trial"):
+    notices[name].mail_document_id = env["ir.attachment"].create({{
+        "name": "m.eml", "raw": eml, "res_model": "dunning.notice", "res_id": notices[name].id}})
+move_to(notices["handed over"], "sending", "released", **mailed)
+notices["printed"].action_mark_printed()
+move_to(notices["sending"], "sending", **dict(mailed, handover_at=False))
+move_to(notices["sent"], "sending", "sent", sent_at=now, **mailed)
+move_to(long_ago, "sending", "sent", sent_at=f"{{today - timedelta(days=19)}} 23:30:00")
+move_to(notices["failed"], "sending", "failed")
+move_to(notices["bounced"], "sending", "sent", "failed", sent_at=now, **mailed)
+move_to(notices["unclear"], "sending", "unclear", **mailed)
+notices["cancelled"].action_cancel()
+move_to(notices["trial"], "sending", "sent", sent_at=now, redirected_to="me@x.example", **mailed)
+run_for("again", issue=False)
+env.company.partner_id.tz = "Europe/Zurich"
+env.cr.commit()
+"""
+STATE_FACTS = """
+import json
+notices = env["dunning.notice"].search([("partner_id.email", "like", "@customer.example")], order="id")
+print("FACTS", json.dumps({
+    "notices": [[notice.id, notice.partner_id.name, notice.name, notice.state, notice.delivery_state, str(notice.date),
+                 str(notice.date_deadline), notice.level_id.sequence, notice.amount_total, notice.lang,
+                 notice.is_counted, notice.is_open, notice.document_id.id, notice.document_sha256, notice.message_id,
+                 notice.run_id.id, notice.company_id.id, notice.user_id.id, len(notice.delivery_log_ids)]
+                for notice in notices],
+    "lines": [[line.id, line.kind, line.amount_residual, line.is_reserved, line.previous_level_id.id,
+               str(line.previous_date)] for line in notices.line_ids.sorted("id")],
+}))
+"""
+NEW_FACTS = """
+import json
+by_name = {}
+for notice in env["dunning.notice"].search([("partner_id.email", "like", "@customer.example")], order="id"):
+    by_name.setdefault(notice.partner_id.name, []).append(notice)
+drafts = by_name["again"][1]
+verdicts = env["dunning.notice"].browse([notice.id for found in by_name.values() for notice in found
+    if notice.state in ("draft", "issued") and not notice._has_left()])._recheck()
+print("FACTS", json.dumps({
+    "kinds": sorted({notice.kind for found in by_name.values() for notice in found}),
+    "left": {name: [str(notice.date_left or "") for notice in found] for name, found in by_name.items()},
+    "previous": {name: found[1].line_ids.previous_notice_id.ids == found[0].ids
+                 for name, found in by_name.items() if len(found) > 1},
+    "verdicts": {env["dunning.notice"].browse(key).partner_id.name: [verdict.code, verdict.words]
+                 for key, verdict in verdicts.items()},
+    "texts": {name: bool(found[-1].text_version_id) for name, found in by_name.items()},
+    "bodies": {name: bool(found[-1].mail_body) for name, found in by_name.items()},
+    "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
+}))
+"""
+
+
+def extract_last_version(folder):
+    """Return the folder with the addon as it was in the last version, None where the history is not at hand."""
+    manifest = "dunning_mail/__manifest__.py"
+
+    def git(*arguments):
+        finished = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
+        return finished.stdout if finished.returncode == 0 else None
+
+    def read_version(text):
+        return re.search(rb'"version": "([\d.]+)"', text)[1] if text else None
+
+    now = read_version((ROOT / manifest).read_bytes())
+    # From the newest commit on: the last one that bears another version.
+    for commit in (git("rev-list", "--first-parent", "HEAD") or b"").decode().split():
+        then = read_version(git("show", f"{commit}:{manifest}"))
+        if then and then != now:
+            archive = git("archive", commit, "dunning_mail")
+            break
+    else:
+        return None
+    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+    return folder
+
+
 def odoo(*arguments, script=None):
     """Run Odoo's command line. A fault in its log is one, whatever its exit status says."""
     finished = subprocess.run(
@@ -68,8 +204,8 @@ def odoo(*arguments, script=None):
     return log
 
 
-def shell(script):
-    log = odoo("shell", "-d", DATABASE, "--no-http", script=script)
+def shell(script, *arguments, database=DATABASE):
+    log = odoo("shell", "-d", database, "--no-http", *arguments, script=script)
     facts = re.findall(r"FACTS (\{.*\})$", log, re.M)
     return json.loads(facts[-1]) if facts else None
 
@@ -105,3 +241,53 @@ def test_uninstall_and_install_again(before):
     assert (after["tables"], after["columns"], after["left"]) == ([], [], [])
     odoo("module", "install", "-d", DATABASE, "dunning_mail")
     assert shell(FACTS)["documents"] == {}
+
+
+@pytest.fixture(scope="module")
+def upgraded(tmp_path_factory):
+    """What notices in every state were before and after the upgrade from the last version."""
+    folder = extract_last_version(tmp_path_factory.mktemp("last"))
+    if folder is None:
+        pytest.skip("the history with the last version is not at hand")
+    database = "test-upgrade"
+    subprocess.run(
+        [ROOT / "dev" / "newdb", "--without-addon", database], check=True, capture_output=True,
+        timeout=600)  # fmt: skip
+    last = f"--addons-path={folder}"
+    odoo("-d", database, last, "-i", "dunning_mail", "--stop-after-init", "--no-http")
+    shell(STATES.format(dev=str(ROOT / "dev")), last, database=database)
+    old = shell(STATE_FACTS, last, database=database)
+    odoo("-d", database, "-u", "dunning_mail", "--stop-after-init", "--no-http")
+    return old, shell(STATE_FACTS, database=database), shell(NEW_FACTS, database=database)
+
+
+def test_upgrade_from_the_last_version_keeps_notices(upgraded):
+    old, new, _facts = upgraded
+    assert len(old["notices"]) == 19
+    assert new == old
+
+
+def test_upgrade_tells_when_notices_left(upgraded):
+    _old, _new, facts = upgraded
+    today = datetime.date.today()
+    left = facts["left"]
+    assert facts["kinds"] == ["dunning"]
+    for name in ("printed", "sent", "unclear"):
+        assert left[name] == [str(today)], name
+    for name in ("draft", "excluded", "released", "handed over", "paper", "sending", "failed", "bounced", "trial"):
+        assert left[name] == [""], name
+    # half past eleven at night in UTC is the next day in Zürich
+    assert left["sent long ago"] == [str(today - datetime.timedelta(days=18))]
+    assert left["again"][0] == str(today - datetime.timedelta(days=39))
+
+
+def test_upgrade_overtakes_nothing(upgraded):
+    """What was proposed or released before goes on its way."""
+    _old, _new, facts = upgraded
+    assert facts["previous"] == {"again": True, "again released": True}
+    assert {name: code for name, (code, _words) in facts["verdicts"].items()} == dict.fromkeys(
+        ("draft", "released", "handed over", "paper", "sending", "failed", "bounced", "trial", "again",
+         "again released"), "same")  # fmt: skip
+    assert all(facts["texts"][name] for name in ("released", "handed over", "paper", "failed", "unclear"))
+    assert facts["bodies"]["handed over"] and facts["bodies"]["unclear"]
+    assert facts["in_use"]

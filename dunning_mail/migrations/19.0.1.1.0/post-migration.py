@@ -1,0 +1,24 @@
+"""Texts of the notices that have not left yet."""
+import logging
+
+from odoo import SUPERUSER_ID, api
+
+_logger = logging.getLogger(__name__)
+
+
+def migrate(cr, version):
+    env = api.Environment(cr, SUPERUSER_ID, {})
+    # Letters that have to be made again from now on say what the texts say today.
+    open_notices = env['dunning.notice'].search([
+        ('state', '=', 'issued'), ('text_version_id', '=', False),
+        ('delivery_state', 'in', ('released', 'paper', 'failed', 'sending', 'unclear'))])
+    with_text = open_notices.filtered('text_id')
+    with_text._fix_texts()
+    # What the chatter shows once a mail that was built before is taken.
+    for notice in with_text.filtered('mail_document_id'):
+        try:
+            with cr.savepoint():
+                texts = notice._render_texts(('mail_subject', 'mail_body'))
+                notice.write({'mail_subject': texts['mail_subject'], 'mail_body': texts['mail_body']})
+        except Exception:
+            _logger.info("Dunning notice %s keeps no text of its mail", notice.name, exc_info=True)

@@ -1,0 +1,42 @@
+"""Days on which notices left, and which notice was the last one before, in sets: the ORM would do it one by one."""
+
+
+def migrate(cr, version):
+    cr.execute("""
+        ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS date_left date;
+        ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS kind varchar;
+        ALTER TABLE dunning_notice_line ADD COLUMN IF NOT EXISTS previous_notice_id int4;
+        UPDATE dunning_notice SET kind = 'dunning' WHERE kind IS NULL;
+    """)
+    # As `dunning.notice._compute_date_left()` says it.
+    cr.execute("""
+        UPDATE dunning_notice n
+           SET date_left = COALESCE(
+                   (COALESCE(n.printed_at, CASE n.delivery_state WHEN 'sent' THEN n.sent_at
+                                                ELSE COALESCE(n.claimed_at, n.handover_at) END)
+                    AT TIME ZONE 'UTC' AT TIME ZONE COALESCE(cp.tz, up.tz, 'UTC'))::date,
+                   n.date)
+          FROM dunning_notice o
+          JOIN res_company c ON c.id = o.company_id
+          JOIN res_partner cp ON cp.id = c.partner_id
+          LEFT JOIN res_users u ON u.id = o.user_id
+          LEFT JOIN res_partner up ON up.id = u.partner_id
+         WHERE o.id = n.id
+           AND (n.printed_at IS NOT NULL OR (n.delivery_state IN ('sent', 'unclear') AND n.redirected_to IS NULL))
+    """)
+    # What was proposed before is compared by the notice from now on. One that counted is taken before one that does not
+    # any more: that one was dunned with what it says, and is found to be overtaken as before.
+    cr.execute("""
+        WITH previous AS (
+            SELECT DISTINCT ON (l.id) l.id, p.id AS notice_id
+              FROM dunning_notice_line l
+              JOIN dunning_notice_line pl ON pl.move_line_id = l.move_line_id AND pl.kind = 'due'
+                                         AND pl.notice_id < l.notice_id AND pl.level_id = l.previous_level_id
+              JOIN dunning_notice p ON p.id = pl.notice_id AND p.date = l.previous_date
+             WHERE l.previous_level_id IS NOT NULL
+             ORDER BY l.id, p.is_counted DESC, p.id DESC)
+        UPDATE dunning_notice_line l
+           SET previous_notice_id = previous.notice_id
+          FROM previous
+         WHERE previous.id = l.id
+    """)

@@ -5,6 +5,8 @@ from odoo import api, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools import SQL
 
+from .ir_actions_report import RETRYABLE
+
 _logger = logging.getLogger(__name__)
 
 # How often numbers are drawn again because all that were drawn are taken, and how many at most together.
@@ -23,24 +25,27 @@ class DunningNotice(models.Model):
 
         :return: the notices that were issued
         """
+        # What others left to be written is refused here or not at all, and not as a fault of some notice.
+        self.env.flush_all()
         # One message for each notice, at the end, in place of one for each step.
         drafts = self.filtered(lambda notice: notice.state == 'draft')._as_system().with_context(tracking_disable=True)
         ready = drafts._prepare_issue_in_sets()
         for notice in drafts - ready:
-            is_ready = False
             try:
                 with self.env.cr.savepoint():
                     is_ready = notice._prepare_issue()
+            except RETRYABLE:
+                raise
             except (UserError, ValidationError) as error:
                 notice.problem = str(error)
-                is_ready = False
             except Exception:
                 _logger.exception("Dunning notice %s cannot be issued", notice.id)
                 notice.problem = self.env._(
                     "The notice could not be prepared because of a technical fault. The server's log says more.")
-                is_ready = False
-            if is_ready:
-                ready |= notice
+            else:
+                # Only now has the database taken its number.
+                if is_ready:
+                    ready |= notice
         order = {notice_id: position for position, notice_id in enumerate(drafts.ids)}
         ready = ready.sorted(lambda notice: order[notice.id])
         routes = ready._assign_routes()
@@ -90,6 +95,8 @@ class DunningNotice(models.Model):
                 ready.line_ids.move_id.fetch(['payment_reference'])
                 for notice in ready:
                     notice.write({'problem': False, **notice._prepare_payment_values()})
+        except RETRYABLE:
+            raise
         except Exception:
             _logger.warning("Dunning notices are prepared one by one, since together they cannot be", exc_info=True)
             return self.browse()

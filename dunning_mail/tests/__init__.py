@@ -10,6 +10,9 @@ from . import test_issue
 from . import test_letter
 from . import test_letter_pictures
 from . import test_mail
+from . import test_mail_header
+from . import test_notice_issue
+from . import test_notice_recheck
 from . import test_payment_part
 from . import test_pdf_tools
 from . import test_pdfa

@@ -1,0 +1,3 @@
+from . import dunning_notice
+from . import dunning_provider
+from . import dunning_run

@@ -101,7 +101,8 @@ class DunningGuard(models.AbstractModel):
 
     def _as_system(self):
         """Return these records as methods write them: as superuser, without the defaults of the caller's context."""
-        return self.sudo().with_context(clean_context(self.env.context))
+        context = clean_context(self.env.context)
+        return self.sudo().with_context(context)  # pylint: disable=context-overridden
 
     def _get_own_attachment(self, fname):
         """Return the attachment that a field points to, if it belongs to this very record.

@@ -330,7 +330,7 @@ class DunningNotice(models.Model):
             raise UserError(self.env._(
                 "Dunning notice %s is not a draft and cannot be changed. Cancel it and make a new run.",
                 fixed[0].display_name))
-        super()._raise_closed(fnames)
+        return super()._raise_closed(fnames)
 
     def write(self, vals):
         is_edit = not self.env.su and bool(vals.keys() & self._get_writable_fields())

@@ -3,6 +3,7 @@ from typing import NamedTuple
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import format_date
 
 from .dunning_proposal import Basis
 
@@ -139,7 +140,7 @@ class DunningNotice(models.Model):
             if is_over:
                 words.append(self.env._(
                     "It was payable until %s, which is over, and what was handed over or printed before goes out "
-                    "unchanged or not at all.", fields.Date.to_string(self.date_deadline)))
+                    "unchanged or not at all.", format_date(self.env, self.date_deadline)))
         elif not keep_dates and (is_over or (today - self.date).days > MAX_AGE_DAYS):
             values['date'] = today
             if self.date_deadline and (is_over or self.date_deadline == self._get_usual_deadline(self.date)):

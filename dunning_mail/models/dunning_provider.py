@@ -212,7 +212,7 @@ class DunningProvider(models.Model):
         if 'state' in fnames:
             raise AccessError(self.env._(
                 "The state of a service provider is kept by the process engine. Use Pause, Resume or Test Connection."))
-        super()._raise_closed(fnames)
+        return super()._raise_closed(fnames)
 
     @api.model
     def _pop_login_values(self, vals):

@@ -287,7 +287,7 @@ class DunningRun(models.Model):
             raise UserError(self.env._(
                 "Notices of dunning run %s have been issued; its dates, filters and clerk are fixed. Make a new run.",
                 fixed[0].name))
-        super()._raise_closed(fnames)
+        return super()._raise_closed(fnames)
 
     @api.model_create_multi
     def create(self, vals_list):

@@ -23,15 +23,17 @@ class IrAttachment(models.Model):
         :param list vals_list: values of the attachments
         :return: `ir.attachment`
         """
-        return self.sudo().with_context(clean_context(self.env.context)).create(vals_list)
+        context = clean_context(self.env.context)
+        return self.sudo().with_context(context).create(vals_list)  # pylint: disable=context-overridden
 
     def _replace_dunning_mail(self, content):
         """Keep a mail as it is about to be handed over: the one thing that changes in it are its stamped headers.
 
         :param bytes content: the mail
         """
-        # The notice is not frozen yet; looking that up again for each mail would be a statement more.
-        super().write({'raw': content})
+        # As core's own inverse of `raw` does. The notice is not frozen yet: to look that up again for each mail would be
+        # a statement more.
+        self._set_attachment_data(lambda _attachment: content)
 
     def _raise_if_kept(self):
         """:raise UserError: a document is part of the evidence of a dunning notice"""

@@ -818,7 +818,7 @@ class TestMails(DunningMailCommon, RecheckCase):
                 taken = len(self.smtp.messages)
                 self.go_to(20)
                 for way in ('action_retry', 'action_set_paper'):
-                    with self.assertRaisesRegex(UserError, "payable until 2026-12-04, which is over"):
+                    with self.assertRaisesRegex(UserError, "payable until 12/04/2026, which is over"):
                         getattr(notice, way)()
                 self.run_engine()
                 self.assertEqual((notice.status, len(self.smtp.messages)), ('failed', taken))

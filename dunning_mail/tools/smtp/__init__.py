@@ -1,0 +1,34 @@
+"""Hand one message to an SMTP server, and say truly what became of it.
+
+Plain Python on top of ``smtplib``; nothing here knows Odoo. ``smtplib`` alone does not do, because it
+
+* reports a time-out, a reset and an end of file all as ``SMTPServerDisconnected``, whether or not the server may
+  already hold the whole message;
+* writes the message and its terminator in one go, so that nobody can tell on which side of it a fault lies;
+* applies its time-out to each read and each write, so that a peer who sends or takes a byte now and then holds its
+  client for ever;
+* takes three arbitrary bytes for a reply code, and an overlong line for the reply 500;
+* keeps the password in the session object, and puts it into the exception when it is not ASCII.
+
+So the stages are written out here; of ``smtplib.SMTP`` remain the login mechanisms, for callers with a login of their
+own (OAuth) that expect such an object.
+
+How sure an outcome is
+======================
+
+A server has the message from the moment it has read ``CRLF . CRLF`` (RFC 5321, 4.1.1.4). The body, with its last
+CRLF, is written completely first, the terminator ``. CRLF`` after it in a write of its own. Hence
+
+* whatever goes wrong before that last write begins is *transient*: the server cannot have the end of the message;
+* whatever goes wrong while or after it is written, but for a readable refusal, is *unclear*: it may have been sent
+  even if the write itself reported an error (a write to TLS can fail after its record has left).
+
+See :func:`classify` for the whole table.
+"""
+from .classify import classify, classify_exception
+from .outcome import MAX_TEXT, DeliveryFault, GarbageError, Kind, LoginError, Outcome, Reason, Stage
+from .session import Session, open_session, verifying_context
+
+__all__ = [
+    'MAX_TEXT', 'DeliveryFault', 'GarbageError', 'Kind', 'LoginError', 'Outcome', 'Reason', 'Session', 'Stage',
+    'classify', 'classify_exception', 'open_session', 'verifying_context']

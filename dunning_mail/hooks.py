@@ -18,7 +18,8 @@ def uninstall_hook(env):
 def _hand_documents_to_customers(env):
     """Make letters and mails of notices attachments of their customers: the notices are about to go.
 
-    Bytes, and so the files, stay what they are. Only SQL gets past the guard that keeps everybody else from it.
+    Bytes, and so the files, stay what they are. Only SQL gets past the guard that keeps everybody else from it. What a
+    notice points to is its own, or it is left alone.
     """
     env.flush_all()
     env.cr.execute("""
@@ -27,10 +28,12 @@ def _hand_documents_to_customers(env):
                description = concat_ws(E'\n', n.name, n.date, 'SHA-256 of the letter: ' || n.document_sha256)
           FROM dunning_notice n
          WHERE a.id IN (n.document_id, n.mail_document_id)
+           AND a.res_model = 'dunning.notice' AND a.res_id = n.id AND a.res_field IS NULL
     """)
     env['ir.attachment'].invalidate_model()
     # what was put together for printing is nothing but copies of these
-    env['dunning.run'].search([('letters_id', '!=', False)]).letters_id.unlink()
+    runs = env['dunning.run'].search([('letters_id', '!=', False)])
+    env['ir.attachment'].union(*(run._get_own_attachment('letters_id') for run in runs)).unlink()
 
 
 def _clear_logins(env):

@@ -5,17 +5,18 @@ from odoo.http import content_disposition, request
 class DunningLetters(http.Controller):
 
     @http.route('/dunning_mail/run/<int:run_id>/letters', type='http', auth='user')
-    def letters(self, run_id):
-        """Hand out the letters of a run that go on paper as one PDF."""
+    def letters(self, run_id, printed=False):
+        """Hand out the letters of a run that are to be printed as one PDF.
+
+        :param str printed: not empty: once more those that have been printed
+        """
         run = request.env['dunning.run'].browse(run_id).exists()
         if not run:
             raise request.not_found()
         run.check_access('read')
-        content, words = run._hand_out_letters()
-        if content is None and not words:
-            raise request.not_found()
+        content, words = run._hand_out_letters(printed=bool(printed))
         if content is None:
-            return request.make_response('\n\n'.join(words), headers=[('Content-Type', 'text/plain; charset=utf-8')])
+            return request.render('dunning_mail.no_letters', {'run': run, 'words': words})
         return request.make_response(content, headers=[
             ('Content-Type', 'application/pdf'),
             ('Content-Length', len(content)),

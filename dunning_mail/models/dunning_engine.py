@@ -296,19 +296,19 @@ class DunningEngine(models.AbstractModel):
         notice, has_lock = self._lock_next_notice(provider)
         if not notice:
             return 'busy'
-        notice._fetch_for_claim()
+        contacts = notice._fetch_for_claim()
         # What the engine says is for the person who answers for the run.
         lang = notice.user_id.lang
         self, notice, provider = (records.with_context(lang=lang) for records in (self, notice, provider))
         now = self._now()
-        slot = provider._get_next_slot(now, notice._count_recipients())
+        slot = provider._get_next_slot(now, notice._count_recipients(contacts))
         if slot > now:
             # A mail to several recipients may have to wait where one to a single one would not.
             provider._store_slot(slot)
             self.env['ir.cron']._commit_progress()
             return 'next'
         try:
-            mail = notice._claim(fields.Datetime.now())
+            mail = notice._claim(fields.Datetime.now(), contacts)
             # What PostgreSQL refuses, it refuses before anything is promised.
             self.env.flush_all()
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
@@ -393,13 +393,16 @@ class DunningEngine(models.AbstractModel):
         :raise smtp.DeliveryFault: with an outcome of kind `provider`
         """
         session, used_at = work.sessions.pop(provider.id, (None, 0))
-        if session and time.monotonic() - used_at > SESSION_IDLE_SECONDS and not session.is_alive():
+        is_fresh = session and time.monotonic() - used_at <= SESSION_IDLE_SECONDS
+        if session and not is_fresh and not session.is_alive():
             session.close()
             session = None
         if not session:
             session = provider._open_session(timeout=work.budget.step, total_timeout=work.budget.connect)
-            # Connecting may take long: what follows is to see the data as they are now. An OAuth login stores a token.
+        if not is_fresh:
+            # That may take long: what follows is to see the data as they are now. An OAuth login stores a token.
             self.env['ir.cron']._commit_progress()
+            self.env.invalidate_all()
         work.sessions[provider.id] = (session, time.monotonic())
         return session
 

@@ -19,7 +19,7 @@ class DunningLevel(models.Model):
     name = fields.Char(required=True, translate=True)
     delay_days = fields.Integer(
         "After Days", default=10, tracking=True,
-        help="First level: days after the due date. Later levels: days after the date of the last notice.")
+        help="First level: days after the due date. Later levels: days after the day on which the last notice left.")
     deadline_days = fields.Integer(
         "Payable Within Days", default=10, tracking=True,
         help="Days from the date of the notice. The next level never starts before they are over.")

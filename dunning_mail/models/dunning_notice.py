@@ -6,6 +6,7 @@ from odoo.tools import SQL, plaintext2html
 
 from odoo.addons.base.models.res_partner import _lang_get
 
+from .ir_actions_report import RETRYABLE
 from .sets import insert_in_sets
 
 _logger = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ class DunningNotice(models.Model):
     paper          is, or was, to be printed               `_issue()`, `action_set_paper()`
     sending        handed to the server, answer unknown    `_claim()`, committed before the first byte
     sent           the server took it                      `_apply_outcome()`
-    failed         recipient refused, bounced, given up    `_apply_outcome()`, a bounce
+    failed         recipient refused, bounced, given up;   `_apply_outcome()`, a bounce, `_stop()`
+                   held back, since it is not true
     unclear        the link broke after the handover       `_apply_outcome()`, or found in `sending` by the
                                                            next holder of the provider's lock
     ============== ======================================= ================================================
@@ -119,8 +121,11 @@ class DunningNotice(models.Model):
     status = fields.Selection(
         [('draft', 'Draft'), ('excluded', 'Excluded'), ('cancelled', 'Cancelled'), ('released', 'Released for Sending'),
          ('paper', 'Paper, to Print'), ('printed', 'Paper, Printed'), ('sending', 'Sending'), ('sent', 'Sent'),
-         ('failed', 'Sending Failed'), ('unclear', 'Sending Unclear')],
+         ('failed', 'Sending Failed'), ('held', 'Held Back'), ('unclear', 'Sending Unclear')],
         compute='_compute_status', help="State and delivery state in one word, for lists.")
+    is_held_back = fields.Boolean(
+        readonly=True, copy=False, help="It was not refused but never left: what it says is not true any more, or it "
+        "could not be made.")
     delivery_info = fields.Text("Transaction Info", readonly=True, copy=False)
     provider_id = fields.Many2one('dunning.provider', ondelete='restrict', readonly=True, copy=False)
     email_to = fields.Char("Mail Address", readonly=True, copy=False)
@@ -159,6 +164,7 @@ class DunningNotice(models.Model):
         'ir.attachment', string="Mail (.eml)", readonly=True, copy=False, ondelete='restrict', index='btree_not_null')
     mail_sha256 = fields.Char("SHA-256 of the Mail", readonly=True, copy=False)
     mail_subject = fields.Char(readonly=True, copy=False)
+    mail_invoices_key = fields.Char(readonly=True, copy=False)
     mail_body = fields.Html(readonly=True, copy=False, sanitize=False, prefetch=False)
     document_checked_at = fields.Datetime("Document Checked", readonly=True, copy=False)
     is_document_damaged = fields.Boolean(
@@ -266,11 +272,15 @@ class DunningNotice(models.Model):
                 raise ValidationError(self.env._(
                     "The notice for %s cannot be payable before its own date.", notice.partner_id.display_name))
 
-    @api.depends('state', 'delivery_state', 'printed_at')
+    @api.depends('state', 'delivery_state', 'printed_at', 'is_held_back')
     def _compute_status(self):
         for notice in self:
             status = notice.state if notice.state != 'issued' else notice.delivery_state
-            notice.status = 'printed' if status == 'paper' and notice.printed_at else status
+            if status == 'paper' and notice.printed_at:
+                status = 'printed'
+            elif status == 'failed' and notice.is_held_back:
+                status = 'held'
+            notice.status = status
 
     @api.depends('state', 'delivery_state', 'run_id.provider_warning')
     def _compute_provider_warning(self):
@@ -384,7 +394,7 @@ class DunningNotice(models.Model):
 
         :param str target: the delivery state to reach
         :param str info: what happened, in words for a clerk
-        :param dict log: further values for the delivery log: stage, code, text, host ...
+        :param dict log: further values for the delivery log: stage, code, host ..., text where it says more than `info`
         :param values: further values of the notices
         :return: the notices that were moved
         """
@@ -396,11 +406,11 @@ class DunningNotice(models.Model):
         taken = {fname: values[name] for fname, name in (
             ('provider_id', 'provider_id'), ('attempt', 'attempt_count'), ('message_id', 'message_id'))
             if name in values}
-        allowed._log_step(info, state_to=target, **taken, **(log or {}))
+        allowed._log_step(**{'text': info, 'state_to': target, **taken, **(log or {})})
         # The chatter is for outcomes, and shows a mail that was sent itself; the delivery log has all steps.
         is_step = target in ('sending', 'sent') or bool(self.env.context.get('tracking_disable'))
         allowed.sudo().with_context(tracking_disable=is_step).write({
-            'delivery_state': target, 'delivery_info': info, **values})
+            'delivery_state': target, 'delivery_info': info, 'is_held_back': False, **values})
         return allowed
 
     def _log_step(self, text, **values):
@@ -414,18 +424,37 @@ class DunningNotice(models.Model):
             'attempt': notice.attempt_count, 'message_id': notice.message_id, 'state_from': notice.delivery_state,
             'state_to': notice.delivery_state, 'text': text, **values} for notice in self])
 
+    def _log_note(self, words):
+        """Leave words of several lines in the chatter."""
+        self._message_log_batch(bodies=dict.fromkeys(self.ids, plaintext2html(words)))
+
     def _ask_person(self, activity_xmlid, note):
-        """Give the person who answers for the run something to do; what is open already is brought up to date."""
-        kind = self.env.ref(activity_xmlid)
+        """Give the person who answers for the run something to do; what is open already is brought up to date.
+
+        The states of the notices are true without it: what hinders it is only logged.
+        """
+        # What is still to be written must not be refused in there.
+        self.env.flush_all()
         for notice in self:
-            user = notice._get_responsible_user()
-            if activity := notice.activity_ids.filtered(lambda a: a.activity_type_id == kind)[:1]:
-                activity.note = plaintext2html(note)
-                continue
-            user_env = self.env(context=dict(self.env.context, lang=user.lang))
-            notice.activity_schedule(
-                activity_xmlid, user_id=user.id, note=plaintext2html(note),
-                summary=user_env._("Dunning notice to %s", notice.partner_id.display_name))
+            try:
+                with self.env.cr.savepoint():
+                    notice._schedule_or_update_activity(activity_xmlid, note)
+            except RETRYABLE:
+                raise
+            except Exception:
+                _logger.exception("Dunning notice %s: nobody can be asked to see to it", notice.id)
+
+    def _schedule_or_update_activity(self, activity_xmlid, note):
+        self.ensure_one()
+        kind = self.env.ref(activity_xmlid)
+        user = self._get_responsible_user()
+        if activity := self.activity_ids.filtered(lambda a: a.activity_type_id == kind)[:1]:
+            activity.note = plaintext2html(note)
+            return
+        user_env = self.env(context=dict(self.env.context, lang=user.lang))
+        self.activity_schedule(
+            activity_xmlid, user_id=user.id, note=plaintext2html(note),
+            summary=user_env._("Dunning notice to %s", self.partner_id.display_name))
 
     def _get_responsible_user(self):
         """Return the clerk of the run; if she has left, somebody who heads the accounts, or an administrator."""

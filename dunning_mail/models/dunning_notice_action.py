@@ -1,8 +1,8 @@
 from datetime import timedelta
 
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import format_datetime
+from odoo.tools import format_datetime, plaintext2html
 
 RETRY_UNCLEAR_AFTER = timedelta(minutes=10)
 
@@ -35,36 +35,75 @@ class DunningNotice(models.Model):
         """
         moved = self._set_state('cancelled', problem=False)
         moved._log_step(words, state_to='cancelled')
-        for notice in moved.sudo():
-            notice.delivery_info = words
-            notice._message_log(body=words)
+        moved.sudo().delivery_info = words
+        moved._log_note(words)
         moved.sudo().activity_unlink(
             ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
         moved.run_id._update_state()
 
+    def _confirm(self, action):
+        """Do something to many notices, after a question where a single one's button would ask.
+
+        :param str action: of `dunning.notice.confirm`
+        :return: action for the web client
+        """
+        if action in ('retry', 'set_paper') and 'unclear' not in self.mapped('delivery_state'):
+            return getattr(self, f'action_{action}')()
+        confirm = self.env['dunning.notice.confirm'].create({'notice_ids': self.ids, 'action': action})
+        return {
+            'type': 'ir.actions.act_window',
+            'name': dict(confirm._fields['action']._description_selection(self.env))[action],
+            'res_model': confirm._name,
+            'res_id': confirm.id,
+            'view_mode': 'form',
+            'target': 'new',
+        }
+
     def _get_standing(self):
         return {notice.id: (notice.state, notice.delivery_state) for notice in self}
 
-    def _report_stopped(self, stopped, standing):
-        """Tell whoever pressed a button which notices did not go, and why.
+    def _name_each(self, words):
+        """Put number and customer in front of what is said of these notices.
 
-        :param dict stopped: notice id -> why
-        :param dict standing: what `_get_standing()` returned before
-        :return: notification for the web client, None where all went
-        :raise UserError: nothing at all was done
+        :param dict words: notice id -> what is said of it
+        :return: list of str, in the order of the notices
         """
-        if not stopped:
-            return None
-        words = '\n'.join(f'{notice.display_name}: {stopped[notice.id]}' for notice in self if notice.id in stopped)
-        if self._get_standing() == standing:
-            raise UserError(words)
+        return [f'{notice._get_full_name()}: {words[notice.id]}' for notice in self if words.get(notice.id)]
+
+    def _get_full_name(self):
+        """Return number and customer: on an envelope stands the customer."""
+        self.ensure_one()
+        return f'{self.name}, {self.partner_id.display_name}' if self.name else self.display_name
+
+    @api.model
+    def _notify(self, words, following=None):
+        """Return a notification that stays until it was read, each line by itself.
+
+        :param words: list of str
+        :param dict following: action for the web client that follows, by default the view is read anew
+        """
         return {
             'type': 'ir.actions.client',
             'tag': 'display_notification',
             'params': {
-                'type': 'warning', 'sticky': True, 'message': words,
-                'next': {'type': 'ir.actions.client', 'tag': 'soft_reload'}},
+                'type': 'warning', 'sticky': True, 'message': '\n'.join(words), 'className': 'o_dunning_lines',
+                'next': following or {'type': 'ir.actions.client', 'tag': 'soft_reload'}},
         }
+
+    def _report_stopped(self, words, standing):
+        """Tell whoever pressed a button what it did not do as usual, and why.
+
+        :param dict words: notice id -> what is to be said
+        :param dict standing: what `_get_standing()` returned before
+        :return: notification for the web client, None where there is nothing to say
+        :raise UserError: nothing at all was done
+        """
+        lines = self._name_each(words)
+        if not lines:
+            return None
+        if self._get_standing() == standing:
+            raise UserError('\n\n'.join(lines))
+        return self._notify(lines)
 
     # === SENDING AGAIN === #
 
@@ -80,26 +119,52 @@ class DunningNotice(models.Model):
         for notice in self:
             notice._check_may_retry()
         standing = self._get_standing()
-        as_they_were, anew, stopped = self._make_true()
-        for notice in as_they_were:
-            # Nobody has it yet, so it can be made again where the kept one is damaged.
-            if not notice._is_frozen() and not notice._is_document_good():
-                stopped.update(notice._make_anew())
-        for notice in (as_they_were | anew).filtered(lambda notice: notice.id not in stopped):
+        ready, stopped = self._make_ready()
+        for notice in ready:
             # Where the address refused before, a person retries because it was corrected or cleared.
-            channel, info, current = notice._choose_channel()
-            addresses = ', '.join(current)
+            channel, info, addresses = notice._choose_channel()
             if channel == 'paper':
-                stopped[notice.id] = self.env._(
-                    "It cannot go by mail. %s\nCorrect the customer's address, or say that it is good again.", info)
-            elif notice.handover_at and not notice.redirected_to and addresses != notice.email_to:
-                stopped[notice.id] = self.env._(
-                    "It was handed over for %(old)s, and goes out unchanged or not at all; the address is %(new)s now. "
-                    "Put it on paper, or cancel it and make a new run.", old=notice.email_to, new=addresses)
+                stopped[notice.id] = self.env._("It cannot go by mail. %s", info)
+                if notice.is_email_refused:
+                    stopped[notice.id] += '\n' + self.env._(
+                        "Correct the customer's address, or press “Address Is Good Again”.")
+            elif notice._is_frozen() and notice.handover_at and ', '.join(addresses) != notice.email_to:
+                stopped[notice.id] = notice._describe_other_address(addresses)
+            elif fault := notice._find_reservation():
+                stopped[notice.id] = fault
             else:
                 notice._release_again(addresses)
         self.run_id._update_state()
         return self._report_stopped(stopped, standing)
+
+    def _make_ready(self):
+        """Ask whether the notices may go on their way again, and have their documents in order.
+
+        :return: (the notices that may, dict notice id -> why another one may not)
+        """
+        leaving = self._make_true()
+        # Nobody has these yet, so they can be made again where the kept ones are damaged or missing.
+        spoilt = leaving.as_they_were.filtered(
+            lambda notice: not notice._is_frozen() and not notice._is_document_good())
+        stopped = {**leaving.stopped, **spoilt._make_anew()[0]}
+        return self.filtered(lambda notice: notice.id not in stopped), stopped
+
+    def _find_reservation(self):
+        """Say which other notice has an item of this one, which is about to be open again; empty where none has."""
+        self.ensure_one()
+        try:
+            self._check_not_reserved(self._get_due_lines().move_line_id)
+        except UserError as error:
+            return str(error)
+        return ''
+
+    def _describe_other_address(self, addresses):
+        """Say why a mail that was handed over does not go to another address."""
+        self.ensure_one()
+        return self.env._(
+            "It was handed over for %(old)s and may not be sent to another address any more; the customer's address is "
+            "%(new)s now. Put it on paper, or cancel it and let the next run dun to the new address.",
+            old=self.email_to, new=', '.join(addresses))
 
     def _check_may_retry(self):
         """Check that a notice is one that can be sent again.
@@ -123,12 +188,16 @@ class DunningNotice(models.Model):
         self._check_has_document()
 
     def _release_again(self, addresses):
+        """Give one notice to the process engine again.
+
+        :param list addresses: to which it goes
+        """
         self.ensure_one()
         provider = self.provider_id.sudo()
         if not provider or provider._is_stranded():
             provider = self.company_id.sudo().dunning_provider_id
         self._set_delivery(
-            'released', self.env._("Released again by %s.", self.env.user.name), email_to=addresses,
+            'released', self.env._("Released again by %s.", self.env.user.name), email_to=', '.join(addresses),
             provider_id=provider.id, next_attempt_at=False, attempt_count=0)
         self.sudo().activity_feedback(['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
         provider.engine_id._trigger()
@@ -164,16 +233,27 @@ class DunningNotice(models.Model):
                     "Dunning notice %s cannot be put on paper in its present state.", notice.display_name))
             notice._check_has_document()
         standing = self._get_standing()
-        as_they_were, anew, stopped = self._make_true()
-        for notice in as_they_were:
-            if not notice._is_frozen() and not notice._is_document_good():
-                stopped.update(notice._make_anew())
-        moved = (as_they_were | anew).filtered(lambda notice: notice.id not in stopped)
-        moved._set_delivery('paper', self.env._("Put on paper by %s.", self.env.user.name))
-        moved.sudo().activity_feedback(
+        # What cannot be mailed is put on paper: its mail is not made again first.
+        self._drop_mails()
+        ready, stopped = self._make_ready()
+        words = self.env._("Put on paper by %s.", self.env.user.name)
+        for notice in ready:
+            if fault := notice._find_reservation():
+                stopped[notice.id] = fault
+            else:
+                notice._set_paper(words)
+        (ready.filtered(lambda notice: notice.id not in stopped)).sudo().activity_feedback(
             ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
         self.run_id._update_state()
         return self._report_stopped(stopped, standing)
+
+    def _set_paper(self, info):
+        """Put notices on paper; mails that nobody has yet are not needed any more.
+
+        :param str info: why, in words for a clerk
+        """
+        moved = self._set_delivery('paper', info, {'text': self.env._("On paper. %s", info)})
+        moved._drop_mails()
 
     def _is_unprinted_letter(self):
         self.ensure_one()
@@ -198,19 +278,20 @@ class DunningNotice(models.Model):
         unprinted = self.filtered(lambda notice: not notice.printed_at)
         handed_out = unprinted.filtered('letter_opened_at')
         told = handed_out._describe_changes_since_hand_out()
-        as_they_were, anew, stopped = (unprinted - handed_out)._make_true()
-        for notice in anew:
-            stopped[notice.id] = self.env._(
-                "What it claims has changed, and its letter was made anew just now: print that one.")
-        marked = (handed_out | as_they_were).sudo()
+        leaving = (unprinted - handed_out)._make_true()
+        for notice in leaving.anew:
+            told[notice.id] = self.env._(
+                "Not marked as printed: its letter was made anew just now. Print that one, and mark it then. %s",
+                leaving.news[notice.id])
+        marked = (handed_out | leaving.as_they_were).sudo()
         marked.write({'printed_at': fields.Datetime.now(), 'printed_by': self.env.user.id})
         marked._log_step(self.env._("Printed by %s.", self.env.user.name))
         self._drop_unarchived_documents()
         self.run_id._update_state()
-        return self._report_stopped({**told, **stopped}, {} if marked or anew else standing)
+        return self._report_stopped({**leaving.stopped, **told}, {} if marked or leaving.anew else standing)
 
     def _describe_changes_since_hand_out(self):
-        """Say what has changed in claims whose letters were handed out already.
+        """Say what has changed in claims whose letters were handed out already, and leave it to be seen to.
 
         :return: dict notice id -> words
         """
@@ -219,11 +300,16 @@ class DunningNotice(models.Model):
         for notice in self:
             if verdicts[notice.id].code != 'same':
                 words[notice.id] = self.env._(
-                    "The letter was handed out on %(time)s, and this has happened since: %(words)s\nIf it has not been "
-                    "posted yet, take it out and press “Not Printed After All”.",
+                    "The letter was handed out on %(time)s, and this has happened since: %(words)s\nIs it still in the "
+                    "house? Take it out, and press “Not Printed After All” on the notice. If it has been posted, there "
+                    "is nothing to do.",
                     time=format_datetime(self.env, notice.letter_opened_at, dt_format='short'),
                     words=verdicts[notice.id].words)
-                notice.sudo()._message_log(body=words[notice.id])
+                notice._log_note(words[notice.id])
+                notice.sudo()._ask_person('dunning_mail.mail_activity_letter', words[notice.id])
+        for run, notices in self.grouped('run_id').items():
+            if lines := notices._name_each(words):
+                run.sudo()._message_log(body=plaintext2html('\n'.join(lines)))
         return words
 
     def action_unmark_printed(self):
@@ -236,6 +322,7 @@ class DunningNotice(models.Model):
         # What has not been printed after all has to be opened again first.
         printed.sudo().write({'printed_at': False, 'printed_by': False, 'letter_opened_at': False})
         printed._log_step(self.env._("Not printed, says %s.", self.env.user.name))
+        printed.sudo().activity_feedback(['dunning_mail.mail_activity_letter'])
         printed.run_id._update_state()
 
     # === READING === #
@@ -256,16 +343,20 @@ class DunningNotice(models.Model):
             return self._get_report().report_action(self, config=False)
         if self._is_unprinted_letter() and self.has_access('write'):
             standing = self._get_standing()
-            _as_they_were, _anew, stopped = self._make_true()
-            if stopped:
-                return self._report_stopped(stopped, standing)
+            leaving = self._make_true()
+            if leaving.stopped:
+                return self._report_stopped(leaving.stopped, standing)
+            news = self._name_each(leaving.news)
             self._note_hand_out()
+        else:
+            news = []
         self._get_document_bytes()
-        return {
+        action = {
             'type': 'ir.actions.act_url',
             'url': f'/web/content/{self.document_id.id}?filename={self._get_file_name()}.pdf',
             'target': 'new',
         }
+        return self._notify(news, action) if news else action
 
     def _mend_draft(self):
         """Bring a draft to what is true now; its dates are those of its run until it is issued.
@@ -278,13 +369,37 @@ class DunningNotice(models.Model):
             raise UserError(self.env._(
                 "%s\nExclude the notice, or generate the notices of its run again.", verdict.words))
         if verdict.code == 'changed':
-            self._apply_verdict(verdict)
+            self._log_note(self._apply_verdict(verdict))
+
+    def _check_may_be_read(self):
+        """Check that notices which have not left say what is true: who reads their letters may print and post them.
+
+        Nothing is changed; that is what “Open Document” does.
+
+        :raise UserError: names those that do not
+        """
+        if not self.has_access('write'):
+            return
+        waiting = self.filtered(lambda notice: notice.state == 'draft' or (
+            notice.state in ('issued', 'cancelled') and not notice._has_left() and notice.delivery_state != 'sending'))
+        words = {notice.id: self.env._("It has been cancelled and never goes out.")
+                 for notice in waiting if notice.state == 'cancelled'}
+        alive = waiting.filtered(lambda notice: notice.state != 'cancelled')
+        drafts = alive.filtered(lambda notice: notice.state == 'draft')
+        verdicts = {**drafts._recheck(keep_dates=True), **(alive - drafts)._recheck()}
+        words.update({notice_id: verdict.words for notice_id, verdict in verdicts.items() if verdict.code != 'same'})
+        if words:
+            raise UserError('\n\n'.join([
+                self.env._("These notices do not say what is true any more. “Open Document” on the notice brings what "
+                           "has not left up to date."), *waiting._name_each(words)]))
+        alive.filtered(lambda notice: notice._is_unprinted_letter())._note_hand_out()
 
     def _note_hand_out(self):
         """Note that whoever may print these letters has them now."""
         # Once: whoever opens them again at the same moment writes nothing, and so collides with nobody.
-        self.filtered(lambda notice: not (notice.letter_opened_at or notice.printed_at)).sudo().write(
-            {'letter_opened_at': fields.Datetime.now()})
+        fresh = self.filtered(lambda notice: not (notice.letter_opened_at or notice.printed_at)).sudo()
+        fresh.write({'letter_opened_at': fields.Datetime.now()})
+        fresh._log_step(self.env._("Letter handed out to %s.", self.env.user.name))
 
     def action_open_mail(self):
         """Download the mail: as it was handed to the server, or before that as it is kept for it.

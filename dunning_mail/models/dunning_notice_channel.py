@@ -3,6 +3,7 @@ import re
 import idna
 
 from odoo import api, models
+from odoo.fields import Domain
 from odoo.tools import email_normalize, email_split, format_date
 
 
@@ -10,13 +11,14 @@ class DunningNotice(models.Model):
     """How a notice goes out: by mail or on paper, and to which addresses."""
     _inherit = 'dunning.notice'
 
-    @api.depends('state', 'delivery_state', 'delivery_info', 'level_id.send_by_mail', 'partner_id.dunning_channel',
-                 'recipient_id.email', 'partner_id.email', 'recipient_id.dunning_email_refused',
-                 'partner_id.dunning_email_refused', 'company_id.dunning_provider_id')
+    @api.depends('state', 'delivery_state', 'delivery_info', 'problem', 'level_id.send_by_mail',
+                 'partner_id.dunning_channel', 'recipient_id.email', 'partner_id.email',
+                 'recipient_id.dunning_email_refused', 'partner_id.dunning_email_refused', 'company_id.dunning_provider_id')
     def _compute_channel(self):
         for notice in self:
             if notice.state in ('draft', 'excluded'):
                 channel, info, emails = notice._choose_channel()
+                info = notice.problem or info
             else:
                 channel = 'paper' if notice.delivery_state == 'paper' else 'mail' if notice.delivery_state else False
                 # That all went well needs no words.
@@ -29,15 +31,24 @@ class DunningNotice(models.Model):
         for notice in self:
             notice.is_email_refused = any(notice._get_mail_partners().mapped('dunning_email_refused'))
 
-    def _get_mail_partners(self):
-        """Return whose mail addresses count, in this order: the recipient's, then those it stands for."""
+    def _get_mail_partners(self, contacts=None):
+        """Return whose mail addresses count, in this order: the recipient's, then those it stands for.
+
+        :param contacts: the customer's active contacts, where they have been read already
+        """
         self.ensure_one()
-        addresses = self.partner_id.child_ids.filtered(lambda partner: partner.type in ('dunning', 'invoice'))
+        if contacts is None:
+            contacts = self.partner_id.child_ids
         return (
             self.recipient_id
-            | addresses.filtered(lambda partner: partner.type == 'dunning')
-            | addresses.filtered(lambda partner: partner.type == 'invoice')
+            | contacts.filtered(lambda partner: partner.type == 'dunning')
+            | contacts.filtered(lambda partner: partner.type == 'invoice')
             | self.partner_id)
+
+    def _get_contacts_domain(self):
+        """Return which contacts of the customer `_get_mail_partners()` looks at."""
+        self.ensure_one()
+        return Domain('parent_id', '=', self.partner_id.id) & Domain('type', 'in', ('dunning', 'invoice'))
 
     @api.model
     def _has_line_break(self, text):
@@ -84,9 +95,10 @@ class DunningNotice(models.Model):
             if sent_to & set(self._parse_addresses(partner.email)):
                 partner.sudo().with_company(self.company_id)._set_dunning_refused(answer)
 
-    def _choose_channel(self):
+    def _choose_channel(self, contacts=None):
         """Decide how the notice goes out.
 
+        :param contacts: as for `_get_mail_partners()`
         :return: (`mail` or `paper`, reason in words where it is paper, list of addresses)
         """
         self.ensure_one()
@@ -95,7 +107,7 @@ class DunningNotice(models.Model):
         if self.partner_id.dunning_channel == 'paper':
             return 'paper', self.env._("The customer wants paper."), []
         refused, invalid = None, None
-        for partner in self._get_mail_partners():
+        for partner in self._get_mail_partners(contacts):
             if not (partner.email or '').strip():
                 continue
             addresses = self._parse_addresses(partner.email)

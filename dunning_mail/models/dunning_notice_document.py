@@ -70,10 +70,11 @@ class DunningNotice(models.Model):
         return (self.name or self.env._("Draft")).replace('/', '-')
 
     def _is_frozen(self):
-        """Whether document and mail must not be made again: they were handed over or printed."""
+        """Whether document and mail must not be made again: they were handed over, but for a trial, or printed."""
         self.ensure_one()
         return bool(
-            self.handover_at or self.printed_at or self.delivery_state in ('sending', 'sent', 'unclear'))
+            (self.handover_at and not self.redirected_to) or self.printed_at
+            or self.delivery_state in ('sending', 'sent', 'unclear'))
 
     def _get_document_bytes(self):
         """Return the kept PDF.
@@ -123,16 +124,20 @@ class DunningNotice(models.Model):
         if self.document_id:
             return self.env._(
                 "The kept document of dunning notice %s is gone. Restore the file from your backup.", self.display_name)
+        if self.state == 'issued' and not self._is_frozen():
+            return self.env._(
+                "The letter of dunning notice %(notice)s could not be made. “Send Again” and “Put on Paper” try once "
+                "more. %(reason)s", notice=self.display_name, reason=self.delivery_info or '')
         return self.env._(
             "Dunning notice %s has no document any more: its letter is set not to be archived, or your company's time "
             "for keeping documents is over.", self.display_name)
 
     def _check_has_document(self):
-        """Check that there is still something to send or print.
+        """Check that there is still something to send or print. What nobody has yet can be made again.
 
         :raise UserError: the documents were removed
         """
-        for notice in self:
+        for notice in self.filtered(lambda notice: notice._is_frozen()):
             if not notice._get_own_attachment('document_id') or (
                     notice.handover_at and not notice._get_own_attachment('mail_document_id')):
                 raise UserError(notice._describe_missing_document())
@@ -147,6 +152,11 @@ class DunningNotice(models.Model):
         if not self.level_id.attach_invoices:
             return self.env['account.move']
         return self._get_due_lines().move_id.sudo().filtered(lambda move: move.is_sale_document(include_receipts=True))
+
+    def _get_invoices_key(self):
+        """Return which copies of invoices go along, in a form that can be compared; empty where none are wanted."""
+        return ' '.join(self._get_attached_invoices().invoice_pdf_report_id.sorted('id').mapped(
+            lambda attachment: f'{attachment.id}:{attachment.checksum}'))
 
     def _get_invoices_without_pdf(self):
         return self._get_attached_invoices().filtered(lambda move: not move.invoice_pdf_report_id)
@@ -184,13 +194,34 @@ class DunningNotice(models.Model):
         :param str words: why, for the chatter; empty for none
         """
         for notice in self.sudo():
-            attachments = notice._get_own_attachment('document_id') | notice._get_own_attachment('mail_document_id')
-            notice.write({
-                'document_id': False, 'mail_document_id': False, 'is_document_damaged': False,
-                'document_removed_at': fields.Datetime.now()})
-            attachments.unlink()
+            notice._drop_attachments(
+                'document_id', 'mail_document_id', is_document_damaged=False,
+                document_removed_at=fields.Datetime.now())
             if words:
                 notice._message_log(body=words)
+
+    def _drop_documents(self):
+        """Let go of letters and mails that nobody has and nobody is to get."""
+        for notice in self.sudo():
+            notice._drop_attachments(
+                'document_id', 'mail_document_id', document_sha256=False, mail_sha256=False, letter_opened_at=False)
+
+    def _drop_mails(self):
+        """Let go of mails that were not handed over, for notices that do not go by mail."""
+        for notice in self.sudo().filtered(lambda notice: (
+                not notice._is_frozen() and (notice.provider_id or notice.mail_document_id))):
+            notice._drop_attachments('mail_document_id', mail_sha256=False, provider_id=False, email_to=False)
+
+    def _drop_attachments(self, *fnames, **values):
+        """Delete attachments of one notice.
+
+        :param fnames: names of the fields that point to them
+        :param values: further values of the notice
+        """
+        self.ensure_one()
+        old = self.env['ir.attachment'].sudo().union(*(self._get_own_attachment(fname) for fname in fnames))
+        self.write({**dict.fromkeys(fnames, False), **values})
+        old.unlink()
 
     @api.model
     def _drop_unarchived_documents(self):

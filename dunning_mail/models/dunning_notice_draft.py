@@ -100,7 +100,8 @@ class DunningNotice(models.Model):
             return company.currency_id._convert(fee, notice.currency_id, company, notice.date)
 
         values['level_id'] = level.id
-        values['lang'] = self._choose_lang(notice.partner_id, notice.recipient_id, level, company)
+        if not level._get_text(notice.lang):
+            values['lang'] = self._choose_lang(notice.partner_id, notice.recipient_id, level, company)
         if notice.date_deadline == notice.date + timedelta(days=old.deadline_days):
             values['date_deadline'] = notice.date + timedelta(days=level.deadline_days)
         # Once for each customer and run: another notice may bear the fee.
@@ -116,6 +117,11 @@ class DunningNotice(models.Model):
                 earlier = amount(sum(dict(fee for line_fees in fees.values() for fee in line_fees).values()))
             values.update(amount_fee=own + earlier, amount_fee_own=own)
         notice.write(values)
+        if notice.text_version_id:
+            # An issued one says from now on what the new level says.
+            notice.text_version_id = False
+            notice._check_texts()
+            notice._fix_texts()
 
     def action_change_level(self):
         """Open the wizard that lowers or raises the level of drafts."""

@@ -6,10 +6,10 @@ from ..tools import evidence
 # Their ids stand in an address that browsers and proxies take.
 MAX_EVIDENCE = 500
 EVIDENCE_FIELDS = (
-    'name', 'company_id', 'partner_id', 'recipient_id', 'level_id', 'lang', 'currency_id', 'date', 'date_deadline',
-    'date_left', 'amount_total', 'state', 'delivery_state', 'delivery_info', 'provider_id', 'email_to', 'redirected_to',
-    'message_id', 'attempt_count', 'handover_at', 'sent_at', 'printed_at', 'printed_by', 'document_sha256',
-    'mail_sha256')
+    'name', 'kind', 'company_id', 'partner_id', 'recipient_id', 'level_id', 'lang', 'currency_id', 'date',
+    'date_deadline', 'date_left', 'amount_total', 'state', 'delivery_state', 'delivery_info', 'provider_id',
+    'email_to', 'redirected_to', 'message_id', 'attempt_count', 'handover_at', 'sent_at', 'printed_at',
+    'printed_by', 'document_sha256', 'mail_sha256')
 EVIDENCE_LOG_FIELDS = (
     'date', 'user_id', 'attempt', 'state_from', 'state_to', 'stage', 'code', 'text', 'host', 'tls_version', 'queue_id',
     'message_id', 'recipient_count', 'provider_id')
@@ -58,8 +58,10 @@ class DunningNotice(models.Model):
         self.ensure_one()
         name = self._get_file_name()
         files = {
-            f'{name}.pdf': self._get_own_attachment('document_id').raw,
-            f'{name}.eml': self._get_own_attachment('mail_document_id').raw}
+            f'{name}.pdf': self._get_own_attachment('document_id').raw}
+        if self.handover_at:
+            # Before that it is what might be sent, and proves nothing.
+            files[f'{name}.eml'] = self._get_own_attachment('mail_document_id').raw
         facts = [
             (self._fields[fname]._description_string(self.env), self._get_evidence_value(fname))
             for fname in EVIDENCE_FIELDS]

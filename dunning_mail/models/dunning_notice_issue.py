@@ -111,13 +111,12 @@ class DunningNotice(models.Model):
         self.ensure_one()
         verdict = self._recheck()[self.id]
         if verdict.code == 'archived':
-            raise UserError(self.env._(
-                "%s Exclude the notice, or activate it again.", verdict.words))
+            raise UserError(self.env._("%s Exclude the notice, or undo the archiving.", verdict.words))
         if verdict.code in ('settled', 'held'):
-            self._cancel(verdict.words)
+            self._cancel(self.env._("Cancelled. %s", verdict.words))
             return False
         if verdict.code == 'changed':
-            self._apply_verdict(verdict)
+            self._log_note(self._apply_verdict(verdict))
         self._check_texts()
         self._set_numbers()
         self._fix_texts()
@@ -221,10 +220,11 @@ class DunningNotice(models.Model):
         engines = self.env['ir.cron']
         for (channel, info, provider), notices in by_route.items():
             if channel == 'paper':
-                notices._set_delivery('paper', info)
+                notices._set_paper(info)
                 continue
             notices._set_delivery(
-                'released', self.env._("Waits for the process engine."), next_attempt_at=False, attempt_count=0)
+                'released', self.env._("Waits to be sent."), {'text': self.env._("Released for sending.")},
+                next_attempt_at=False, attempt_count=0)
             engines |= provider.sudo().engine_id
         for engine in engines:
             engine._trigger()

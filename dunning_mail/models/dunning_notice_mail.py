@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from odoo import fields, models
 from odoo.exceptions import UserError, ValidationError
+from odoo.fields import Domain
 from odoo.tools import email_normalize, formataddr, html2plaintext
 from odoo.tools.mail import generate_tracking_message_id
 
@@ -23,11 +24,12 @@ COMPANY_FIELDS = (
     'name', 'active', 'parent_path', 'partner_id', 'currency_id', 'dunning_provider_id', 'dunning_min_amount',
     'dunning_payment_part')
 PARTNER_FIELDS = (
-    'name', 'email', 'lang', 'tz', 'parent_id', 'active', 'commercial_partner_id', 'is_company', 'dunning_channel',
+    'name', 'email', 'lang', 'tz', 'parent_id', 'type', 'active', 'commercial_partner_id', 'is_company',
+    'dunning_channel',
     'dunning_email_refused', 'dunning_hold_until', 'dunning_hold_reason')
 ATTACHMENT_FIELDS = ('res_model', 'res_id', 'res_field', 'store_fname', 'db_datas', 'mimetype', 'checksum')
-# What is known when the mail leaves, and not before.
-STAMPED = ('Message-ID', 'Date', 'To')
+# What is known when the mail leaves, and not before. (To whom it goes can change until then.)
+STAMPED = ('Message-ID', 'Date')
 
 
 class MadeMail(NamedTuple):
@@ -36,10 +38,12 @@ class MadeMail(NamedTuple):
     :ivar subject: as the customer reads it
     :ivar body: HTML, the text without the layout around it
     :ivar content: the message in bytes, less the headers in `STAMPED`
+    :ivar invoices_key: which copies of invoices go along, see `_get_invoices_key()`
     """
     subject: str
     body: str
     content: bytes
+    invoices_key: str
 
 
 class Handover(NamedTuple):
@@ -126,13 +130,21 @@ class DunningNotice(models.Model):
             body_alternative=html2plaintext(flatten_tables(body)).replace('\ufeff', ''), attachments=attachments)
         for name in STAMPED:
             del message[name]
+        del message['To']
+        message['To'] = self._format_to(notice.email_to.split(', '))
         if logo:
             # Part of the mail: what would have to be fetched, mail readers do not show, and it tells who reads.
             message.get_body(('html',)).add_related(
                 logo['content'], 'image', logo['subtype'], cid=f"<{logo['cid']}>", disposition='inline')
         # Lines of 7 bits only: the message is the same on every server, whether or not it offers 8BITMIME.
         content = message.as_bytes(policy=email.policy.SMTP.clone(cte_type='7bit'))
-        return MadeMail(texts['mail_subject'], texts['mail_body'], content)
+        return MadeMail(texts['mail_subject'], texts['mail_body'], content, notice._get_invoices_key())
+
+    def _format_to(self, addresses):
+        """Return the addresses with the recipient's name, as they stand in the header."""
+        self.ensure_one()
+        name = ' '.join((self.recipient_id.name or self.partner_id.name or '').split())
+        return ', '.join(formataddr((name, address)) for address in addresses)
 
     def _prepare_mail_document_values(self, content):
         """Values of the attachment that keeps the mail."""
@@ -151,7 +163,7 @@ class DunningNotice(models.Model):
             return {'mail_document_id': False, 'mail_sha256': False}
         return {
             'mail_document_id': attachment.id, 'mail_sha256': hashlib.sha256(mail.content).hexdigest(),
-            'mail_subject': mail.subject, 'mail_body': mail.body}
+            'mail_subject': mail.subject, 'mail_body': mail.body, 'mail_invoices_key': mail.invoices_key}
 
     def _get_reply_to(self):
         """Answers go to the address that Odoo reads, where there is one, else to the clerk, else to the company."""
@@ -165,33 +177,36 @@ class DunningNotice(models.Model):
 
     # === LEAVING === #
 
-    def _claim(self, now):
+    def _claim(self, now, contacts=None):
         """Make one released notice ready to be handed over and say so before anything goes over the wire.
 
         The caller commits. What a crash leaves in `sending` becomes `unclear` with the next holder of the provider's
         lock.
 
         :param datetime now: naive UTC
+        :param contacts: what `_fetch_for_claim()` returned
         :return: :class:`Handover`, or None where it must not be sent; then the notice says why
         :raise UserError: a document is missing or damaged
         """
         self.ensure_one()
         notice = self._as_system()
         redirect = notice.provider_id.redirect_to
-        if notice.handover_at and bool(notice.redirected_to) != bool(redirect):
-            if redirect:
-                notice._stop(self.env._(
-                    "This mail was handed over for the customer before, and the service provider is in trial mode now. "
-                    "Send it again when the trial is over, or put it on paper."))
-                return None
-            # What was made for the trial never reached the customer, and must not.
+        if notice.redirected_to:
+            # What was made for a trial never reached the customer, and must not.
             notice.handover_at = False
-        _as_they_were, _anew, stopped = notice._make_true()
-        if stopped:
+        elif redirect and notice.handover_at:
+            notice._stop(self.env._(
+                "This mail was handed over for the customer before, and the service provider is in trial mode now. "
+                "Send it again when the trial is over, or put it on paper."))
             return None
-        channel, info, addresses = notice._choose_channel()
+        if notice._make_true().stopped:
+            return None
+        channel, info, addresses = notice._choose_channel(contacts)
         if channel == 'paper':
-            notice._set_delivery('paper', info, provider_id=False)
+            notice._set_paper(info)
+            return None
+        if notice.handover_at and notice.email_to != ', '.join(addresses):
+            notice._stop(notice._describe_other_address(addresses))
             return None
         # What the letter says is what the mail has along.
         (notice.document_id | notice.mail_document_id).fetch(ATTACHMENT_FIELDS)
@@ -199,7 +214,7 @@ class DunningNotice(models.Model):
         values = {}
         if notice.handover_at:
             # What was handed over once is sent with the same bytes, or not at all.
-            message_id, content, addresses = notice.message_id, notice._get_mail_bytes(), notice.email_to.split(', ')
+            message_id, content = notice.message_id, notice._get_mail_bytes()
         else:
             if notice.email_to != ', '.join(addresses):
                 notice.email_to = ', '.join(addresses)
@@ -224,19 +239,22 @@ class DunningNotice(models.Model):
 
     def _fetch_for_claim(self):
         """Read what a claim needs of the widest tables: each by itself would be read with all of its columns, and a
-        statement of its own."""
+        statement of its own.
+
+        :return: the customer's contacts, for `_choose_channel()`
+        """
         self.company_id.fetch(COMPANY_FIELDS)
         self.user_id.fetch(['partner_id', 'active'])
-        self.env['res.partner'].browse({
-            partner.id for partner in (
-                self.partner_id, self.recipient_id, self.user_id.partner_id, self.company_id.partner_id)
-        }).fetch(PARTNER_FIELDS)
+        own = self.partner_id | self.recipient_id | self.user_id.partner_id | self.company_id.partner_id
+        partners = own.with_context(active_test=False).search_fetch(
+            Domain('id', 'in', own.ids) | self._get_contacts_domain(), PARTNER_FIELDS)
+        return own.browse(partners.ids).filtered_domain(self._get_contacts_domain() & Domain('active', '=', True))
 
     def _stamp_mail(self, addresses):
         """Stamp into the kept mail what is known now: to whom, when and under which Message-ID it leaves.
 
-        Letter and mail are made anew where there is no mail yet, where the sender has changed, or where trial mode was
-        switched on or off.
+        Letter and mail are made anew where there is no mail yet, where the sender or a copy of an invoice has changed,
+        or where trial mode was switched on or off.
 
         :param list addresses: to whom it goes
         :return: (Message-ID, message in bytes); the latter is empty where it could not be made, and the notice says why
@@ -244,9 +262,8 @@ class DunningNotice(models.Model):
         """
         self.ensure_one()
         is_current = self.mail_document_id and self._is_mail_current(self._get_mail_bytes())
-        if not is_current and self._make_anew():
+        if not is_current and self._make_anew()[0]:
             return None, b''
-        name = ' '.join((self.recipient_id.name or self.partner_id.name or '').split())
         # Under the sender's domain: the name of this machine is nobody's business, and spam filters compare the two.
         message_id = '{}@{}>'.format(
             generate_tracking_message_id(f'{self.id}-{self._name}').rpartition('@')[0],
@@ -254,24 +271,35 @@ class DunningNotice(models.Model):
         return message_id, mail_header.stamp(self._get_mail_bytes(), {
             'Message-ID': message_id,
             'Date': email.utils.format_datetime(fields.Datetime.now().replace(tzinfo=UTC)),
-            'To': ', '.join(formataddr((name, address)) for address in addresses)})
+            'To': self._format_to(addresses)})
 
     def _is_mail_current(self, content):
-        """Whether a composed mail has the present sender, and was made for trial mode only if it is on.
+        """Whether a composed mail has the present sender and copies of invoices, and was made for trial mode only if it
+        is on.
 
         :param bytes content: the kept mail
         """
         self.ensure_one()
         provider = self.provider_id
-        sender = mail_header.POLICY.header_factory('From', provider._get_from_header(self.company_id))
+        # Both as they are read from a mail: encoding and folding may not give back what was put in.
+        sender = mail_header.get(
+            mail_header.stamp(mail_header.END, {'From': provider._get_from_header(self.company_id)}), 'From')
         kept = mail_header.get(content, 'From')
         is_for_trial = mail_header.get(content, 'X-Original-To') is not None
-        return bool(kept) and kept.addresses == sender.addresses and is_for_trial == bool(provider.redirect_to)
+        return bool(kept) and kept.addresses == sender.addresses and is_for_trial == bool(provider.redirect_to) \
+            and (self.mail_invoices_key or '') == self._get_invoices_key()
 
-    def _count_recipients(self):
-        """Return how many recipients the next handover has."""
+    def _count_recipients(self, contacts=None):
+        """Return how many recipients the next handover has.
+
+        :param contacts: what `_fetch_for_claim()` returned
+        """
         self.ensure_one()
-        return 1 if self.provider_id.redirect_to else len((self.email_to or '').split(', '))
+        if self.provider_id.redirect_to:
+            return 1
+        if not self._is_frozen() and (addresses := self._choose_channel(contacts)[2]):
+            return len(addresses)
+        return len((self.email_to or '').split(', '))
 
     def _mark_orphans_unclear(self):
         """Whatever a dead sender left in `sending` waits for a person: the server may have the mail."""

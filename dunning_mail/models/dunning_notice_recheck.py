@@ -1,11 +1,15 @@
+import logging
 from datetime import date, timedelta
 from typing import NamedTuple
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import format_date
+from odoo.tools import format_amount, format_date, format_datetime
 
 from .dunning_proposal import Basis
+from .ir_actions_report import RETRYABLE
+
+_logger = logging.getLogger(__name__)
 
 # What leaves later than so many days after its date is dated anew.
 MAX_AGE_DAYS = 3
@@ -34,6 +38,20 @@ class Verdict(NamedTuple):
     gone: dict = {}
 
 
+class Leaving(NamedTuple):
+    """What has become of notices that were about to leave.
+
+    :ivar as_they_were: `dunning.notice` that may leave, and are what they were
+    :ivar anew: those that may leave, and of which letter and mail were made anew
+    :ivar stopped: dict notice id -> why one does not leave, and what to do about it
+    :ivar news: dict notice id -> what is new about those that were made anew
+    """
+    as_they_were: models.BaseModel
+    anew: models.BaseModel
+    stopped: dict
+    news: dict
+
+
 class DunningNotice(models.Model):
     """Is the claim still true? The one place that asks, whichever way a notice is about to leave.
 
@@ -46,7 +64,7 @@ class DunningNotice(models.Model):
     settled  cancelled cancelled       cancelled          as the others of its delivery state
     held     cancelled cancelled       stays              as the others of its delivery state
     archived problem   cancelled       stays              as the others of its delivery state
-    changed  mended    made anew       made anew          failed: it leaves unchanged or not at all
+    changed  mended    made anew       made anew          held back: it leaves unchanged or not at all
     ======== ========= =============== ================== =======================================================
 
     An unclear notice may have arrived: whatever the verdict, it stays, and is not sent on its way again.
@@ -96,6 +114,8 @@ class DunningNotice(models.Model):
         partner = self.partner_id.commercial_partner_id
         if archived := (self.partner_id | partner).filtered(lambda one: not one.active):
             return Verdict('archived', self.env._("Customer %s has been archived.", archived[0].display_name))
+        if self.run_id.state == 'cancelled':
+            return Verdict('held', self.env._("Dunning run %s has been cancelled.", self.run_id.name))
         if self.level_id and not self.level_id.is_in_use:
             return Verdict('archived', self.env._(
                 "Dunning procedure “%s” has been archived.", self.level_id.procedure_id.name))
@@ -108,13 +128,11 @@ class DunningNotice(models.Model):
                 hold_until, partner.dunning_hold_reason))
         code, reasons, lines, gone = self.env['dunning.proposal']._judge_lines(
             self, lines, debts, basis, values.get('date') or self.date)
-        reasons = list(dict.fromkeys(reasons))
         shown = '\n'.join(reasons[:REASONS_SHOWN]) + (' …' if len(reasons) > REASONS_SHOWN else '')
         if code in ('settled', 'held'):
             return Verdict(code, shown, gone=gone)
         if code == 'changed':
-            words.insert(0, '\n'.join(filter(None, [
-                self.env._("The claim has changed since the notice was made."), shown])))
+            words.insert(0, shown or self.env._("The claim has changed since the notice was made."))
         return Verdict('changed' if words else 'same', '\n'.join(words), values, lines, gone)
 
     def _find_news(self, today, keep_dates):
@@ -126,9 +144,14 @@ class DunningNotice(models.Model):
         values, words = {}, []
         recipient = self.recipient_id
         if not self._is_recipient_own() or not recipient.active:
-            values['recipient_id'] = self.env['dunning.proposal'].sudo()._find_recipients(
-                self.partner_id.commercial_partner_id, self.company_id)[self.partner_id.commercial_partner_id.id].id
-            words.append(self.env._("Addressed anew: %s is no longer with the customer.", recipient.display_name))
+            partner = self.partner_id.commercial_partner_id
+            new = self.env['dunning.proposal'].sudo()._find_recipients(partner, self.company_id)[partner.id]
+            values['recipient_id'] = new.id
+            names = {'new': new.display_name, 'old': recipient.display_name}
+            words.append(
+                self.env._("Addressed anew to %(new)s: contact %(old)s has been archived.", **names)
+                if self._is_recipient_own() else
+                self.env._("Addressed anew to %(new)s: %(old)s is no longer with the customer.", **names))
         if self.payment_account_number and self.state == 'issued':
             number = self._get_payment_account().sanitized_acc_number
             if number != self.payment_account_number:
@@ -139,13 +162,17 @@ class DunningNotice(models.Model):
         if self._is_frozen():
             if is_over:
                 words.append(self.env._(
-                    "It was payable until %s, which is over, and what was handed over or printed before goes out "
-                    "unchanged or not at all.", format_date(self.env, self.date_deadline)))
+                    "It was payable until %s, which is over.", format_date(self.env, self.date_deadline)))
         elif not keep_dates and (is_over or (today - self.date).days > MAX_AGE_DAYS):
             values['date'] = today
             if self.date_deadline and (is_over or self.date_deadline == self._get_usual_deadline(self.date)):
                 values['date_deadline'] = self._get_usual_deadline(today)
-            words.append(self.env._("Dated anew, since it leaves later than on the day that it bore."))
+            deadline = values.get('date_deadline') or self.date_deadline
+            day = format_date(self.env, today)
+            words.append(self.env._(
+                "Dated %(day)s, payable until %(deadline)s, since it leaves later than on the day that it bore.",
+                day=day, deadline=format_date(self.env, deadline)) if deadline else self.env._(
+                "Dated %s, since it leaves later than on the day that it bore.", day))
         return values, words
 
     def _get_usual_deadline(self, day):
@@ -159,76 +186,121 @@ class DunningNotice(models.Model):
 
     # === ACTING === #
 
-    def _make_true(self):
+    def _make_true(self, verdicts=None):
         """Bring issued notices that are about to leave to what is true now, and stop those that must not leave.
 
-        :return: (the notices that may leave as they were, those that may leave and were made anew, dict notice id ->
-            why another one does not leave)
+        :param dict verdicts: what `_recheck()` has just returned, where it was asked for already
+        :return: :class:`Leaving`
         """
-        verdicts = self._recheck()
+        verdicts = verdicts or self._recheck()
         as_they_were, anew, stopped = self.browse(), self.browse(), {}
         for notice in self.sudo():
             verdict = verdicts[notice.id]
             if verdict.code == 'same':
                 as_they_were |= notice
             elif notice.delivery_state == 'unclear':
-                stopped[notice.id] = verdict.words
+                stopped[notice.id] = self.env._(
+                    "%s\nThe customer may have it already. Find out whether it has arrived, or cancel it.",
+                    verdict.words)
             elif verdict.code != 'changed':
                 # What is on its way is taken off it; what waits for a person goes on waiting, unless it is paid.
-                if notice.delivery_state != 'failed' or verdict.code == 'settled':
-                    notice._cancel(verdict.words)
-                stopped[notice.id] = verdict.words
+                if notice.delivery_state == 'failed' and verdict.code != 'settled':
+                    stopped[notice.id] = self.env._(
+                        "%s\nThe notice stays as it is. Try again when this is no longer so, or cancel it.",
+                        verdict.words)
+                else:
+                    opened = notice._describe_hand_out()
+                    words = self.env._("Cancelled. %s", verdict.words)
+                    notice._cancel(words)
+                    stopped[notice.id] = f'{words} {opened}'.strip()
             elif notice._is_frozen():
-                notice._stop(verdict.words)
-                stopped[notice.id] = verdict.words
+                stopped[notice.id] = self.env._(
+                    "%s\nWhat was sent or printed before must not be changed. Cancel the notice: the next run proposes "
+                    "what is still due, with a new deadline.", verdict.words)
+                notice._stop(stopped[notice.id])
             else:
                 anew |= notice
-        for notice_id, fault in anew._make_anew(verdicts).items():
-            stopped[notice_id] = fault
-        anew = anew.filtered(lambda notice: notice.id not in stopped)
-        return self & as_they_were, self & anew, stopped
+        faults, news = anew._make_anew(verdicts)
+        stopped.update(faults)
+        anew = anew.filtered(lambda notice: notice.id not in faults)
+        return Leaving(self & as_they_were, self & anew, stopped, news)
+
+    def _describe_hand_out(self):
+        """Say that a letter which was opened to be printed must not be posted; empty where none was."""
+        self.ensure_one()
+        if not self.letter_opened_at or self.printed_at:
+            return ''
+        return self.env._(
+            "Its letter was opened for printing on %s: take what was printed out of the post.",
+            format_datetime(self.env, self.letter_opened_at, dt_format='short'))
 
     def _make_anew(self, verdicts=None):
         """Make letter and mail of unfrozen notices again, as the verdicts say they should be.
 
         :param dict verdicts: notice id -> :class:`Verdict`; without them only the documents are made again
-        :return: dict notice id -> why one of them cannot be made: it waits for a person then
+        :return: (dict notice id -> why one of them cannot be made: it waits for a person then; dict notice id -> what
+            is new about one that was made)
         """
-        faults, mended = {}, self.browse()
+        faults, news, mended = {}, {}, self.browse()
         if not self:
-            return faults
+            return faults, news
+        # What others left to be written is not refused as a fault of some notice.
+        self.env.flush_all()
         for notice in self.sudo():
             try:
                 with self.env.cr.savepoint():
-                    if verdicts:
-                        notice._apply_verdict(verdicts[notice.id])
+                    opened = notice._describe_hand_out()
+                    words = notice._apply_verdict(verdicts[notice.id]) if verdicts else ''
                     notice.write(notice._prepare_payment_values())
+            except RETRYABLE:
+                raise
             except UserError as error:
                 faults[notice.id] = str(error)
+            except Exception:
+                _logger.exception("Dunning notice %s cannot be made anew", notice.id)
+                faults[notice.id] = self.env._(
+                    "The notice could not be made anew because of a technical fault. The server's log says more.")
             else:
                 mended |= notice
+                news[notice.id] = '\n'.join(filter(None, [words, opened]))
         documents = mended._make_documents()
         mails = mended._make_mails(documents)
+        unmade = mended.browse()
         for notice in mended:
             made = documents[notice.id], mails.get(notice.id)
             if fault := next((one for one in made if isinstance(one, Exception)), None):
                 faults[notice.id] = str(fault)
-        made = mended.filtered(lambda notice: notice.id not in faults)
-        made._store_documents(documents, mails)
+                unmade |= notice
+                del news[notice.id]
+        # The letters that they had claim what is not true any more.
+        unmade._drop_documents()
+        (mended - unmade)._store_documents(documents, mails)
         for notice in self.sudo().browse(faults):
             notice._stop(faults[notice.id])
-        return faults
+        for notice in self.sudo().browse(news):
+            if words := news[notice.id]:
+                notice._log_step(self.env._("Made anew. %s", words))
+                notice._log_note(self.env._("Made anew. %s", words))
+        return faults, news
 
     def _apply_verdict(self, verdict):
-        """Write down what has changed in an unfrozen notice's claim."""
+        """Write down what has changed in an unfrozen notice's claim.
+
+        :return: what has changed, in words
+        """
         self.ensure_one()
         notice = self.sudo()
+        old = notice.amount_total
         if verdict.values:
             notice.write(verdict.values)
         if verdict.lines is not None:
             notice._replace_lines(verdict.lines)
-        if verdict.words:
-            notice._message_log(body=verdict.words)
+        if not notice.currency_id.compare_amounts(old, notice.amount_total):
+            return verdict.words
+        return self.env._(
+            "%(new)s instead of %(old)s: %(reasons)s", reasons=verdict.words,
+            new=format_amount(self.env, notice.amount_total, notice.currency_id),
+            old=format_amount(self.env, old, notice.currency_id))
 
     def _stop(self, words):
         """A notice cannot leave as it is: it waits for a person.
@@ -240,7 +312,7 @@ class DunningNotice(models.Model):
                 notice._log_step(words)
                 notice.delivery_info = words
             else:
-                notice._set_delivery('failed', words)
+                notice._set_delivery('failed', words, is_held_back=True)
             notice._ask_person('dunning_mail.mail_activity_failed', words)
         self.run_id._update_state()
 

@@ -159,7 +159,7 @@ class DunningNotice(models.Model):
             notices.text_version_id = text._get_version()
 
     def _check_texts(self):
-        """Check that each notice has texts in its language.
+        """Check that each notice has texts in its language, fixed ones or those of its level.
 
         :raise UserError: names level, language and the place where to mend it
         :raise ValidationError: a text holds a placeholder that is not allowed

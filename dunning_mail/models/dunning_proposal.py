@@ -7,6 +7,10 @@ from odoo import api, fields, models
 from odoo.tools import SQL, format_amount, format_date
 
 NUMBERS_SHOWN = 3
+# Stands for the numbers of all items of which the same is to be said.
+ITEMS = '\N{OBJECT REPLACEMENT CHARACTER}'
+# Journals in which payments are booked.
+PAYING_JOURNALS = {'bank', 'cash', 'credit'}
 # How lines stand on a notice.
 KIND_ORDER = {'due': 1, 'credit': 2, 'info': 3}
 
@@ -697,8 +701,8 @@ class DunningProposal(models.AbstractModel):
         :param dict debts: what :meth:`_load_for_recheck` returned
         :param basis: :class:`Basis` of the day on which the notice leaves
         :param date date: what the notice is dated, from which days overdue count
-        :return: (`same`, `changed`, `settled` or `held`; list of words; values of all lines as they should be, None
-            where they are; dict id of the `account.move.line` -> why it is not claimed any more)
+        :return: (`same`, `changed`, `settled` or `held`; list of words, each reason once; values of all lines as they
+            should be, None where they are; dict id of the `account.move.line` -> why it is not claimed any more)
         """
         currency = notice.currency_id
         # The customer may have been merged into another one, or have become a contact of one.
@@ -706,22 +710,26 @@ class DunningProposal(models.AbstractModel):
         debt = debts.get(key) or Debt(*key)
         debt.offset(currency)
         items = {item.line_id: item for item in debt.items}
-        expected, due_items, codes, words, gone = [], [], set(), [], {}
+        expected, due_items, codes, reasons, gone = [], [], set(), defaultdict(list), {}
         for line in lines:
             if line.kind == 'credit':
                 continue
             item = items.get(line.move_line_id.id)
             if fault := self._find_line_fault(notice, line, item, basis):
-                words.append(fault[1])
-                gone[line.move_line_id.id] = fault[1]
+                code, reason = fault
+                reasons[reason].append(line.name or '')
+                gone[line.move_line_id.id] = reason.replace(ITEMS, line.name or '')
                 if line.kind == 'due':
-                    codes.add(fault[0])
+                    codes.add(code)
                 continue
             expected.append({
                 **self._prepare_line_values(item, line.kind, line.level_id.id, date),
                 'is_level_set': line.is_level_set})
             if line.kind == 'due':
                 due_items.append(item)
+        words = [
+            reason.replace(ITEMS, ', '.join(numbers[:NUMBERS_SHOWN]) + (' …' if len(numbers) > NUMBERS_SHOWN else ''))
+            for reason, numbers in reasons.items()]
         if not due_items:
             return 'held' if 'held' in codes else 'settled', words, None, gone
         expected += [
@@ -741,7 +749,41 @@ class DunningProposal(models.AbstractModel):
             'date_due': line.date_due, 'days_overdue': line.days_overdue} for line in lines]
         if facts(present, True) == facts(expected, True):
             return 'same', [], None, gone
-        return 'same' if facts(present, False) == facts(expected, False) else 'changed', words, expected, gone
+        if facts(present, False) == facts(expected, False):
+            return 'same', [], expected, gone
+        return 'changed', words + self._describe_changes(lines, expected, currency, basis), expected, gone
+
+    @api.model
+    def _describe_changes(self, lines, expected, currency, basis):
+        """Say what is new about the items that a notice goes on claiming, and about credits.
+
+        :param lines: `dunning.notice.line` as they are
+        :param list expected: values of the lines as they should be
+        :param currency: `res.currency` of the notice
+        :param basis: :class:`Basis`
+        :return: list of str
+        """
+        words = []
+        old = {line.move_line_id.id: line for line in lines if line.kind != 'credit'}
+        for values in expected:
+            if not (line := old.get(values['move_line_id'])) or values['kind'] == 'credit':
+                continue
+            if values['date_due'] != line.date_due:
+                words.append(self.env._(
+                    "%(item)s: due on %(new)s instead of %(old)s.", item=line.name,
+                    new=basis.format_date(values['date_due']), old=basis.format_date(line.date_due)))
+            if currency.compare_amounts(values['amount_residual'], line.amount_residual):
+                words.append(self.env._(
+                    "%(item)s: %(new)s open instead of %(old)s.", item=line.name,
+                    new=format_amount(self.env, values['amount_residual'], currency),
+                    old=format_amount(self.env, line.amount_residual, currency)))
+        new_credit = -sum(values['amount_residual'] for values in expected if values['kind'] == 'credit')
+        old_credit = -sum(line.amount_residual for line in lines if line.kind == 'credit')
+        if currency.compare_amounts(new_credit, old_credit):
+            words.append(self.env._(
+                "Credits: %(new)s instead of %(old)s.", new=format_amount(self.env, new_credit, currency),
+                old=format_amount(self.env, old_credit, currency)))
+        return words
 
     @api.model
     def _find_line_fault(self, notice, line, item, basis):
@@ -751,29 +793,28 @@ class DunningProposal(models.AbstractModel):
         :param line: its `dunning.notice.line`
         :param item: :class:`Item` as it stands now, None where it is no open one of the customer's
         :param basis: :class:`Basis`
-        :return: (`settled` or `held`, words), None where it may
+        :return: (`settled` or `held`, words with `ITEMS` in place of the item's number), None where it may
         """
         if not item:
             return self._describe_gone(notice, line)
-        number = item.number
         if item.blocked_by and not (item.blocked_by[0] == 'reserved' and item.reserved_by == notice.id):
-            return 'settled' if item.blocked_by[0] == 'in_payment' else 'held', f'{number}: {item.blocked_by[1]}'
+            return 'settled' if item.blocked_by[0] == 'in_payment' else 'held', f'{ITEMS}: {item.blocked_by[1]}'
         if item.date_due >= basis.day:
             return 'held', self.env._(
-                "%(item)s is not overdue: it is payable until %(day)s now.", item=number,
+                "%(item)s is not overdue: it is payable until %(day)s now.", item=ITEMS,
                 day=basis.format_date(item.date_due))
         is_own_history = item.previous_notice_id == notice.id
         if line.kind == 'due' and not is_own_history and (item.previous_notice_id or 0) != (
                 line.previous_notice_id.id or 0):
-            if item.previous_notice_id and item.previous_notice_id > (line.previous_notice_id.id or 0):
-                other = self.env['dunning.notice'].browse(item.previous_notice_id)
+            if line.previous_notice_id and not line.previous_notice_id.is_counted:
                 return 'held', self.env._(
-                    "%(item)s was dunned meanwhile by %(notice)s.", item=number, notice=other.display_name)
+                    "%(item)s: the notice that counted before (%(notice)s) does not count any more.", item=ITEMS,
+                    notice=line.previous_notice_id.display_name)
+            other = self.env['dunning.notice'].browse(item.previous_notice_id or ())
             return 'held', self.env._(
-                "%(item)s: the notice that counted before (%(notice)s) does not count any more.", item=number,
-                notice=line.previous_notice_id.display_name)
+                "%(item)s was dunned meanwhile by %(notice)s.", item=ITEMS, notice=other.display_name)
         if notice.currency_id.is_zero(item.uncovered):
-            return 'settled', self.env._("%s: covered by credits of the customer.", number)
+            return 'settled', self.env._("%s: covered by credits of the customer.", ITEMS)
         # With the history and the due date that it had, it has the level that it had: what was proposed and reviewed is
         # not judged by rules that were changed since.
         if line.kind == 'due' and not is_own_history and not line.is_level_set and item.date_due != line.date_due:
@@ -781,30 +822,33 @@ class DunningProposal(models.AbstractModel):
             item.next_level = item.reason = None
             self._find_level(basis, item, procedure.id, basis.rules(procedure)[1])
             if not item.next_level:
-                return 'held', f'{number}: {item.reason[1]}'
+                return 'held', f'{ITEMS}: {item.reason[1]}'
         return None
 
     @api.model
     def _describe_gone(self, notice, line):
         """Say what has become of an item that is no open receivable of the customer any more.
 
-        :return: (`settled` or `held`, words)
+        :return: (`settled` or `held`, words with `ITEMS` in place of the item's number)
         """
-        item, number = line.move_line_id, line.name or ''
+        item = line.move_line_id
         if not item:
-            return 'held', self.env._("%s: the entry has been deleted.", number)
+            return 'held', self.env._("%s: the entry has been deleted.", ITEMS)
         if item.parent_state != 'posted':
-            return 'held', self.env._("%s: the entry is not posted any more.", number)
+            return 'held', self.env._("%s: the entry is not posted any more.", ITEMS)
         if item.reconciled or item.currency_id.is_zero(item.amount_residual_currency):
             if item.move_id.payment_state == 'reversed':
-                return 'settled', self.env._("Reversed: %s.", number)
-            types = set(item.matched_credit_ids.credit_move_id.move_id.mapped('move_type'))
-            if types == {'out_refund'}:
-                return 'settled', self.env._("Covered by a credit note: %s.", number)
-            return 'settled', self.env._("Paid: %s.", number)
+                return 'settled', self.env._("Reversed: %s.", ITEMS)
+            counterparts = item.matched_credit_ids.credit_move_id
+            if counterparts and set(counterparts.move_id.mapped('move_type')) == {'out_refund'}:
+                return 'settled', self.env._("Covered by a credit note: %s.", ITEMS)
+            # Written off, set off or moved by another entry, it is not paid.
+            if set(counterparts.journal_id.mapped('type')) & PAYING_JOURNALS:
+                return 'settled', self.env._("Paid: %s.", ITEMS)
+            return 'settled', self.env._("Settled: %s.", ITEMS)
         if item.partner_id.commercial_partner_id != notice.partner_id.commercial_partner_id:
-            return 'held', self.env._("%s belongs to another customer now.", number)
-        return 'held', self.env._("%s is no open receivable any more.", number)
+            return 'held', self.env._("%s belongs to another customer now.", ITEMS)
+        return 'held', self.env._("%s is no open receivable any more.", ITEMS)
 
     @api.model
     def _is_below_minimum(self, notice, debt, expected, basis):

@@ -363,14 +363,12 @@ class DunningProvider(models.Model):
         self.env.cr.execute("SELECT pg_try_advisory_lock(hashtext('dunning_mail.provider'), %s)", [self.id])
         return self.env.cr.fetchone()[0]
 
-    def _has_lock(self):
-        """Whether the connection that is used right now holds the lock. Looked at in the transaction that is to be
-        committed before a handover: behind a pooler it may be another one than that which took it."""
-        [(has_lock,)] = self.env.execute_query(SQL("SELECT %s", self._get_lock_condition()))
-        return has_lock
-
     def _get_lock_condition(self):
-        """Return what says in a query whether the connection that runs it holds the lock."""
+        """Return what says in a query whether the connection that runs it holds the lock.
+
+        It is asked in the transaction that is to be committed before a handover: behind a pooler that may be on another
+        connection than the one which took the lock.
+        """
         self.ensure_one()
         return SQL(
             """

@@ -362,6 +362,8 @@ class DunningRun(models.Model):
             message, kind = self.env._("Notices proposed: %s.", found), 'success'
         else:
             message, kind = self.env._(
+                "No further notice is to be made on this date. The tab Exceptions says what is overdue and why it was "
+                "left out.") if self.notice_ids else self.env._(
                 "Nothing is to be dunned on this date. The tab Exceptions says what is overdue and why it was left "
                 "out."), 'warning'
         return {
@@ -423,6 +425,7 @@ class DunningRun(models.Model):
         for run in self:
             run._lock()
             run._check_sendable()
+        cancelled = sum(self.mapped('cancelled_count'))
         for run in self.sudo():
             # Numbers in the order of the proposal, which is also the order of sending.
             drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft').sorted('id')
@@ -433,7 +436,7 @@ class DunningRun(models.Model):
             else:
                 drafts._issue()
                 run._after_issue()
-        return self._get_after_issue_action()
+        return self._get_after_issue_action(sum(self.mapped('cancelled_count')) - cancelled)
 
     def _check_sendable(self):
         """Check before anything is issued.
@@ -461,8 +464,11 @@ class DunningRun(models.Model):
             raise UserError(self.env._(
                 "Service provider “%s” has no SMTP server. Enter it on its tab Login.", provider.name))
 
-    def _get_after_issue_action(self):
-        """Tell what happened, and open the letters where there are any."""
+    def _get_after_issue_action(self, cancelled):
+        """Tell what happened, and open the letters where there are any.
+
+        :param int cancelled: how many drafts were cancelled
+        """
         unprinted = self.notice_ids.filtered(lambda notice: notice._is_unprinted_letter())
         problems = sum(self.mapped('problem_count'))
         if any(self.mapped('is_issuing')):
@@ -476,6 +482,10 @@ class DunningRun(models.Model):
             message, kind = self.env._(
                 "Released for sending: %(released)s. Letters to print: %(paper)s.",
                 released=sum(self.mapped('released_count')), paper=len(unprinted)), 'success'
+        if cancelled:
+            message += ' ' + self.env._(
+                "Cancelled, because they are paid, on hold or not overdue any more: %s.", cancelled)
+            kind = 'warning'
         following = {'type': 'ir.actions.client', 'tag': 'soft_reload'}
         if unprinted and len(self) == 1:
             following = self._open_letters()
@@ -591,7 +601,10 @@ class DunningRun(models.Model):
         action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice')
         action['domain'] = [('run_id', '=', self.id)]
         action['context'] = {}
-        if state := self.env.context.get('dunning_delivery_state'):
+        state = self.env.context.get('dunning_delivery_state')
+        if state == 'cancelled':
+            action['domain'] += [('state', '=', 'cancelled')]
+        elif state:
             is_to_print = state == 'to_print'
             action['domain'] += [
                 ('state', '=', 'issued'), ('delivery_state', '=', 'paper' if is_to_print else state),

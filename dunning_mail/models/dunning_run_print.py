@@ -7,9 +7,10 @@ from psycopg2 import OperationalError
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import plaintext2html
+from odoo.tools import plaintext2html, split_every
 
 from ..tools import pdf
+from .dunning_run import ISSUE_AT_ONCE
 
 _logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class DunningRun(models.Model):
     letters_key = fields.Char(readonly=True, copy=False)
 
     def action_print_letters(self):
-        """Open all letters of the run that go on paper as one PDF. Many are put together in the background first.
+        """Open all letters of the run that are to be printed as one PDF. Many are put together in the background first.
 
         What they claim is read again first: days may have gone by since they were made.
 
@@ -34,63 +35,93 @@ class DunningRun(models.Model):
         :raise UserError: there is none
         """
         self.ensure_one()
-        left_out = self._leave_out_untrue()
-        if left_out and all(notice.printed_at for notice in self._get_letters()):
-            return self._notify_left_out(left_out, {'type': 'ir.actions.client', 'tag': 'soft_reload'})
-        action = self._open_letters()
-        return self._notify_left_out(left_out, action) if left_out else action
+        told, is_later = self._make_letters_true()
+        letters = self._get_letters()
+        if not letters and not told:
+            raise UserError(self.env._("Dunning run %s has no letters to print.", self.name))
+        action = self._open_letters() if letters and not is_later else None
+        return self.env['dunning.notice']._notify(told, action) if told else action
 
-    def _leave_out_untrue(self):
-        """Ask of the letters that were not printed yet whether their claims are still true.
+    def action_reprint_letters(self):
+        """Open the letters once more that have been printed.
+
+        :return: action for the web client
+        :raise UserError: there is none, or too many to put together as long as others are to be printed
+        """
+        self.ensure_one()
+        letters = self._get_letters(printed=True)
+        if not letters:
+            raise UserError(self.env._("Dunning run %s has no printed letters.", self.name))
+        if self._is_to_be_joined(letters) and self._get_letters():
+            raise UserError(self.env._(
+                "Print the new letters of dunning run %s first: so many are put together one lot after the other.",
+                self.name))
+        return self._open_letters(printed=True)
+
+    def _make_letters_true(self):
+        """Ask of the letters that are to be printed whether their claims are still true.
 
         What is settled is cancelled, what has changed is made anew, and what cannot leave as it is waits for a person.
-        Who may only read sees what is there.
+        Many that have changed are left to the background. Who may only read sees what is there.
 
-        :return: list of words, one for each letter that is left out
+        :return: (list of words about letters that are left out or were made anew, whether it is done later)
         """
         self.ensure_one()
         if not self.has_access('write'):
-            return []
-        letters = self._get_letters().filtered(lambda notice: not notice.printed_at)
-        _as_they_were, _anew, stopped = letters._make_true()
-        left_out = [f'{notice.display_name}, {notice.partner_id.display_name}: {stopped[notice.id]}'
-                    for notice in letters if notice.id in stopped]
-        if left_out:
-            self.sudo()._message_log(body=plaintext2html(
-                self.env._("Left out of the letters:") + '\n' + '\n'.join(left_out)))
-        return left_out
+            return [], False
+        letters = self._get_letters()
+        verdicts = letters._recheck()
+        if sum(verdict.code == 'changed' for verdict in verdicts.values()) > ISSUE_AT_ONCE:
+            return [self._join_later(letters)], True
+        return self._act_on_letters(letters, verdicts), False
 
-    def _notify_left_out(self, left_out, action):
-        """Say which letters are not among those that open.
+    def _act_on_letters(self, letters, verdicts=None):
+        """Bring letters to what is true, and note in the run what has become of those that are not what they were.
 
-        :param list left_out: words, one for each
-        :param dict action: what follows
-        :return: notification for the web client
+        :param letters: `dunning.notice`
+        :param dict verdicts: what their `_recheck()` has just returned
+        :return: list of words
         """
-        return {
-            'type': 'ir.actions.client',
-            'tag': 'display_notification',
-            'params': {
-                'type': 'warning', 'sticky': True, 'next': action,
-                'message': self.env._("Left out of the letters:") + '\n' + '\n'.join(left_out)},
-        }
+        leaving = letters._make_true(verdicts)
+        told = []
+        for head, words in ((self.env._("Left out of the letters:"), leaving.stopped),
+                            (self.env._("Made anew:"), leaving.news)):
+            if lines := letters._name_each(words):
+                told += [head, *lines]
+        if told:
+            self.sudo()._message_log(body=plaintext2html('\n'.join(told)))
+        return told
 
-    def _open_letters(self):
+    def _list_left_out(self):
+        """Say which letters have been left out since letters of the run were marked as printed.
+
+        :return: list of str
+        """
+        self.ensure_one()
+        domain = [('notice_id.run_id', '=', self.id), ('state_from', '=', 'paper'),
+                  ('state_to', 'in', ('cancelled', 'failed'))]
+        if printed := list(filter(None, self.notice_ids.mapped('printed_at'))):
+            domain.append(('date', '>', max(printed)))
+        return [f'{log.notice_id._get_full_name()}: {log.text}'
+                for log in self.env['dunning.delivery.log'].search(domain, order='id')
+                if log.notice_id.state == 'cancelled' or log.notice_id.delivery_state == 'failed']
+
+    def _open_letters(self, printed=False):
         """Open the letters; many are put together in the background first.
 
+        :param bool printed: those that have been printed
         :return: action for the web client
-        :raise UserError: there is none
         """
-        letters = self._get_letters()
-        if not letters:
-            raise UserError(self.env._("Dunning run %s has no letters to print.", self.name))
+        letters = self._get_letters(printed)
         if self._is_to_be_joined(letters):
             return {
                 'type': 'ir.actions.client',
                 'tag': 'display_notification',
                 'params': {'type': 'info', 'message': self._join_later(letters)},
             }
-        return {'type': 'ir.actions.act_url', 'url': f'/dunning_mail/run/{self.id}/letters', 'target': 'new'}
+        return {
+            'type': 'ir.actions.act_url', 'target': 'new',
+            'url': f'/dunning_mail/run/{self.id}/letters' + ('?printed=1' if printed else '')}
 
     def _is_to_be_joined(self, letters):
         """Whether so many letters have to be put together in the background first."""
@@ -108,33 +139,39 @@ class DunningRun(models.Model):
             "%(count)s letters are being put together in the background. Open them by the same button in a minute or "
             "two.", count=len(letters))
 
-    def _hand_out_letters(self):
+    def _hand_out_letters(self, printed=False):
         """Return the letters as one PDF, and note that whoever may print them has them now.
 
         Whichever way somebody comes here, by the button or by an address that was opened days ago: what the letters
         claim is read again first.
 
-        :return: (PDF as bytes, None where there is none; list of words about what is left out, or why there is none)
+        :param bool printed: once more those that have been printed, as they were
+        :return: (PDF as bytes, None where there is none; list of words about letters that are not what they were, or
+            why there is none)
         :raise UserError: as `_join_letters()`
         """
         self.ensure_one()
-        left_out = self._leave_out_untrue()
-        letters = self._get_letters()
-        if not letters or (left_out and all(notice.printed_at for notice in letters)):
-            return None, left_out
-        if self.has_access('write') and self._is_to_be_joined(letters):
-            return None, [*left_out, self._join_later(letters)]
-        content = self._get_joined(letters) or self._join_letters(letters, left_out)
-        if self.has_access('write'):
+        told, is_later = ([], False) if printed else self._make_letters_true()
+        letters = self._get_letters(printed)
+        if not letters or is_later:
+            return None, told
+        may_print = self.has_access('write')
+        if may_print and self._is_to_be_joined(letters):
+            return None, [*told, self._join_later(letters)]
+        content = self._get_joined(letters) or self._join_letters(letters)
+        if may_print:
             letters._note_hand_out()
-        return content, left_out
+        return content, told
 
-    def _get_letters(self):
-        """Return the notices on paper, those not printed yet, else all; in the order that the company chose."""
+    def _get_letters(self, printed=False):
+        """Return the letters that are to be printed, in the order that the company chose.
+
+        :param bool printed: in place of them those that have been printed
+        """
         self.ensure_one()
-        paper = self.notice_ids.filtered(lambda notice: (
-            notice.state == 'issued' and notice.delivery_state == 'paper' and notice.document_id))
-        return (paper.filtered(lambda notice: not notice.printed_at) or paper).sorted(self._get_letter_key)
+        return self.notice_ids.filtered(lambda notice: (
+            notice.state == 'issued' and notice.delivery_state == 'paper' and notice.document_id
+            and bool(notice.printed_at) == printed)).sorted(self._get_letter_key)
 
     def _get_letter_key(self, notice):
         """Return by what a letter is sorted; a hook for other addons.
@@ -152,11 +189,10 @@ class DunningRun(models.Model):
             bool(country and country != company.country_id), country.code or '',
             ''.join((recipient.zip or '').split()), *by_name)
 
-    def _join_letters(self, notices, left_out=()):
+    def _join_letters(self, notices):
         """Put letters together: list, letters, and the invoices that follow them, each on a sheet of its own.
 
         :param notices: `dunning.notice` in their order
-        :param left_out: words about letters that are not among them, for the list
         :return: one PDF as bytes; a single letter byte for byte as it is kept
         :raise UserError: a document is missing or damaged, or pages and numbers do not match
         """
@@ -176,7 +212,7 @@ class DunningRun(models.Model):
             plan.append((number, count))
 
         if len(notices) > 1 and company.dunning_print_list:
-            add(None, self._render_print_list(notices, left_out), notices[0])
+            add(None, self._render_print_list(notices), notices[0])
         for notice in notices:
             add(notice.name, notice._get_document_bytes(), notice)
             for _name, content, _mimetype in notice._get_invoice_documents():
@@ -204,17 +240,16 @@ class DunningRun(models.Model):
         reports = self.env['ir.actions.report'].sudo().union(*(notice._get_report() for notice in notices))
         return all('wkhtmltopdf' not in (report.pdf_engine, report._get_pdf_engine()) for report in reports)
 
-    def _render_print_list(self, notices, left_out=()):
+    def _render_print_list(self, notices):
         """Return the list of letters, as PDF.
 
         :param notices: `dunning.notice` in the order of the letters
-        :param left_out: words about letters that are not among them
         :raise UserError: it cannot be made
         """
         self.ensure_one()
         report = self.env.ref('dunning_mail.report_print_list')
         [document] = report._render_documents(
-            self, data={'notice_ids': notices.ids, 'left_out': list(left_out)}).values()
+            self, data={'notice_ids': notices.ids}).values()
         if isinstance(document, Exception):
             raise document
         return document
@@ -224,8 +259,8 @@ class DunningRun(models.Model):
     def _get_joined_key(self, letters):
         company = self.company_id.sudo()
         values = [
-            letters.ids, letters.mapped('document_sha256'), company.dunning_print_order, company.dunning_print_duplex,
-            company.dunning_print_list,
+            letters.ids, letters.mapped('document_sha256'), self._list_left_out(),
+            company.dunning_print_order, company.dunning_print_duplex, company.dunning_print_list,
             [notice._get_attached_invoices().invoice_pdf_report_id.mapped('checksum') for notice in letters]]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
@@ -244,9 +279,12 @@ class DunningRun(models.Model):
                 continue
             run = run.with_company(run.company_id).with_context(lang=run.user_id.lang)
             try:
+                for batch in split_every(ISSUE_AT_ONCE, run._get_letters().ids, run.notice_ids.browse):
+                    with self.env.cr.savepoint():
+                        run._act_on_letters(batch)
+                    self.env['ir.cron']._commit_progress()
                 with self.env.cr.savepoint():
-                    left_out = run._leave_out_untrue()
-                    run._store_joined(run._get_letters(), left_out)
+                    run._store_joined(run._get_letters() or run._get_letters(printed=True))
                 words = run.env._("The letters are ready to be printed: button “Print Letters”.")
             except OperationalError:
                 raise
@@ -261,12 +299,12 @@ class DunningRun(models.Model):
             if not self.env['ir.cron']._commit_progress(1):
                 return
 
-    def _store_joined(self, letters, left_out=()):
+    def _store_joined(self, letters):
         """Keep the joined letters until other ones are joined or the run is done: the evidence is the letters."""
         self.ensure_one()
         old = self._get_own_attachment('letters_id')
         self.letters_id = letters and self.env['ir.attachment']._create_dunning_documents([{
-            'name': f"{self.name.replace('/', '-')}.pdf", 'raw': self._join_letters(letters, left_out),
+            'name': f"{self.name.replace('/', '-')}.pdf", 'raw': self._join_letters(letters),
             'mimetype': 'application/pdf', 'res_model': self._name, 'res_id': self.id}])
         self.letters_key = self._get_joined_key(letters)
         old.unlink()

@@ -130,6 +130,8 @@ class IrActionsReport(models.Model):
             return self._prepare_streams_without_records(report, data)
         streams = OrderedDict()
         records = self.env[report.model].browse(OrderedDict.fromkeys(res_ids))
+        if is_letter:
+            records._check_may_be_read()
         is_copied = len(records) != len(res_ids)
         for record in records:
             stream = attachment = None

@@ -31,8 +31,8 @@ class IrAttachment(models.Model):
 
         :param bytes content: the mail
         """
-        # As core's own inverse of `raw` does. The notice is not frozen yet: to look that up again for each mail would be
-        # a statement more.
+        # As core's own inverse of `raw` does. The notice is not frozen yet: to look that up again for each mail would
+        # be a statement more.
         self._set_attachment_data(lambda _attachment: content)
 
     def _raise_if_kept(self):

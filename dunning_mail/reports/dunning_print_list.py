@@ -1,5 +1,5 @@
 from odoo import api, models
-from odoo.tools import format_amount, format_date
+from odoo.tools import format_amount, format_date, format_datetime
 
 
 class ReportDunningPrintList(models.AbstractModel):
@@ -11,12 +11,14 @@ class ReportDunningPrintList(models.AbstractModel):
     def _get_report_values(self, docids, data=None):
         run = self.env['dunning.run'].browse(docids)
         letters = self.env['dunning.notice'].browse((data or {}).get('notice_ids') or run._get_letters().ids)
+        is_reprint = bool(letters) and all(letter.printed_at for letter in letters)
         return {
             'doc_ids': docids,
             'doc_model': 'dunning.run',
             'docs': run,
             'date': format_date(self.env, run.date),
-            'left_out': (data or {}).get('left_out') or [],
+            'reprint': is_reprint and self._describe_reprint(letters),
+            'left_out': [] if is_reprint else run._list_left_out(),
             'rows': [{
                 'name': letter.name,
                 'customer': letter.recipient_id.name or letter.partner_id.name,
@@ -27,3 +29,10 @@ class ReportDunningPrintList(models.AbstractModel):
                 'total': format_amount(self.env, letter.amount_total, letter.currency_id),
             } for letter in letters],
         }
+
+    @api.model
+    def _describe_reprint(self, letters):
+        days = letters.mapped(lambda letter: format_datetime(self.env, letter.printed_at, dt_format='short'))
+        return self.env._(
+            "Reprint: these letters were printed before, on %(days)s by %(users)s.",
+            days=', '.join(dict.fromkeys(days)), users=', '.join(letters.sudo().printed_by.mapped('name')))

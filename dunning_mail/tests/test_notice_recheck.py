@@ -160,8 +160,8 @@ class TestLetters(RecheckCase):
         paid, *others = self.issue('Paid AG', 'Good AG', 'Fine AG')
         self.pay_all(paid)
         text, words = self.hand_out(paid.run_id)
-        self.assertIn(f'{paid.name}, Paid AG: Paid: {paid.line_ids.name}', text)
-        self.assertEqual(len(words), 1)
+        self.assertIn(f'{paid.name}, Paid AG: Cancelled. Paid: {paid.line_ids.name}', text)
+        self.assertEqual(len(words), 2)
         self.assertEqual({notice.letter_opened_at is not False for notice in others}, {True})
 
     def test_what_was_printed_is_opened_again_unread(self):
@@ -172,7 +172,9 @@ class TestLetters(RecheckCase):
         run.action_mark_printed()
         content = notice.document_id.raw
         self.pay_all(notice)
-        self.assertEqual(run._hand_out_letters(), (content, []))
+        self.assertEqual(run._hand_out_letters(), (None, []), "nothing is to be printed")
+        self.assertEqual(run._hand_out_letters(printed=True), (content, []))
+        self.assertEqual(run.action_reprint_letters()['url'], f'/dunning_mail/run/{run.id}/letters?printed=1')
         self.assertEqual(notice.action_open_document()['type'], 'ir.actions.act_url')
         self.assertEqual((notice.state, notice.status, notice.document_id.raw), ('issued', 'printed', content))
 
@@ -219,8 +221,8 @@ class TestLetters(RecheckCase):
             self.pay_all(paid)
             content, words = run._hand_out_letters()
             self.assertIsNone(content, "what was put together is another set of letters")
-            self.assertIn('Paid AG', words[0])
-            self.assertIn('background', words[1])
+            self.assertIn('Paid AG', words[1])
+            self.assertIn('background', words[2])
             self.assertTrue(run.is_joining)
             with self.enter_registry_test_mode():
                 self.env.ref('dunning_mail.ir_cron_join').method_direct_trigger()
@@ -288,8 +290,9 @@ class TestLetters(RecheckCase):
             return {key: UserError("no paper left") if key == bad.id else value for key, value in documents.items()}
         with patch.object(self.env.registry['dunning.notice'], '_make_documents', make):
             text, words = self.hand_out(notices.run_id)
-        self.assertIn("no paper left", words[0])
-        self.assertEqual(notices.mapped('status'), ['failed', 'paper', 'paper'])
+        self.assertIn("no paper left", words[1])
+        self.assertEqual(notices.mapped('status'), ['held', 'paper', 'paper'])
+        self.assertFalse(bad.document_id, "the letter that it had claims 100")
         self.assertIn("no paper left", bad.delivery_info)
         self.assertEqual(bad.activity_ids.user_id, self.clerk)
         for notice, is_there in ((bad, False), (good, True), (other, True)):
@@ -558,7 +561,7 @@ class TestDays(RecheckCase):
         self.pay_part(notice)
         text, words = self.hand_out(notice.run_id)
         self.assertIn('60,00', text)
-        self.assertFalse(words)
+        self.assertIn('Made anew', words[0])
 
 
 @tagged('post_install', '-at_install')
@@ -733,7 +736,7 @@ class TestMails(DunningMailCommon, RecheckCase):
                     notice = fail()
                     content = notice.document_id.raw
                     self.pay_part(notice)
-                    with self.assertRaisesRegex(UserError, "claim has changed"):
+                    with self.assertRaisesRegex(UserError, "must not be changed"):
                         getattr(notice, way)()
                     self.assertEqual((notice.status, notice.document_id.raw), ('failed', content))
                     savepoint.rollback()
@@ -757,7 +760,7 @@ class TestMails(DunningMailCommon, RecheckCase):
         self.pay_part(part)
         for notice in notices:
             notice.run_id._hand_out_letters()
-        self.assertEqual(notices.mapped('status'), ['cancelled', 'failed', 'paper'])
+        self.assertEqual(notices.mapped('status'), ['cancelled', 'held', 'paper'])
         self.assertIn("claim has changed", part.delivery_info)
         self.assertEqual(part.activity_ids.user_id, self.clerk)
         self.assertTrue(fine.letter_opened_at)
@@ -933,6 +936,7 @@ class TestAddress(HttpCase, RecheckCase):
         notice = self.issue('Paid AG')
         self.pay_all(notice)
         response = self.get(notice.run_id)
-        self.assertEqual(response.headers['Content-Type'], 'text/plain; charset=utf-8')
-        self.assertIn(f'{notice.name}, Paid AG: Paid: {notice.line_ids.name}', response.text)
-        self.assertEqual(self.get(notice.run_id).status_code, 404)
+        self.assertEqual(response.headers['Content-Type'], 'text/html; charset=utf-8')
+        self.assertIn(f'{notice.name}, Paid AG: Cancelled. Paid: {notice.line_ids.name}', response.text)
+        self.assertIn(f'href="/odoo/dunning.run/{notice.run_id.id}"', response.text)
+        self.assertIn("There are no letters to print.", self.get(notice.run_id).text)

@@ -180,7 +180,8 @@ class TestPrintRoute(DunningCommon, HttpCase):
         run = self.make_run(partner_ids=[Command.set([partner.id for partner in partners])])
         path = f'/dunning_mail/run/{run.id}/letters'
         self.authenticate('clerk', 'clerk')
-        self.assertEqual(self.url_open(path).status_code, 404)
+        self.assertEqual(self.url_open(f'/dunning_mail/run/{run.id + 999}/letters').status_code, 404)
+        self.assertIn("There are no letters to print.", self.url_open(path).text)
         run.action_print_and_send()
         self.company.dunning_print_list = True
         self.env.flush_all()

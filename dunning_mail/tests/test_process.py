@@ -155,13 +155,15 @@ class TestPass(EngineCase):
         self.assertDelivery(notice, 'released')
         self.assertFalse(self.smtp.messages)
 
-    def test_has_lock(self):
-        self.assertFalse(self.provider._has_lock())
+    def test_lock_condition(self):
+        def has_lock(provider):
+            return self.env.execute_query(SQL("SELECT %s", provider._get_lock_condition())) == [(True,)]
+        self.assertFalse(has_lock(self.provider))
         self.assertTrue(self.provider._lock())
-        self.assertTrue(self.provider._has_lock())
-        self.assertFalse(self.make_provider(name='Other')._has_lock())
+        self.assertTrue(has_lock(self.provider))
+        self.assertFalse(has_lock(self.make_provider(name='Other')))
         self.provider._unlock()
-        self.assertFalse(self.provider._has_lock())
+        self.assertFalse(has_lock(self.provider))
 
     def test_orphan_of_an_engine_that_is_switched_off(self):
         """Whichever engine runs finds it."""

@@ -1,3 +1,4 @@
 from . import dunning_level_change
+from . import dunning_notice_confirm
 from . import dunning_run_preview
 from . import dunning_text_preview

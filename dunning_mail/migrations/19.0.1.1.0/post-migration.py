@@ -14,6 +14,9 @@ def migrate(cr, version):
         ('delivery_state', 'in', ('released', 'paper', 'failed', 'sending', 'unclear'))])
     with_text = open_notices.filtered('text_id')
     with_text._fix_texts()
+    # A mail is composed with its letter from now on: one that was built for a handover that never came is made anew.
+    for notice in open_notices.filtered(lambda notice: not notice._is_frozen() and notice.mail_document_id):
+        notice._drop_attachments('mail_document_id', mail_sha256=False)
     # What the chatter shows once a mail that was built before is taken.
     for notice in with_text.filtered('mail_document_id'):
         try:

@@ -10,18 +10,24 @@ def migrate(cr, version):
     """)
     # As `dunning.notice._compute_date_left()` says it.
     cr.execute("""
+        WITH zone AS (
+            -- What is kept as a time zone may be no name that PostgreSQL knows.
+            SELECT n.id, COALESCE(cz.name, uz.name, 'UTC') AS name
+              FROM dunning_notice n
+              JOIN res_company c ON c.id = n.company_id
+              JOIN res_partner cp ON cp.id = c.partner_id
+              LEFT JOIN res_users u ON u.id = n.user_id
+              LEFT JOIN res_partner up ON up.id = u.partner_id
+              LEFT JOIN pg_timezone_names cz ON cz.name = cp.tz
+              LEFT JOIN pg_timezone_names uz ON uz.name = up.tz)
         UPDATE dunning_notice n
            SET date_left = COALESCE(
                    (COALESCE(n.printed_at, CASE n.delivery_state WHEN 'sent' THEN n.sent_at
                                                 ELSE COALESCE(n.claimed_at, n.handover_at) END)
-                    AT TIME ZONE 'UTC' AT TIME ZONE COALESCE(cp.tz, up.tz, 'UTC'))::date,
+                    AT TIME ZONE 'UTC' AT TIME ZONE zone.name)::date,
                    n.date)
-          FROM dunning_notice o
-          JOIN res_company c ON c.id = o.company_id
-          JOIN res_partner cp ON cp.id = c.partner_id
-          LEFT JOIN res_users u ON u.id = o.user_id
-          LEFT JOIN res_partner up ON up.id = u.partner_id
-         WHERE o.id = n.id
+          FROM zone
+         WHERE zone.id = n.id
            AND (n.printed_at IS NOT NULL OR (n.delivery_state IN ('sent', 'unclear') AND n.redirected_to IS NULL))
     """)
     # What was proposed before is compared by the notice from now on. One that counted is taken before one that does not
@@ -39,4 +45,29 @@ def migrate(cr, version):
            SET previous_notice_id = previous.notice_id
           FROM previous
          WHERE previous.id = l.id
+    """)
+    # What was taken out of a draft or an excluded notice can be put back as it was.
+    cr.execute("""
+        WITH previous AS (
+            SELECT DISTINCT ON (e.id) e.id, p.id AS notice_id
+              FROM dunning_run_exception e
+              JOIN dunning_notice_line pl ON pl.move_line_id = e.move_line_id AND pl.kind = 'due'
+                                         AND pl.notice_id < e.notice_id
+                                         AND pl.level_id::text = e.line_values->>'previous_level_id'
+              JOIN dunning_notice p ON p.id = pl.notice_id
+                                   AND to_char(p.date, 'YYYY-MM-DD') = e.line_values->>'previous_date'
+             WHERE e.reason = 'taken_out'
+             ORDER BY e.id, p.is_counted DESC, p.id DESC)
+        UPDATE dunning_run_exception e
+           SET line_values = e.line_values || jsonb_build_object('previous_notice_id', previous.notice_id)
+          FROM previous
+         WHERE previous.id = e.id
+    """)
+    # Pointers that a person may have set to somebody else's files.
+    cr.execute("""
+        UPDATE dunning_run r
+           SET letters_id = NULL, letters_key = NULL
+         WHERE letters_id IS NOT NULL AND NOT EXISTS (
+               SELECT 1 FROM ir_attachment a
+                WHERE a.id = r.letters_id AND a.res_model = 'dunning.run' AND a.res_id = r.id AND a.res_field IS NULL);
     """)

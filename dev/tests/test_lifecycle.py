@@ -82,8 +82,12 @@ def customer(name):
     return partner
 
 names = ["draft", "excluded", "cancelled draft", "released", "handed over", "paper", "printed", "sending", "sent",
-         "sent long ago", "failed", "bounced", "unclear", "cancelled", "trial", "again", "again released"]
+         "sent long ago", "failed", "bounced", "unclear", "cancelled", "trial", "again", "again released", "taken out"]
 partners = {{name: customer(name) for name in names}}
+move = env["account.move"].search([("partner_id", "=", partners["taken out"].id)])
+other = move.copy({{"invoice_date": move.invoice_date}})
+other.invoice_date_due = move.invoice_date_due
+other.action_post()
 
 def run_for(*wanted, days_ago=0, issue=True):
     with freeze_time(f"{{today - timedelta(days=days_ago)}} 10:00:00"):
@@ -102,7 +106,7 @@ def move_to(notice, *states, **values):
     notice.write(values)
 
 # Level 1, on paper and by mail, a while ago.
-for name in ("again", "again released"):
+for name in ("again", "again released", "taken out"):
     notice = run_for(name, days_ago=40)[name]
     move_to(notice, "sending", "sent", sent_at=f"{{today - timedelta(days=40)}} 23:30:00",
             message_id=f"<{{name[-1]}}@x.example>")
@@ -116,7 +120,7 @@ long_ago = run_for("sent long ago", days_ago=20)["sent long ago"]
 now = f"{{today}} 09:00:00"
 mailed = dict(message_id="<m@x.example>", claimed_at=now, handover_at=now)
 eml = b"From: a@x.example\\r\\nMessage-Id: <m@x.example>\\r\\nSubject: x\\r\\n\\r\\ntext\\r\\n"
-for name in ("handed over", "sending", "sent", "bounced", "unclear", "trial"):
+for name in ("handed over", "sending", "sent", "failed", "bounced", "unclear", "trial"):
     notices[name].mail_document_id = env["ir.attachment"].create({{
         "name": "m.eml", "raw": eml, "res_model": "dunning.notice", "res_id": notices[name].id}})
 move_to(notices["handed over"], "sending", "released", **mailed)
@@ -130,7 +134,13 @@ move_to(notices["unclear"], "sending", "unclear", **mailed)
 notices["cancelled"].action_cancel()
 move_to(notices["trial"], "sending", "sent", sent_at=now, redirected_to="me@x.example", **mailed)
 run_for("again", issue=False)
-env.company.partner_id.tz = "Europe/Zurich"
+run_for("taken out", issue=False)["taken out"].line_ids[0].action_take_out()
+# A file that is not the run's own, and a time zone that is none.
+notices["sent"].run_id.letters_id = env["ir.attachment"].create(
+    {{"name": "salaries.pdf", "raw": b"secret", "res_model": "res.company", "res_id": env.company.id}})
+env.user.tz = "Europe/Zurich"
+env.flush_all()
+env.cr.execute("UPDATE res_partner SET tz = 'No/Where' WHERE id = %s", [env.company.partner_id.id])
 env.cr.commit()
 """
 STATE_FACTS = """
@@ -163,6 +173,11 @@ print("FACTS", json.dumps({
                  for key, verdict in verdicts.items()},
     "texts": {name: bool(found[-1].text_version_id) for name, found in by_name.items()},
     "bodies": {name: bool(found[-1].mail_body) for name, found in by_name.items()},
+    "letters": env["dunning.run"].search_count([("letters_id", "!=", False)]),
+    "foreign": env["ir.attachment"].search_count([("name", "=", "salaries.pdf")]),
+    "mails": {name: bool(found[-1].mail_document_id) for name, found in by_name.items()},
+    "taken_out": [[exception.line_values.get("previous_notice_id"), by_name["taken out"][0].id]
+                  for exception in env["dunning.run.exception"].search([("reason", "=", "taken_out")])],
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
 }))
 """
@@ -263,7 +278,7 @@ def upgraded(tmp_path_factory):
 
 def test_upgrade_from_the_last_version_keeps_notices(upgraded):
     old, new, _facts = upgraded
-    assert len(old["notices"]) == 19
+    assert len(old["notices"]) == 21
     assert new == old
 
 
@@ -284,10 +299,19 @@ def test_upgrade_tells_when_notices_left(upgraded):
 def test_upgrade_overtakes_nothing(upgraded):
     """What was proposed or released before goes on its way."""
     _old, _new, facts = upgraded
-    assert facts["previous"] == {"again": True, "again released": True}
+    assert facts["previous"] == {"again": True, "again released": True, "taken out": True}
     assert {name: code for name, (code, _words) in facts["verdicts"].items()} == dict.fromkeys(
         ("draft", "released", "handed over", "paper", "sending", "failed", "bounced", "trial", "again",
-         "again released"), "same")  # fmt: skip
+         "again released", "taken out"), "same")  # fmt: skip
+    assert [exception[0] == exception[1] for exception in facts["taken_out"]] == [True]
     assert all(facts["texts"][name] for name in ("released", "handed over", "paper", "failed", "unclear"))
     assert facts["bodies"]["handed over"] and facts["bodies"]["unclear"]
     assert facts["in_use"]
+
+
+def test_upgrade_lets_go_of_what_is_not_the_notices_own(upgraded):
+    _old, _new, facts = upgraded
+    assert (facts["letters"], facts["foreign"]) == (0, 1)
+    # One that was never handed over is composed anew; the others are what was handed over.
+    assert not facts["mails"]["failed"]
+    assert all(facts["mails"][name] for name in ("handed over", "sending", "sent", "bounced", "unclear"))

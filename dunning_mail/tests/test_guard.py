@@ -29,6 +29,7 @@ WRITABLE = {
         'name', 'active', 'company_id', 'user_id', 'interval_number', 'interval_type', 'next_date', 'procedure_ids',
         'issue'},
     'dunning.level.change': {'notice_ids', 'level_id', 'reason'},
+    'dunning.notice.confirm': {'notice_ids', 'action'},
     'dunning.run.preview': {'run_id', 'date'},
     'dunning.text.preview': {'level_id', 'partner_id'},
 }
@@ -81,6 +82,7 @@ class GuardCase(DunningCommon):
             self.env['dunning.schedule'].create({'name': 'Weekly', 'user_id': self.clerk.id}),
             self.env['dunning.level.change'].create({
                 'notice_ids': notice.ids, 'level_id': self.level_1.id, 'reason': 'x'}),
+            self.env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
             self.env['dunning.run.preview'].create({'run_id': run.id}),
             self.env['dunning.text.preview'].create({'level_id': self.level_1.id, 'partner_id': partner.id}),
         ]

@@ -104,7 +104,8 @@ class TestChannel(IssueCommon):
         self.assertEqual((notice.delivery_info, notice.channel_info), ("There is no mail address.",) * 2)
         self.assertFalse(notice.email_to or notice.provider_id)
         log = notice.delivery_log_ids
-        self.assertEqual((log.state_from or '', log.state_to, log.text), ('', 'paper', "There is no mail address."))
+        self.assertEqual((log.state_from or '', log.state_to, log.text), (
+            '', 'paper', "On paper. There is no mail address."))
 
     def test_without_provider_the_run_says_so(self):
         self.company.dunning_provider_id = False
@@ -376,7 +377,7 @@ class TestIssue(IssueCommon):
         notice.action_unmark_printed()
         self.assertFalse(notice.printed_at or notice.printed_by)
         self.assertEqual((run.state, run.unprinted_count), ('processing', 1))
-        self.assertEqual(notice.delivery_log_ids.mapped('state_to'), ['paper'] * 3)
+        self.assertEqual(notice.delivery_log_ids.mapped('state_to'), ['paper'] * 4)
         self.assertTrue(all(log.user_id == self.clerk for log in notice.delivery_log_ids))
 
     def test_only_paper_can_be_marked_printed(self):
@@ -512,9 +513,9 @@ class TestIssue(IssueCommon):
 class TestLetters(HttpCase, IssueCommon):
     """All letters of a run as one PDF."""
 
-    def get_letters(self, run, login='clerk'):
+    def get_letters(self, run, login='clerk', printed=''):
         self.authenticate(login, login + 'x' * (8 - len(login)))
-        return self.url_open(run.action_print_letters()['url'])
+        return self.url_open(f'/dunning_mail/run/{run.id}/letters?printed={printed}')
 
     def test_letters(self):
         names = ('Coop', 'Acme', 'Bäcker')
@@ -559,7 +560,8 @@ class TestLetters(HttpCase, IssueCommon):
         self.assertEqual(self.get_letters(run).content, coop.document_id.raw)
         coop.action_mark_printed()
         self.env.flush_all()
-        self.assertEqual(len(self.pages(self.get_letters(run).content)), 2, "all of them again, for a second print")
+        self.assertIn("no letters to print", self.get_letters(run).text)
+        self.assertEqual(len(self.pages(self.get_letters(run, printed=1).content)), 2, "for a second print")
 
     def test_no_letters(self):
         notice = self.propose()

@@ -134,7 +134,6 @@ class TestLetters(RecheckCase):
                 self.env.invalidate_all()
 
     def test_stale_letter_is_left_out_and_named(self):
-        self.company.dunning_print_list = True
         paid, good, part, held = notices = self.issue('Paid AG', 'Good AG', 'Part AG', 'Held AG')
         self.pay_all(paid)
         self.pay_part(part)
@@ -761,7 +760,7 @@ class TestMails(DunningMailCommon, RecheckCase):
         for notice in notices:
             notice.run_id._hand_out_letters()
         self.assertEqual(notices.mapped('status'), ['cancelled', 'held', 'paper'])
-        self.assertIn("claim has changed", part.delivery_info)
+        self.assertIn("60.00 open instead of", part.delivery_info)
         self.assertEqual(part.activity_ids.user_id, self.clerk)
         self.assertTrue(fine.letter_opened_at)
 

@@ -29,7 +29,7 @@ class TestSecondLook(DunningCommon):
         self.pay(invoice)
         action = run.action_print_letters()
         self.assertEqual(action['tag'], 'display_notification')
-        self.assertIn(f"{run.notice_ids.name}, Acme: Paid: {invoice.name}", action['params']['message'])
+        self.assertIn(f"{run.notice_ids.name}, Acme: Cancelled. Paid: {invoice.name}", action['params']['message'])
         self.assertEqual(action['params']['next']['tag'], 'soft_reload')
         self.assertEqual(run.notice_ids.state, 'cancelled')
         with self.assertRaisesRegex(UserError, "no letters"):

@@ -1,7 +1,8 @@
 import logging
+import math
 
 from odoo import api, models
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.tools.misc import clean_context
 
 _logger = logging.getLogger(__name__)
@@ -71,11 +72,25 @@ class DunningGuard(models.AbstractModel):
     def create(self, vals_list):
         for vals in vals_list:
             self.browse()._check_may_write(vals)
+            self._check_numbers(vals)
         return super().create(vals_list)
 
     def write(self, vals):
         self._check_may_write(vals)
+        self._check_numbers(vals)
         return super().write(vals)
+
+    @api.model
+    def _check_numbers(self, vals):
+        """Check that amounts are numbers: over RPC, what is none gets as far as here.
+
+        :raise UserError: names the field
+        """
+        for fname, value in vals.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(self.env._(
+                    "“%(value)s” is no amount for “%(field)s”.", value=value,
+                    field=self._fields[fname]._description_string(self.env)))
 
     @api.model
     def default_get(self, fields):

@@ -3,6 +3,9 @@ from odoo.exceptions import UserError, ValidationError
 
 from .default_texts import DEFAULT_TEXTS, get_default_texts
 
+# Ten years: more is a slip of the finger, and dates that far away cannot be reckoned with.
+MAX_DAYS = 3650
+
 
 class DunningLevel(models.Model):
     """When a customer is dunned, at what cost and by which channel. Knows nothing of runs."""
@@ -53,7 +56,8 @@ class DunningLevel(models.Model):
         'UNIQUE(procedure_id, sequence)',
         "Two dunning levels of one procedure cannot have the same number. Give each its own.")
     _days_not_negative = models.Constraint(
-        'CHECK(delay_days >= 0 AND deadline_days >= 0)', "Days cannot be negative.")
+        f'CHECK(delay_days BETWEEN 0 AND {MAX_DAYS} AND deadline_days BETWEEN 0 AND {MAX_DAYS})',
+        "Days cannot be negative, nor more than ten years.")
     _amounts_not_negative = models.Constraint(
         'CHECK(COALESCE(fee_amount, 0) >= 0 AND COALESCE(min_amount, 0) >= 0)',
         "Fee and minimum amount cannot be negative.")

@@ -6,6 +6,7 @@ from odoo.tools import SQL, plaintext2html
 
 from odoo.addons.base.models.res_partner import _lang_get
 
+from .dunning_level import MAX_DAYS
 from .ir_actions_report import RETRYABLE
 from .sets import insert_in_sets
 
@@ -108,6 +109,7 @@ class DunningNotice(models.Model):
     state = fields.Selection(
         [('draft', 'Draft'), ('excluded', 'Excluded'), ('issued', 'Issued'), ('cancelled', 'Cancelled')],
         required=True, default='draft', readonly=True, copy=False, tracking=True)
+    is_deadline_set = fields.Boolean("Deadline Set by Hand", readonly=True, copy=False)
     is_edited = fields.Boolean(readonly=True, copy=False, help="A person has changed the draft.")
     level_change_reason = fields.Char(readonly=True, copy=False)
     problem = fields.Text(
@@ -160,6 +162,7 @@ class DunningNotice(models.Model):
     document_id = fields.Many2one(
         'ir.attachment', string="PDF Document", readonly=True, copy=False, ondelete='restrict', index='btree_not_null')
     document_sha256 = fields.Char("SHA-256", readonly=True, copy=False)
+    address_key = fields.Char(readonly=True, copy=False, help="Name and address on the letter, to be compared.")
     mail_document_id = fields.Many2one(
         'ir.attachment', string="Mail (.eml)", readonly=True, copy=False, ondelete='restrict', index='btree_not_null')
     mail_sha256 = fields.Char("SHA-256 of the Mail", readonly=True, copy=False)
@@ -271,6 +274,10 @@ class DunningNotice(models.Model):
             if notice.date_deadline and notice.date_deadline < notice.date:
                 raise ValidationError(self.env._(
                     "The notice for %s cannot be payable before its own date.", notice.partner_id.display_name))
+            if notice.date_deadline and (notice.date_deadline - notice.date).days > MAX_DAYS:
+                raise ValidationError(self.env._(
+                    "The notice for %(partner)s cannot be payable more than %(days)s days after its date.",
+                    partner=notice.partner_id.display_name, days=MAX_DAYS))
 
     @api.depends('state', 'delivery_state', 'printed_at', 'is_held_back')
     def _compute_status(self):
@@ -347,7 +354,7 @@ class DunningNotice(models.Model):
         was_open = {notice.id: notice.is_open for notice in self} if self._DECIDES_OPENNESS & vals.keys() else {}
         result = super().write(vals)
         if is_edit:
-            self.sudo().is_edited = True
+            self.sudo().write({'is_edited': True, **({'is_deadline_set': True} if 'date_deadline' in vals else {})})
         self.filtered(lambda notice: was_open.get(notice.id, notice.is_open) != notice.is_open)._update_reserved()
         return result
 
@@ -457,9 +464,10 @@ class DunningNotice(models.Model):
             summary=user_env._("Dunning notice to %s", self.partner_id.display_name))
 
     def _get_responsible_user(self):
-        """Return the clerk of the run; if she has left, somebody who heads the accounts, or an administrator."""
+        """Return the clerk of the run; if she has left or has another job, somebody who heads the accounts, or an
+        administrator."""
         self.ensure_one()
-        if self.user_id.active:
+        if self.user_id.active and self.with_user(self.user_id).with_company(self.company_id).has_access('write'):
             return self.user_id
         for group in ('account.group_account_manager', 'base.group_system'):
             users = self.env.ref(group).sudo().all_user_ids.filtered(lambda user: (

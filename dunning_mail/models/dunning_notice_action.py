@@ -119,8 +119,9 @@ class DunningNotice(models.Model):
         for notice in self:
             notice._check_may_retry()
         standing = self._get_standing()
-        ready, stopped = self._make_ready()
-        for notice in ready:
+        leaving, told = self._make_true(), {}
+        stopped = leaving.stopped
+        for notice in leaving.ready:
             # Where the address refused before, a person retries because it was corrected or cleared.
             channel, info, addresses = notice._choose_channel()
             if channel == 'paper':
@@ -133,21 +134,10 @@ class DunningNotice(models.Model):
             elif fault := notice._find_reservation():
                 stopped[notice.id] = fault
             else:
+                told[notice.id] = notice._describe_hand_out()
                 notice._release_again(addresses)
         self.run_id._update_state()
-        return self._report_stopped(stopped, standing)
-
-    def _make_ready(self):
-        """Ask whether the notices may go on their way again, and have their documents in order.
-
-        :return: (the notices that may, dict notice id -> why another one may not)
-        """
-        leaving = self._make_true()
-        # Nobody has these yet, so they can be made again where the kept ones are damaged or missing.
-        spoilt = leaving.as_they_were.filtered(
-            lambda notice: not notice._is_frozen() and not notice._is_document_good())
-        stopped = {**leaving.stopped, **spoilt._make_anew()[0]}
-        return self.filtered(lambda notice: notice.id not in stopped), stopped
+        return self._report_stopped({**told, **stopped}, standing)
 
     def _find_reservation(self):
         """Say which other notice has an item of this one, which is about to be open again; empty where none has."""
@@ -198,7 +188,7 @@ class DunningNotice(models.Model):
             provider = self.company_id.sudo().dunning_provider_id
         self._set_delivery(
             'released', self.env._("Released again by %s.", self.env.user.name), email_to=', '.join(addresses),
-            provider_id=provider.id, next_attempt_at=False, attempt_count=0)
+            provider_id=provider.id, next_attempt_at=False, attempt_count=0, letter_opened_at=False)
         self.sudo().activity_feedback(['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
         provider.engine_id._trigger()
 
@@ -235,14 +225,15 @@ class DunningNotice(models.Model):
         standing = self._get_standing()
         # What cannot be mailed is put on paper: its mail is not made again first.
         self._drop_mails()
-        ready, stopped = self._make_ready()
+        leaving = self._make_true()
+        stopped = leaving.stopped
         words = self.env._("Put on paper by %s.", self.env.user.name)
-        for notice in ready:
+        for notice in leaving.ready:
             if fault := notice._find_reservation():
                 stopped[notice.id] = fault
             else:
                 notice._set_paper(words)
-        (ready.filtered(lambda notice: notice.id not in stopped)).sudo().activity_feedback(
+        leaving.ready.filtered(lambda notice: notice.id not in stopped).sudo().activity_feedback(
             ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
         self.run_id._update_state()
         return self._report_stopped(stopped, standing)
@@ -277,18 +268,20 @@ class DunningNotice(models.Model):
         standing = self._get_standing()
         unprinted = self.filtered(lambda notice: not notice.printed_at)
         handed_out = unprinted.filtered('letter_opened_at')
+        damaged = {notice.id: notice._describe_bad_document() for notice in handed_out}
+        handed_out = handed_out.filtered(lambda notice: not damaged[notice.id])
         told = handed_out._describe_changes_since_hand_out()
         leaving = (unprinted - handed_out)._make_true()
         for notice in leaving.anew:
             told[notice.id] = self.env._(
                 "Not marked as printed: its letter was made anew just now. Print that one, and mark it then. %s",
                 leaving.news[notice.id])
-        marked = (handed_out | leaving.as_they_were).sudo()
+        marked = (handed_out | (leaving.ready - leaving.anew)).sudo()
         marked.write({'printed_at': fields.Datetime.now(), 'printed_by': self.env.user.id})
         marked._log_step(self.env._("Printed by %s.", self.env.user.name))
         self._drop_unarchived_documents()
         self.run_id._update_state()
-        return self._report_stopped({**leaving.stopped, **told}, {} if marked or leaving.anew else standing)
+        return self._report_stopped({**damaged, **leaving.stopped, **told}, {} if marked or leaving.anew else standing)
 
     def _describe_changes_since_hand_out(self):
         """Say what has changed in claims whose letters were handed out already, and leave it to be seen to.

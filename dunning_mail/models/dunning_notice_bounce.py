@@ -59,6 +59,12 @@ class DunningNotice(models.Model):
         log = {'stage': 'bounce', 'code': step.status, 'host': step.remote_mta}
         earlier = self.delivery_log_ids.filtered(
             lambda line: line.stage == 'bounce' and line.message_id == self.message_id)
+        if self.state == 'issued' and self.delivery_state == 'paper':
+            # It goes, or went, by post since.
+            self._log_step(words, **log)
+            self._message_log(body=words)
+            self._mark_refused_by_report(step)
+            return
         gone = {step.address.lower() for step in steps} | {
             word for text in earlier.mapped('text') for word in re.split(r'[\s;,<>()]+', text.lower())}
         if self.delivery_state in ('sent', 'unclear') and self.state == 'issued' \
@@ -72,6 +78,9 @@ class DunningNotice(models.Model):
             return
         self._ask_person('dunning_mail.mail_activity_failed', words)
         self.run_id._update_state()
+        self._mark_refused_by_report(step)
+
+    def _mark_refused_by_report(self, step):
         if step.blames_address and not self.redirected_to:
             self._mark_address_refused(step.describe())
 

@@ -3,7 +3,6 @@ import re
 import idna
 
 from odoo import api, models
-from odoo.fields import Domain
 from odoo.tools import email_normalize, email_split, format_date
 
 
@@ -13,7 +12,8 @@ class DunningNotice(models.Model):
 
     @api.depends('state', 'delivery_state', 'delivery_info', 'problem', 'level_id.send_by_mail',
                  'partner_id.dunning_channel', 'recipient_id.email', 'partner_id.email',
-                 'recipient_id.dunning_email_refused', 'partner_id.dunning_email_refused', 'company_id.dunning_provider_id')
+                 'recipient_id.dunning_email_refused', 'partner_id.dunning_email_refused',
+                 'company_id.dunning_provider_id')
     def _compute_channel(self):
         for notice in self:
             if notice.state in ('draft', 'excluded'):
@@ -34,21 +34,18 @@ class DunningNotice(models.Model):
     def _get_mail_partners(self, contacts=None):
         """Return whose mail addresses count, in this order: the recipient's, then those it stands for.
 
-        :param contacts: the customer's active contacts, where they have been read already
+        :param contacts: the customer's contacts, where they have been read already
         """
         self.ensure_one()
-        if contacts is None:
-            contacts = self.partner_id.child_ids
+        # Where an address is kept is nothing that the clerk must be allowed to see.
+        notice = self.sudo()
+        contacts = (notice.partner_id.child_ids if contacts is None else contacts).filtered_domain(
+            self.env['dunning.proposal']._get_recipients_domain(notice.partner_id, notice.company_id))
         return (
-            self.recipient_id
+            notice.recipient_id
             | contacts.filtered(lambda partner: partner.type == 'dunning')
             | contacts.filtered(lambda partner: partner.type == 'invoice')
-            | self.partner_id)
-
-    def _get_contacts_domain(self):
-        """Return which contacts of the customer `_get_mail_partners()` looks at."""
-        self.ensure_one()
-        return Domain('parent_id', '=', self.partner_id.id) & Domain('type', 'in', ('dunning', 'invoice'))
+            | notice.partner_id)
 
     @api.model
     def _has_line_break(self, text):
@@ -69,9 +66,10 @@ class DunningNotice(models.Model):
         if '<' in text:
             candidates = email_split(text)
         else:
-            # What is left of “hans. muster@example.com” may be somebody else's address.
-            entries = [entry.split() for entry in re.split('[,;]', text)]
-            candidates = [word for words in entries if all(word.count('@') == 1 for word in words) for word in words]
+            # What is left of “hans. muster@example.com” or of “hans,muster@example.com” may be somebody else's address.
+            candidates = re.split('[,; ]+', text.strip(',; '))
+            if any((email_normalize(candidate) or '') != candidate.lower() for candidate in candidates):
+                return usable
         for candidate in candidates:
             local, _at, domain = (email_normalize(candidate) or '').rpartition('@')
             if not local or not local.isascii():
@@ -102,6 +100,7 @@ class DunningNotice(models.Model):
         :return: (`mail` or `paper`, reason in words where it is paper, list of addresses)
         """
         self.ensure_one()
+        self = self.sudo()
         if self.kind == 'dunning' and not self.level_id.send_by_mail:
             return 'paper', self.env._("This dunning level goes on paper."), []
         if self.partner_id.dunning_channel == 'paper':
@@ -115,7 +114,7 @@ class DunningNotice(models.Model):
                 invalid = invalid or partner
             elif partner.dunning_email_refused:
                 refused = refused or partner
-            elif not self.company_id.sudo().dunning_provider_id.active:
+            elif not self.company_id.dunning_provider_id.active:
                 return 'paper', self.env._("No service provider for dunning mail is chosen in the settings."), []
             else:
                 return 'mail', '', addresses

@@ -6,6 +6,9 @@ from odoo.exceptions import UserError
 
 _logger = logging.getLogger(__name__)
 
+# What a letter says of its recipient besides the name.
+ADDRESS_FIELDS = ('street', 'street2', 'zip', 'city', 'state_id', 'country_id')
+
 
 class DunningNotice(models.Model):
     """The PDF of a notice: made, kept, verified, dropped."""
@@ -20,6 +23,24 @@ class DunningNotice(models.Model):
             notice.attachment_warning = self.env._(
                 "No PDF is stored of %s, so no copy goes along. “Send” on the invoice stores one.",
                 ', '.join(missing.mapped('name'))) if missing else False
+
+    def _prepare_making_values(self):
+        """Return what a notice whose letter is about to be made writes down: what is on it and may change later.
+
+        :return: dict of values
+        """
+        self.ensure_one()
+        return {**self._prepare_payment_values(), 'address_key': self._get_address_key()}
+
+    def _get_address_key(self):
+        """Return name and address on the letter, in a form that can be compared."""
+        self.ensure_one()
+        recipient = self.recipient_id.sudo()
+        values = [recipient.id, recipient.name, self.partner_id.sudo().name]
+        for fname in ADDRESS_FIELDS:
+            value = recipient[fname]
+            values.append(value.id if isinstance(value, models.BaseModel) else value)
+        return '|'.join(str(value or '') for value in values)
 
     def _make_documents(self):
         """Render the letters, one rendering a notice.
@@ -110,14 +131,18 @@ class DunningNotice(models.Model):
 
     def _is_document_good(self):
         """Whether the kept PDF, and the kept mail if there is one, are what was made."""
+        return not self._describe_bad_document()
+
+    def _describe_bad_document(self):
+        """Say what is wrong with the kept PDF or the kept mail; empty where they are what was made."""
         self.ensure_one()
         try:
             self._get_document_bytes()
             if self.mail_document_id:
                 self._get_mail_bytes()
-        except UserError:
-            return False
-        return True
+        except UserError as error:
+            return str(error)
+        return ''
 
     def _describe_missing_document(self):
         self.ensure_one()

@@ -25,7 +25,7 @@ class DunningNotice(models.Model):
             'currency_id': notice.currency_id.id,
             'reason': 'excluded',
             'description': self.env._("Excluded from this run by hand."),
-        } for notice in excluded])
+        } for notice in excluded if notice.run_id])
         # As long as nothing was issued, it is still a person's turn.
         self.run_id.filtered(lambda run: run._has_notice([('state', '=', 'issued')]))._update_state()
 
@@ -79,7 +79,7 @@ class DunningNotice(models.Model):
 
     def _update_level_from_lines(self):
         """A notice bears the highest level of its due lines."""
-        for notice in self:
+        for notice in self.filtered(lambda notice: notice.kind == 'dunning'):
             level = notice._get_due_lines().level_id.sorted('sequence')[-1:]
             if level and level != notice.level_id:
                 notice._apply_level(level)
@@ -94,7 +94,7 @@ class DunningNotice(models.Model):
         """
         self.ensure_one()
         notice = self.sudo()
-        company, old = notice.company_id, notice.level_id
+        company = notice.company_id
 
         def amount(fee):
             return company.currency_id._convert(fee, notice.currency_id, company, notice.date)
@@ -102,7 +102,7 @@ class DunningNotice(models.Model):
         values['level_id'] = level.id
         if not level._get_text(notice.lang):
             values['lang'] = self._choose_lang(notice.partner_id, notice.recipient_id, level, company)
-        if notice.date_deadline == notice.date + timedelta(days=old.deadline_days):
+        if not notice.is_deadline_set:
             values['date_deadline'] = notice.date + timedelta(days=level.deadline_days)
         # Once for each customer and run: another notice may bear the fee.
         siblings = (notice.run_id.notice_ids - notice).filtered(lambda other: (

@@ -94,7 +94,7 @@ class DunningNotice(models.Model):
                 ready.line_ids.move_line_id.fetch(['move_id'])
                 ready.line_ids.move_id.fetch(['payment_reference'])
                 for notice in ready:
-                    notice.write({'problem': False, **notice._prepare_payment_values()})
+                    notice.write({'problem': False, **notice._prepare_making_values()})
         except RETRYABLE:
             raise
         except Exception:
@@ -116,11 +116,14 @@ class DunningNotice(models.Model):
             self._cancel(self.env._("Cancelled. %s", verdict.words))
             return False
         if verdict.code == 'changed':
+            if self.name and verdict.values.get('date', self.date).year != self.date.year:
+                # Drawn when it could not be issued, and seen by nobody: numbers may bear the year.
+                self.name = False
             self._log_note(self._apply_verdict(verdict))
         self._check_texts()
         self._set_numbers()
         self._fix_texts()
-        self.write({'problem': False, **self._prepare_payment_values()})
+        self.write({'problem': False, **self._prepare_making_values()})
         return True
 
     # === NUMBERS === #

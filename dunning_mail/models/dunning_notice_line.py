@@ -139,14 +139,19 @@ class DunningNoticeLine(models.Model):
             if notice.state != 'draft':
                 raise UserError(self.env._(
                     "Dunning notice %s is not a draft, its lines are fixed.", notice.display_name))
-            lines = self.filtered(lambda line, notice=notice: line.notice_id == notice)
+            # Credits follow what they are set off against.
+            lines = self.filtered(lambda line, notice=notice: line.notice_id == notice and line.kind != 'credit')
+            if not lines:
+                raise UserError(self.env._(
+                    "Credits cannot be taken out of the notice for %s: they are set off against its oldest items.",
+                    notice.partner_id.display_name))
             if not (notice.line_ids - lines).filtered(lambda line: line.kind == 'due'):
                 raise UserError(self.env._(
                     "Nothing would be left to claim on the notice for %s. Exclude the notice instead.",
                     notice.partner_id.display_name))
             notice._message_log(body=self.env._("Taken out: %s", ', '.join(line.name or '' for line in lines)))
             self.env['dunning.run.exception'].sudo().create([
-                line._prepare_taken_out_values() for line in lines if line.kind != 'credit'])
+                line._prepare_taken_out_values() for line in lines if notice.run_id])
             lines.sudo().unlink()
             verdict = notice._recheck(keep_dates=True)[notice.id]
             if verdict.lines is not None:

@@ -13,6 +13,7 @@ from odoo.tools.mail import generate_tracking_message_id
 
 from ..tools import mail_header
 from ..tools.mail_text import flatten_tables
+from .dunning_notice_document import ADDRESS_FIELDS
 from .ir_actions_report import RETRYABLE
 
 _logger = logging.getLogger(__name__)
@@ -24,9 +25,8 @@ COMPANY_FIELDS = (
     'name', 'active', 'parent_path', 'partner_id', 'currency_id', 'dunning_provider_id', 'dunning_min_amount',
     'dunning_payment_part')
 PARTNER_FIELDS = (
-    'name', 'email', 'lang', 'tz', 'parent_id', 'type', 'active', 'commercial_partner_id', 'is_company',
-    'dunning_channel',
-    'dunning_email_refused', 'dunning_hold_until', 'dunning_hold_reason')
+    'name', 'email', 'lang', 'tz', 'parent_id', 'type', 'active', 'commercial_partner_id', 'company_id', 'is_company',
+    'dunning_channel', 'dunning_email_refused', 'dunning_hold_until', 'dunning_hold_reason', *ADDRESS_FIELDS)
 ATTACHMENT_FIELDS = ('res_model', 'res_id', 'res_field', 'store_fname', 'db_datas', 'mimetype', 'checksum')
 # What is known when the mail leaves, and not before. (To whom it goes can change until then.)
 STAMPED = ('Message-ID', 'Date')
@@ -168,7 +168,7 @@ class DunningNotice(models.Model):
     def _get_reply_to(self):
         """Answers go to the address that Odoo reads, where there is one, else to the clerk, else to the company."""
         self.ensure_one()
-        owner = self.user_id
+        owner = self.user_id if self.user_id.active else self._get_responsible_user()
         if self.company_id.sudo().alias_domain_id.catchall_email:
             return self._notify_get_reply_to()[self.id]
         address = email_normalize(owner.email) or email_normalize(self.company_id.email)
@@ -199,7 +199,7 @@ class DunningNotice(models.Model):
                 "This mail was handed over for the customer before, and the service provider is in trial mode now. "
                 "Send it again when the trial is over, or put it on paper."))
             return None
-        if notice._make_true().stopped:
+        if notice._make_true(is_handover=True).stopped:
             return None
         channel, info, addresses = notice._choose_channel(contacts)
         if channel == 'paper':
@@ -215,6 +215,13 @@ class DunningNotice(models.Model):
         if notice.handover_at:
             # What was handed over once is sent with the same bytes, or not at all.
             message_id, content = notice.message_id, notice._get_mail_bytes()
+            old, new = notice._get_senders(content)
+            if [one.addr_spec for one in old] != [one.addr_spec for one in new]:
+                notice._stop(self.env._(
+                    "It was handed over from %(old)s and goes out unchanged or not at all; the service provider sends "
+                    "from %(new)s now. Put it on paper, or cancel it.",
+                    old=', '.join(one.addr_spec for one in old), new=', '.join(one.addr_spec for one in new)))
+                return None
         else:
             if notice.email_to != ', '.join(addresses):
                 notice.email_to = ', '.join(addresses)
@@ -247,8 +254,10 @@ class DunningNotice(models.Model):
         self.user_id.fetch(['partner_id', 'active'])
         own = self.partner_id | self.recipient_id | self.user_id.partner_id | self.company_id.partner_id
         partners = own.with_context(active_test=False).search_fetch(
-            Domain('id', 'in', own.ids) | self._get_contacts_domain(), PARTNER_FIELDS)
-        return own.browse(partners.ids).filtered_domain(self._get_contacts_domain() & Domain('active', '=', True))
+            Domain('id', 'in', own.ids)
+            | (Domain('parent_id', '=', self.partner_id.id) & Domain('type', 'in', ('dunning', 'invoice'))),
+            PARTNER_FIELDS)
+        return own.browse(partners.ids).filtered_domain(Domain('parent_id', '=', self.partner_id.id))
 
     def _stamp_mail(self, addresses):
         """Stamp into the kept mail what is known now: to whom, when and under which Message-ID it leaves.
@@ -274,20 +283,34 @@ class DunningNotice(models.Model):
             'To': self._format_to(addresses)})
 
     def _is_mail_current(self, content):
-        """Whether a composed mail has the present sender and copies of invoices, and was made for trial mode only if it
-        is on.
+        """Whether a composed mail has the present sender, address for answers and copies of invoices, and was made for
+        trial mode only if it is on.
 
         :param bytes content: the kept mail
         """
         self.ensure_one()
-        provider = self.provider_id
-        # Both as they are read from a mail: encoding and folding may not give back what was put in.
-        sender = mail_header.get(
-            mail_header.stamp(mail_header.END, {'From': provider._get_from_header(self.company_id)}), 'From')
-        kept = mail_header.get(content, 'From')
+        old, new = self._get_senders(content)
         is_for_trial = mail_header.get(content, 'X-Original-To') is not None
-        return bool(kept) and kept.addresses == sender.addresses and is_for_trial == bool(provider.redirect_to) \
-            and (self.mail_invoices_key or '') == self._get_invoices_key()
+        if old != new or is_for_trial != bool(self.provider_id.redirect_to) \
+                or (self.mail_invoices_key or '') != self._get_invoices_key():
+            return False
+        if self.user_id.active:
+            return True
+        # Answers must not go to a clerk who has left.
+        reply_to = mail_header.get(content, 'Reply-To')
+        return not reply_to or email_normalize(self.user_id.partner_id.email) not in {
+            address.addr_spec.lower() for address in reply_to.addresses}
+
+    def _get_senders(self, content):
+        """Return the addresses in the `From` of a kept mail, and those that it would have now.
+
+        :param bytes content: the kept mail
+        """
+        self.ensure_one()
+        # Both as they are read from a mail: encoding and folding may not give back what was put in.
+        sender = mail_header.stamp(mail_header.END, {'From': self.provider_id._get_from_header(self.company_id)})
+        return tuple(
+            header.addresses if (header := mail_header.get(mail, 'From')) else () for mail in (content, sender))
 
     def _count_recipients(self, contacts=None):
         """Return how many recipients the next handover has.

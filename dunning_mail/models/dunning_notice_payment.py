@@ -6,6 +6,8 @@ from ..tools import qr
 
 # The largest amount that a QR-bill and an EPC code can say.
 LARGEST_AMOUNT = 999_999_999.99
+# That the company had no account to pay into is noted down too.
+NO_ACCOUNT = '-'
 # Own references begin so: with zeros begin those that the Swiss accounting makes of invoice numbers.
 QR_REFERENCE_PREFIX = '99'
 CREDITOR_REFERENCE_PREFIX = 'DN'
@@ -202,7 +204,7 @@ class DunningNotice(models.Model):
         return {
             'payment_reference': part['reference'] or False, 'payment_part': part['method'],
             'payment_part_info': part['info'],
-            'payment_account_number': self._get_payment_account().sanitized_acc_number}
+            'payment_account_number': self._get_payment_account().sanitized_acc_number or NO_ACCOUNT}
 
     # === PAYMENTS === #
 

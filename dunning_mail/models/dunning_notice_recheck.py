@@ -6,6 +6,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import format_amount, format_date, format_datetime
 
+from .dunning_notice_payment import NO_ACCOUNT
 from .dunning_proposal import Basis
 from .ir_actions_report import RETRYABLE
 
@@ -16,7 +17,7 @@ MAX_AGE_DAYS = 3
 # What is asked of the lines.
 LINE_FIELDS = (
     'notice_id', 'kind', 'move_line_id', 'name', 'date_due', 'days_overdue', 'amount_residual', 'level_id',
-    'previous_notice_id', 'is_level_set')
+    'previous_notice_id', 'previous_date', 'is_level_set')
 # Reasons that are named one by one; a notice may have hundreds of items.
 REASONS_SHOWN = 5
 
@@ -41,12 +42,12 @@ class Verdict(NamedTuple):
 class Leaving(NamedTuple):
     """What has become of notices that were about to leave.
 
-    :ivar as_they_were: `dunning.notice` that may leave, and are what they were
-    :ivar anew: those that may leave, and of which letter and mail were made anew
+    :ivar ready: `dunning.notice` that may leave
+    :ivar anew: those of them whose letter and mail were made anew
     :ivar stopped: dict notice id -> why one does not leave, and what to do about it
     :ivar news: dict notice id -> what is new about those that were made anew
     """
-    as_they_were: models.BaseModel
+    ready: models.BaseModel
     anew: models.BaseModel
     stopped: dict
     news: dict
@@ -120,12 +121,14 @@ class DunningNotice(models.Model):
             return Verdict('archived', self.env._(
                 "Dunning procedure “%s” has been archived.", self.level_id.procedure_id.name))
         values, words = self._find_news(basis.day, keep_dates)
-        if self.kind != 'dunning':
+        if self.kind == 'dunning':
+            # A customer may have become a contact of another one.
+            for one in partner | self.partner_id:
+                if one.dunning_hold_until and one.dunning_hold_until >= basis.day:
+                    return Verdict('held', self.env['dunning.proposal']._describe_hold(
+                        one.dunning_hold_until, one.dunning_hold_reason))
+        elif not all(line.move_line_id for line in lines):
             return Verdict('changed' if words else 'same', '\n'.join(words), values)
-        hold_until = partner.dunning_hold_until
-        if hold_until and hold_until >= basis.day:
-            return Verdict('held', self.env['dunning.proposal']._describe_hold(
-                hold_until, partner.dunning_hold_reason))
         code, reasons, lines, gone = self.env['dunning.proposal']._judge_lines(
             self, lines, debts, basis, values.get('date') or self.date)
         shown = '\n'.join(reasons[:REASONS_SHOWN]) + (' …' if len(reasons) > REASONS_SHOWN else '')
@@ -152,12 +155,15 @@ class DunningNotice(models.Model):
                 self.env._("Addressed anew to %(new)s: contact %(old)s has been archived.", **names)
                 if self._is_recipient_own() else
                 self.env._("Addressed anew to %(new)s: %(old)s is no longer with the customer.", **names))
+        elif self.state == 'issued' and self.address_key and self._get_address_key() != self.address_key and (
+                not self._is_frozen() or self.delivery_state == 'paper'):
+            words.append(self.env._("Name or address of %s has changed.", recipient.display_name))
         if self.payment_account_number and self.state == 'issued':
-            number = self._get_payment_account().sanitized_acc_number
+            number = self._get_payment_account().sanitized_acc_number or NO_ACCOUNT
             if number != self.payment_account_number:
                 words.append(self.env._(
                     "Payments went to account %(old)s, and go to %(new)s now.", old=self.payment_account_number,
-                    new=number or '-'))
+                    new=number))
         is_over = bool(self.date_deadline) and self.date_deadline < today
         if self._is_frozen():
             if is_over:
@@ -165,7 +171,7 @@ class DunningNotice(models.Model):
                     "It was payable until %s, which is over.", format_date(self.env, self.date_deadline)))
         elif not keep_dates and (is_over or (today - self.date).days > MAX_AGE_DAYS):
             values['date'] = today
-            if self.date_deadline and (is_over or self.date_deadline == self._get_usual_deadline(self.date)):
+            if self.date_deadline and (is_over or not self.is_deadline_set):
                 values['date_deadline'] = self._get_usual_deadline(today)
             deadline = values.get('date_deadline') or self.date_deadline
             day = format_date(self.env, today)
@@ -176,9 +182,9 @@ class DunningNotice(models.Model):
         return values, words
 
     def _get_usual_deadline(self, day):
-        """Return the deadline that the level gives to a notice of a day."""
+        """Return the deadline that the level gives to a notice of a day; without a level, as long as it was."""
         self.ensure_one()
-        return day + timedelta(days=self.level_id.deadline_days)
+        return day + (timedelta(days=self.level_id.deadline_days) if self.level_id else self.date_deadline - self.date)
 
     def _is_recipient_own(self):
         self.ensure_one()
@@ -186,10 +192,11 @@ class DunningNotice(models.Model):
 
     # === ACTING === #
 
-    def _make_true(self, verdicts=None):
+    def _make_true(self, verdicts=None, is_handover=False):
         """Bring issued notices that are about to leave to what is true now, and stop those that must not leave.
 
         :param dict verdicts: what `_recheck()` has just returned, where it was asked for already
+        :param bool is_handover: the mail goes to the server next; then whoever sends it looks at the kept documents
         :return: :class:`Leaving`
         """
         verdicts = verdicts or self._recheck()
@@ -197,7 +204,15 @@ class DunningNotice(models.Model):
         for notice in self.sudo():
             verdict = verdicts[notice.id]
             if verdict.code == 'same':
-                as_they_were |= notice
+                if is_handover or notice._is_document_good():
+                    as_they_were |= notice
+                elif not notice._is_frozen():
+                    # Nobody has it yet, so it can be made again.
+                    anew |= notice
+                else:
+                    stopped[notice.id] = notice._describe_bad_document()
+                    if notice.delivery_state != 'unclear':
+                        notice._stop(stopped[notice.id])
             elif notice.delivery_state == 'unclear':
                 stopped[notice.id] = self.env._(
                     "%s\nThe customer may have it already. Find out whether it has arrived, or cancel it.",
@@ -223,7 +238,7 @@ class DunningNotice(models.Model):
         faults, news = anew._make_anew(verdicts)
         stopped.update(faults)
         anew = anew.filtered(lambda notice: notice.id not in faults)
-        return Leaving(self & as_they_were, self & anew, stopped, news)
+        return Leaving(self & (as_they_were | anew), self & anew, stopped, news)
 
     def _describe_hand_out(self):
         """Say that a letter which was opened to be printed must not be posted; empty where none was."""
@@ -251,7 +266,7 @@ class DunningNotice(models.Model):
                 with self.env.cr.savepoint():
                     opened = notice._describe_hand_out()
                     words = notice._apply_verdict(verdicts[notice.id]) if verdicts else ''
-                    notice.write(notice._prepare_payment_values())
+                    notice.write(notice._prepare_making_values())
             except RETRYABLE:
                 raise
             except UserError as error:
@@ -330,7 +345,7 @@ class DunningNotice(models.Model):
 
         :raise UserError: names the other notice
         """
-        for notice in self:
+        for notice in self.filtered(lambda notice: notice.kind == 'dunning'):
             due = notice._get_due_lines()
             lines = {line.move_line_id.id: line for line in due}
             for last in self.env['dunning.notice.line'].sudo()._get_last_counted(list(lines)):

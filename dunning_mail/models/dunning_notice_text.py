@@ -42,7 +42,10 @@ class DunningNotice(models.Model):
         self.ensure_one()
         if self.kind == 'dunning':
             return self.level_id
-        return self.level_id.procedure_id or self.company_id.sudo().dunning_procedure_id
+        return (
+            self.level_id.procedure_id
+            or self.partner_id.sudo().with_company(self.company_id).dunning_procedure_id
+            or self.company_id.sudo().dunning_procedure_id)
 
     @api.depends('date', 'date_deadline', 'lang', 'amount_total', 'amount_fee', 'amount_interest',
                  'line_ids.amount_residual')
@@ -158,6 +161,20 @@ class DunningNotice(models.Model):
         for text, notices in self.grouped('text_id').items():
             notices.text_version_id = text._get_version()
 
+    def _raise_for_missing_texts(self):
+        source, lang = self._get_text_source(), self.env['res.lang']._get_data(code=self.lang).name
+        if not source:
+            raise UserError(self.env._(
+                "Neither the customer nor the company has a dunning procedure, which has the texts of %s.",
+                self.display_name))
+        if source._name == 'dunning.procedure':
+            raise UserError(self.env._(
+                "Dunning procedure “%(procedure)s” has no texts in %(lang)s for %(notice)s.", notice=self.display_name,
+                procedure=source.display_name, lang=lang))
+        raise UserError(self.env._(
+            "Dunning level “%(level)s” has no texts in %(lang)s. Add them on the level's tab Dunning Texts.",
+            level=source.display_name, lang=lang))
+
     def _check_texts(self):
         """Check that each notice has texts in its language, fixed ones or those of its level.
 
@@ -168,8 +185,5 @@ class DunningNotice(models.Model):
             if notice._get_fixed_texts():
                 continue
             if not notice.text_id:
-                raise UserError(self.env._(
-                    "Dunning level “%(level)s” has no texts in %(lang)s. Add them on the level's tab Dunning Texts.",
-                    level=notice._get_text_source().display_name,
-                    lang=self.env['res.lang']._get_data(code=notice.lang).name))
+                notice._raise_for_missing_texts()
             notice.text_id.sudo()._raise_for_placeholders()

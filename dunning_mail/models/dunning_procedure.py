@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from .dunning_level import MAX_DAYS
+
 
 class DunningProcedure(models.Model):
     """An ordered set of dunning levels."""
@@ -23,7 +25,7 @@ class DunningProcedure(models.Model):
     active = fields.Boolean(default=True)
 
     _grace_days_not_negative = models.Constraint(
-        'CHECK(grace_days >= 0)', "The days of grace cannot be negative.")
+        f'CHECK(grace_days BETWEEN 0 AND {MAX_DAYS})', "The days of grace cannot be negative, nor more than ten years.")
 
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'active'}

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 
 from odoo import api, fields, models
+from odoo.fields import Domain
 from odoo.tools import SQL, format_amount, format_date
 
 NUMBERS_SHOWN = 3
@@ -176,7 +177,7 @@ class DunningProposal(models.AbstractModel):
         """
         self.env['account.move.line'].flush_model()
         self.env['account.move'].flush_model()
-        self.env['res.partner'].flush_model(['commercial_partner_id'])
+        self.env['res.partner'].flush_model(['commercial_partner_id', 'dunning_hold_until', 'dunning_hold_reason'])
         self.env['dunning.run'].flush_model(['date', 'due_until'])
         companies = SQL(
             "ARRAY(SELECT id FROM res_company WHERE active AND parent_path LIKE %s)", f'{company.parent_path}%')
@@ -190,6 +191,8 @@ class DunningProposal(models.AbstractModel):
                    aj.type IN ('bank', 'cash', 'credit') AS is_payment,
                    COALESCE(aml.no_followup, FALSE) AS no_followup,
                    aml.dunning_hold_until AS line_hold, aml.dunning_hold_reason AS line_hold_reason,
+                   p.dunning_hold_until AS contact_hold, p.dunning_hold_reason AS contact_hold_reason,
+                   p.id <> p.commercial_partner_id AS is_contact,
                    am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason
               FROM account_move_line aml
               JOIN account_move am ON am.id = aml.move_id
@@ -269,7 +272,8 @@ class DunningProposal(models.AbstractModel):
         if row['no_followup']:
             return ('no_followup', self.env._("Excluded from follow-up on the entry."))
         for until, reason in (
-                (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason'])):
+                (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason']),
+                (row['is_contact'] and row['contact_hold'], row['contact_hold_reason'])):
             if until and until >= day:
                 return ('item_hold', self._describe_hold(until, reason))
         if row['payment_state'] in ('in_payment', 'paid', 'reversed'):
@@ -565,14 +569,23 @@ class DunningProposal(models.AbstractModel):
         :return: dict partner id -> `res.partner`
         """
         recipients = {partner.id: partner for partner in partners}
-        addresses = self.env['res.partner'].search(
-            [('commercial_partner_id', 'in', partners.ids), ('type', 'in', ('dunning', 'invoice')),
-             ('id', 'not in', partners.ids), ('company_id', 'in', [False, *company.parent_ids.ids])],
-            order='id desc')
+        addresses = self.env['res.partner'].search(self._get_recipients_domain(partners, company), order='id desc')
         for kind in ('invoice', 'dunning'):
             for address in addresses.filtered(lambda candidate, kind=kind: candidate.type == kind):
                 recipients[address.commercial_partner_id.id] = address
         return recipients
+
+    @api.model
+    def _get_recipients_domain(self, partners, company):
+        """Return which contacts of customers a notice may go to: their own, in use, and the company's to write to.
+
+        :param partners: customers
+        :param company: `res.company`; addresses of other companies are left out
+        """
+        return Domain([
+            ('active', '=', True), ('type', 'in', ('dunning', 'invoice')),
+            ('commercial_partner_id', 'in', partners.commercial_partner_id.ids), ('id', 'not in', partners.ids),
+            ('company_id', 'in', [False, *company.parent_ids.ids])])
 
     # === VALUES === #
 
@@ -730,11 +743,11 @@ class DunningProposal(models.AbstractModel):
         words = [
             reason.replace(ITEMS, ', '.join(numbers[:NUMBERS_SHOWN]) + (' …' if len(numbers) > NUMBERS_SHOWN else ''))
             for reason, numbers in reasons.items()]
-        if not due_items:
+        if not due_items and codes:
             return 'held' if 'held' in codes else 'settled', words, None, gone
         expected += [
             self._prepare_credit_values(credit, amount) for credit, amount in debt.sum_credits(due_items, currency)]
-        if self._is_below_minimum(notice, debt, expected, basis):
+        if notice.kind == 'dunning' and self._is_below_minimum(notice, debt, expected, basis):
             words.append(self.env._("Less than the minimum amount is left to claim."))
             return 'held', words, None, gone
 
@@ -797,6 +810,9 @@ class DunningProposal(models.AbstractModel):
         """
         if not item:
             return self._describe_gone(notice, line)
+        if notice.kind != 'dunning':
+            # It says what is open, and claims nothing.
+            return None
         if item.blocked_by and not (item.blocked_by[0] == 'reserved' and item.reserved_by == notice.id):
             return 'settled' if item.blocked_by[0] == 'in_payment' else 'held', f'{ITEMS}: {item.blocked_by[1]}'
         if item.date_due >= basis.day:
@@ -817,7 +833,8 @@ class DunningProposal(models.AbstractModel):
             return 'settled', self.env._("%s: covered by credits of the customer.", ITEMS)
         # With the history and the due date that it had, it has the level that it had: what was proposed and reviewed is
         # not judged by rules that were changed since.
-        if line.kind == 'due' and not is_own_history and not line.is_level_set and item.date_due != line.date_due:
+        if line.kind == 'due' and not is_own_history and not line.is_level_set and (
+                item.date_due != line.date_due or (item.previous_date or False) != line.previous_date):
             procedure = notice.level_id.procedure_id
             item.next_level = item.reason = None
             self._find_level(basis, item, procedure.id, basis.rules(procedure)[1])

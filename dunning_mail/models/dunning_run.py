@@ -5,11 +5,12 @@ from datetime import timedelta
 from psycopg2 import errors as pg_errors
 
 from odoo import api, fields, models
-from odoo.exceptions import LockError, UserError
+from odoo.exceptions import LockError, UserError, ValidationError
 from odoo.tools import SQL, format_date, format_datetime
 
 from ..tools import pdf
 from ..tools.dates import count_working_days
+from .dunning_level import MAX_DAYS
 from .sets import insert_in_sets
 
 _logger = logging.getLogger(__name__)
@@ -271,6 +272,16 @@ class DunningRun(models.Model):
         return '\n'.join(words) or False
 
     # === CRUD === #
+
+    @api.constrains('date', 'due_until')
+    def _check_dates(self):
+        for run in self:
+            today = run._get_today()
+            for day in filter(None, (run.date, run.due_until)):
+                if abs((day - today).days) > MAX_DAYS:
+                    raise ValidationError(self.env._(
+                        "Dunning run %(run)s: %(day)s is more than ten years away.", run=run.name,
+                        day=format_date(self.env, day)))
 
     def _get_writable_fields(self):
         if any(run._is_fixed() for run in self):

@@ -179,7 +179,9 @@ class DunningRun(models.Model):
         :param notice: `dunning.notice`, one record
         :return: tuple of values that can be compared
         """
-        recipient, company = notice.recipient_id, notice.company_id.sudo()
+        # By an address that the clerk need not be allowed to see.
+        notice = notice.sudo()
+        recipient, company = notice.recipient_id, notice.company_id
         by_name = ((recipient.name or notice.partner_id.name or '').lower(), notice.id)
         if company.dunning_print_order == 'customer':
             return by_name
@@ -283,9 +285,11 @@ class DunningRun(models.Model):
                     with self.env.cr.savepoint():
                         run._act_on_letters(batch)
                     self.env['ir.cron']._commit_progress()
+                letters = run._get_letters() or run._get_letters(printed=True)
                 with self.env.cr.savepoint():
-                    run._store_joined(run._get_letters() or run._get_letters(printed=True))
-                words = run.env._("The letters are ready to be printed: button “Print Letters”.")
+                    run._store_joined(letters)
+                words = run.env._("The letters are ready to be printed: button “Print Letters”.") if letters else (
+                    run.env._("There are no letters to print any more."))
             except OperationalError:
                 raise
             except UserError as error:

@@ -40,7 +40,7 @@ class DunningSchedule(models.Model):
     run_ids = fields.One2many('dunning.run', 'schedule_id', string="Runs", readonly=True)
 
     _interval_positive = models.Constraint(
-        'CHECK(interval_number > 0)', "The interval between two runs must be at least one.")
+        'CHECK(interval_number BETWEEN 1 AND 120)', "The interval between two runs must be at least one, at most 120.")
 
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {

@@ -59,7 +59,7 @@ class ResCompany(models.Model):
         :return: str
         """
         self.ensure_one()
-        return self.sudo().partner_id.tz or (user or self.env.user).sudo().tz or self.env.context.get('tz') or 'UTC'
+        return self.sudo().partner_id.tz or (user or self.env.user).sudo().tz or 'UTC'
 
     def _get_dunning_day(self, moment=None, user=None):
         """Return the day that it is where the company is.

@@ -560,7 +560,7 @@ class TestLetters(HttpCase, IssueCommon):
         self.assertEqual(self.get_letters(run).content, coop.document_id.raw)
         coop.action_mark_printed()
         self.env.flush_all()
-        self.assertIn("no letters to print", self.get_letters(run).text)
+        self.assertIn("Es gibt keine Briefe zu drucken.", self.get_letters(run).text)
         self.assertEqual(len(self.pages(self.get_letters(run, printed=1).content)), 2, "for a second print")
 
     def test_no_letters(self):

@@ -516,7 +516,8 @@ class TestWhatLeaves(DunningMailCommon, RecheckCase):
 
     def test_paper_lets_go_of_the_mail(self):
         notice, frozen = self.release('Acme', 'Frozen AG')
-        self.smtp.set_rules('frozenag@customer.test eod 554 5.6.0 Not to our taste\nacme@customer.test data 554 5.6.1 Not this kind')
+        self.smtp.set_rules(
+            'frozenag@customer.test eod 554 5.6.0 Not to our taste\nacme@customer.test data 554 5.6.1 Not this kind')
         self.run_engine()
         self.smtp.set_rules('')
         (notice | frozen).with_user(self.clerk).action_set_paper()

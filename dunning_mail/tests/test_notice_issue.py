@@ -7,6 +7,7 @@ import psycopg2
 from pypdf import PdfReader
 
 from odoo import Command
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
@@ -263,7 +264,8 @@ class TestComposedMail(DunningMailCommon):
         self.run_engine()
         after = self.smtp.messages[0].content
         self.assertEqual(after, notice.mail_document_id.raw)
-        self.assertTrue(after.endswith(mail_header.remove(before, 'To')), "else byte for byte what could be read before")
+        self.assertTrue(
+            after.endswith(mail_header.remove(before, 'To')), "else byte for byte what could be read before")
         mail = self.read_mail(notice)
         self.assertEqual((mail['To'], mail['Message-ID']), ('Acme <acme@customer.test>', notice.message_id))
         self.assertEqual(mail['Date'].datetime.replace(tzinfo=None, microsecond=0), notice.claimed_at)
@@ -336,7 +338,10 @@ class TestComposedMail(DunningMailCommon):
         self.run_engine()
         notice.mail_document_id.sudo()._replace_dunning_mail(b'Subject: forged\r\n\r\nPay to me\r\n')
         self.smtp.set_rules('')
-        notice.with_user(self.clerk).action_retry()
+        with self.assertRaisesRegex(UserError, 'SHA-256'):
+            notice.with_user(self.clerk).action_retry()
+        # Altered when it has been released again.
+        notice.sudo()._set_delivery('released', "Released again")
         self.run_engine()
         self.assertEqual(notice.status, 'held')
         self.assertIn('SHA-256', notice.delivery_info)

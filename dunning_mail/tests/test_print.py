@@ -181,7 +181,7 @@ class TestPrintRoute(DunningCommon, HttpCase):
         path = f'/dunning_mail/run/{run.id}/letters'
         self.authenticate('clerk', 'clerk')
         self.assertEqual(self.url_open(f'/dunning_mail/run/{run.id + 999}/letters').status_code, 404)
-        self.assertIn("There are no letters to print.", self.url_open(path).text)
+        self.assertIn("Es gibt keine Briefe zu drucken.", self.url_open(path).text)
         run.action_print_and_send()
         self.company.dunning_print_list = True
         self.env.flush_all()

@@ -1,3 +1,4 @@
+from . import base_partner_merge
 from . import dunning_level_change
 from . import dunning_notice_confirm
 from . import dunning_run_preview

@@ -5,8 +5,13 @@ def migrate(cr, version):
     cr.execute("""
         ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS date_left date;
         ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS kind varchar;
+        ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS is_deadline_set boolean;
         ALTER TABLE dunning_notice_line ADD COLUMN IF NOT EXISTS previous_notice_id int4;
         UPDATE dunning_notice SET kind = 'dunning' WHERE kind IS NULL;
+        UPDATE dunning_notice n
+           SET is_deadline_set = n.date_deadline <> n.date + v.deadline_days
+          FROM dunning_level v
+         WHERE v.id = n.level_id;
     """)
     # As `dunning.notice._compute_date_left()` says it.
     cr.execute("""
@@ -46,6 +51,13 @@ def migrate(cr, version):
           FROM previous
          WHERE previous.id = l.id
     """)
+    # Of what has not left yet it is asked whether the one before left later than it says.
+    cr.execute("""
+        UPDATE dunning_notice_line l
+           SET previous_date = p.date_left
+          FROM dunning_notice n, dunning_notice p
+         WHERE n.id = l.notice_id AND p.id = l.previous_notice_id AND p.date_left IS NOT NULL AND n.date_left IS NULL
+    """)
     # What was taken out of a draft or an excluded notice can be put back as it was.
     cr.execute("""
         WITH previous AS (
@@ -59,8 +71,10 @@ def migrate(cr, version):
              WHERE e.reason = 'taken_out'
              ORDER BY e.id, p.is_counted DESC, p.id DESC)
         UPDATE dunning_run_exception e
-           SET line_values = e.line_values || jsonb_build_object('previous_notice_id', previous.notice_id)
+           SET line_values = e.line_values || jsonb_build_object(
+                   'previous_notice_id', p.id, 'previous_date', to_char(COALESCE(p.date_left, p.date), 'YYYY-MM-DD'))
           FROM previous
+          JOIN dunning_notice p ON p.id = previous.notice_id
          WHERE previous.id = e.id
     """)
     # Pointers that a person may have set to somebody else's files.

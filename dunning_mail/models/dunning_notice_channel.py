@@ -11,7 +11,7 @@ class DunningNotice(models.Model):
     _inherit = 'dunning.notice'
 
     @api.depends('state', 'delivery_state', 'delivery_info', 'problem', 'level_id.send_by_mail',
-                 'partner_id.dunning_channel', 'recipient_id.email', 'partner_id.email',
+                 'partner_id.dunning_channel', 'recipient_id.dunning_channel', 'recipient_id.email', 'partner_id.email',
                  'recipient_id.dunning_email_refused', 'partner_id.dunning_email_refused',
                  'company_id.dunning_provider_id')
     def _compute_channel(self):
@@ -103,7 +103,7 @@ class DunningNotice(models.Model):
         self = self.sudo()
         if self.kind == 'dunning' and not self.level_id.send_by_mail:
             return 'paper', self.env._("This dunning level goes on paper."), []
-        if self.partner_id.dunning_channel == 'paper':
+        if 'paper' in (self.partner_id | self.recipient_id).mapped('dunning_channel'):
             return 'paper', self.env._("The customer wants paper."), []
         refused, invalid = None, None
         for partner in self._get_mail_partners(contacts):

@@ -151,10 +151,12 @@ class DunningNotice(models.Model):
             new = self.env['dunning.proposal'].sudo()._find_recipients(partner, self.company_id)[partner.id]
             values['recipient_id'] = new.id
             names = {'new': new.display_name, 'old': recipient.display_name}
-            words.append(
-                self.env._("Addressed anew to %(new)s: contact %(old)s has been archived.", **names)
-                if self._is_recipient_own() else
-                self.env._("Addressed anew to %(new)s: %(old)s is no longer with the customer.", **names))
+            if not recipient.active:
+                words.append(self.env._("Addressed anew to %(new)s: contact %(old)s has been archived.", **names))
+            elif recipient.commercial_partner_id != partner:
+                words.append(self.env._("Addressed anew to %(new)s: %(old)s is no longer with the customer.", **names))
+            else:
+                words.append(self.env._("Addressed anew to %(new)s: %(old)s belongs to another company.", **names))
         elif self.state == 'issued' and self.address_key and self._get_address_key() != self.address_key and (
                 not self._is_frozen() or self.delivery_state == 'paper'):
             words.append(self.env._("Name or address of %s has changed.", recipient.display_name))
@@ -187,8 +189,13 @@ class DunningNotice(models.Model):
         return day + (timedelta(days=self.level_id.deadline_days) if self.level_id else self.date_deadline - self.date)
 
     def _is_recipient_own(self):
+        """Whether the notice is addressed to the customer or a contact of it that the company may write to."""
         self.ensure_one()
-        return self.recipient_id.commercial_partner_id == self.partner_id.commercial_partner_id
+        customer = self.partner_id.commercial_partner_id
+        # As for a proposal's recipients. The customer itself is one whatever company it was given since.
+        return self.recipient_id.commercial_partner_id == customer and (
+            self.recipient_id in (self.partner_id, customer) or not self.recipient_id.company_id
+            or self.recipient_id.company_id in self.company_id.parent_ids)
 
     # === ACTING === #
 

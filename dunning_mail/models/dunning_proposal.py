@@ -191,14 +191,18 @@ class DunningProposal(models.AbstractModel):
                    aj.type IN ('bank', 'cash', 'credit') AS is_payment,
                    COALESCE(aml.no_followup, FALSE) AS no_followup,
                    aml.dunning_hold_until AS line_hold, aml.dunning_hold_reason AS line_hold_reason,
-                   p.dunning_hold_until AS contact_hold, p.dunning_hold_reason AS contact_hold_reason,
-                   p.id <> p.commercial_partner_id AS is_contact,
+                   CASE WHEN p.id <> p.commercial_partner_id THEN p.dunning_hold_until END AS contact_hold,
+                   p.dunning_hold_reason AS contact_hold_reason,
+                   CASE WHEN ip.id <> p.commercial_partner_id THEN ip.dunning_hold_until END AS invoiced_hold,
+                   ip.dunning_hold_reason AS invoiced_hold_reason,
                    am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason
               FROM account_move_line aml
               JOIN account_move am ON am.id = aml.move_id
               JOIN account_journal aj ON aj.id = am.journal_id
               JOIN account_account aa ON aa.id = aml.account_id
               LEFT JOIN res_partner p ON p.id = aml.partner_id
+              -- The contact that the invoice was written to; the entry bears the customer.
+              LEFT JOIN res_partner ip ON ip.id = am.partner_id
              WHERE aml.parent_state = 'posted'
                AND aa.account_type = 'asset_receivable'
                AND aa.non_trade IS NOT TRUE
@@ -273,7 +277,8 @@ class DunningProposal(models.AbstractModel):
             return ('no_followup', self.env._("Excluded from follow-up on the entry."))
         for until, reason in (
                 (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason']),
-                (row['is_contact'] and row['contact_hold'], row['contact_hold_reason'])):
+                (row['contact_hold'], row['contact_hold_reason']),
+                (row['invoiced_hold'], row['invoiced_hold_reason'])):
             if until and until >= day:
                 return ('item_hold', self._describe_hold(until, reason))
         if row['payment_state'] in ('in_payment', 'paid', 'reversed'):

@@ -306,8 +306,10 @@ class DunningRun(models.Model):
         for vals in vals_list:
             if vals.get('name', new) == new:
                 company = self.env['res.company'].browse(vals.get('company_id') or self.env.company.id)
+                day = fields.Date.to_date(vals.get('date'))
+                # The sequence does not understand a year of fewer than four digits; the dates' check says it in words.
                 vals['name'] = self.env['ir.sequence'].with_company(company).next_by_code(
-                    'dunning.run', sequence_date=vals.get('date'))
+                    'dunning.run', sequence_date=day if day and day.year > 999 else None)
         return super().create(vals_list)
 
     @api.ondelete(at_uninstall=False)

@@ -1,3 +1,5 @@
+from collections import Counter
+
 from odoo import fields, models
 
 # Why a customer is on hold is nobody's business but the accountants': neither the customer's in the portal, nor that of
@@ -29,11 +31,14 @@ class ResPartner(models.Model):
         groups=DUNNING_GROUPS)
 
     def _compute_dunning_notice_count(self):
-        counts = dict(self.env['dunning.notice']._read_group(
-            [('partner_id', 'in', self.commercial_partner_id.ids), ('state', '!=', 'draft')],
-            ['partner_id'], ['__count']))
+        # With those of customers who have become contacts since.
+        counts = Counter()
+        for addressed, count in self.env['dunning.notice']._read_group(
+                [('partner_id.commercial_partner_id', 'in', self.commercial_partner_id.ids), ('state', '!=', 'draft')],
+                ['partner_id'], ['__count']):
+            counts[addressed.commercial_partner_id] += count
         for partner in self:
-            partner.dunning_notice_count = counts.get(partner.commercial_partner_id, 0)
+            partner.dunning_notice_count = counts[partner.commercial_partner_id]
 
     def write(self, vals):
         if 'email' in vals:
@@ -66,6 +71,6 @@ class ResPartner(models.Model):
         """Open the notices of this customer."""
         self.ensure_one()
         action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice')
-        action['domain'] = [('partner_id', '=', self.commercial_partner_id.id)]
+        action['domain'] = [('partner_id.commercial_partner_id', '=', self.commercial_partner_id.id)]
         action['context'] = {}
         return action

@@ -2,6 +2,7 @@ from . import test_accounting
 from . import test_archive
 from . import test_bad_input
 from . import test_bounces
+from . import test_customer_changes
 from . import test_default_texts
 from . import test_engine
 from . import test_flow

@@ -88,10 +88,31 @@ class TestBadConfiguration(DunningCommon):
             self.assertSays(
                 lambda values=values: self.level_1.with_user(self.manager).write(values), self.level_1.name,
                 exception=ValidationError)
-        for values in ({'delay_days': -1}, {'deadline_days': -1}, {'fee_amount': -1}, {'min_amount': -1}):
+        for values in ({'delay_days': -1}, {'deadline_days': -1}, {'fee_amount': -1}, {'min_amount': -1},
+                       {'delay_days': 3651}, {'deadline_days': 2 ** 31 - 1}):
             with (self.subTest(values=values), mute_logger('odoo.sql_db'), self.assertRaises(IntegrityError),
                   self.env.cr.savepoint()):
                 self.level_1.with_user(self.manager).write(values)
+
+    def test_more_days_than_a_calendar_has(self):
+        """A slip of the finger does not end in a date that nothing can reckon with."""
+        manager = self.env(user=self.manager)
+        schedule = self.env['dunning.schedule'].create({
+            'name': 'Weekly', 'company_id': self.company.id, 'next_date': TODAY, 'user_id': self.clerk.id})
+        for record, values in (
+                (self.procedure, {'grace_days': -1}), (self.procedure, {'grace_days': 2 ** 31 - 1}),
+                (schedule, {'interval_number': 0}), (schedule, {'interval_number': 10 ** 9})):
+            with (self.subTest(values=values), mute_logger('odoo.sql_db'), self.assertRaises(IntegrityError),
+                  self.env.cr.savepoint()):
+                record.with_env(manager).write(values)
+
+    def test_amounts_that_are_none(self):
+        for value in (float('nan'), float('inf'), float('-inf')):
+            self.assertSays(
+                lambda value=value: self.level_1.with_user(self.manager).write({'fee_amount': value}), str(value),
+                "Fee")
+            self.assertSays(lambda value=value: self.env['dunning.level'].with_user(self.manager).create({
+                'procedure_id': self.procedure.id, 'name': 'Fourth', 'sequence': 4, 'min_amount': value}), str(value))
 
     def test_procedure_without_levels(self):
         empty = self.env['dunning.procedure'].with_user(self.manager).create({'name': 'Empty'})
@@ -145,10 +166,27 @@ class TestBadConfiguration(DunningCommon):
     def test_impossible_dates(self):
         """A run of long ago or far away is answered like any other."""
         self.make_invoice(self.make_partner('Acme'))
-        for day in (date(1900, 1, 1), date(2200, 1, 1)):
-            run = self.make_run(day)
-            self.assertEqual(len(run.notice_ids), day.year == 2200)
+        for day in (date(2017, 1, 1), date(2036, 1, 1)):
+            run = self.env['dunning.run'].with_user(self.clerk).create({'date': day})
+            run.action_generate_notices()
+            self.assertEqual(len(run.notice_ids), day.year == 2036)
             run.action_cancel()
+
+    def test_dates_that_are_a_slip_of_the_finger(self):
+        runs = self.env['dunning.run'].with_user(self.clerk)
+        run = runs.create({})
+        for year in (1, 26, 202, 1926, 2206, 9999):
+            for values in ({'date': date(year, 11, 26)}, {'due_until': date(year, 11, 26)}):
+                for call in (lambda values=values: runs.create(values), lambda values=values: run.write(values)):
+                    self.assertSays(call, "more than ten years away", exception=ValidationError)
+        notice = self.make_notice_of('Acme')
+        self.assertSays(
+            lambda: notice.write({'date_deadline': date(9999, 12, 31)}), 'Acme', exception=ValidationError)
+
+    def make_notice_of(self, name):
+        partner = self.make_partner(name)
+        self.make_invoice(partner)
+        return self.make_run(partner_ids=partner.ids).notice_ids
 
     def test_item_without_due_date(self):
         partner = self.make_partner('Acme')

@@ -293,6 +293,24 @@ class TestBounces(MailCase):
                 self.assertEqual(len(notice.activity_ids), 1)
         self.assertEqual(notices[-1].delivery_state, 'sent')
 
+    def test_on_paper_meanwhile(self):
+        """The report is noted and the address marked; the letter stays what it is."""
+        _waiting, printed = notices = self.send('Waiting', 'Printed')
+        for notice in notices:
+            report = self.fill(POSTFIX, notice)
+            notice.sudo()._set_delivery('failed', "The mail came back")
+            notice.action_set_paper()
+            if notice == printed:
+                notice.action_open_document()
+                notice.action_mark_printed()
+            status = notice.status
+            self.receive(report)
+            self.assertEqual(notice.status, status)
+            self.assertEqual(notice.delivery_state, 'paper')
+            self.assertIn('550 5.1.1', notice.delivery_log_ids.sorted('id')[-1].text)
+            self.assertTrue(notice.partner_id.dunning_email_refused)
+        self.assertEqual(notices.mapped('status'), ['paper', 'printed'])
+
     def test_original_missing(self):
         """The report is an answer to the mail, or its text names it: exactly one notice is meant."""
         answered, mentioned, neither = self.send('Answered', 'Mentioned', 'Neither')

@@ -242,6 +242,30 @@ class TestLettersOfARun(RecheckCase):
         notice.action_unmark_printed()
         self.assertFalse(notice.activity_ids)
 
+    def test_mark_of_a_letter_whose_file_was_exchanged(self):
+        """What lies in the archive must be what was printed: what is not, is not marked as it."""
+        notice, other = self.issue('Acme', 'Other')
+        notice.run_id._hand_out_letters()
+        notice.sudo().document_id.write({'raw': b'%PDF-1.7 something else'})
+        message = notice.run_id.action_mark_printed()['params']['message']
+        self.assertIn(notice.name, message)
+        self.assertNotIn(other.name, message)
+        self.assertEqual((bool(notice.printed_at), bool(other.printed_at)), (False, True))
+
+    def test_none_is_left_in_the_background(self):
+        notices = self.issue('Acme', 'Other')
+        run = notices.run_id
+        with patch.object(dunning_run_print, 'JOIN_AT_ONCE', 1):
+            run.action_print_letters()
+            for notice in notices:
+                self.pay_all(notice)
+            with self.enter_registry_test_mode():
+                self.env.ref('dunning_mail.ir_cron_join').method_direct_trigger()
+        self.env.invalidate_all()
+        self.assertFalse(run.is_joining)
+        self.assertEqual(notices.mapped('state'), ['cancelled', 'cancelled'])
+        self.assertIn("There are no letters to print any more.", run.message_ids[0].body)
+
     def test_mark_of_one_that_is_made_anew_says_why(self):
         notice = self.issue('Acme')
         self.go_to(5)
@@ -452,6 +476,26 @@ class TestWhatLeaves(DunningMailCommon, RecheckCase):
         self.assertTrue(notice.activity_ids)
         with self.assertRaisesRegex(UserError, "may not be sent to another address"):
             notice.with_user(self.clerk).action_retry()
+
+    def test_sender_changed_after_the_handover(self):
+        """A server that has it would get another mail for the same notice."""
+        notice = self.meet_passing_fault('Acme')
+        self.provider.email_from = 'neu@muster.test'
+        self.run_engine()
+        self.assertFalse(self.smtp.messages)
+        self.assertEqual(notice.status, 'held')
+        for words in ('mahnung@muster.test', 'neu@muster.test'):
+            self.assertIn(words, notice.delivery_info)
+
+    def test_letter_that_was_opened_goes_by_mail_now(self):
+        notice = self.issue('Acme').with_user(self.clerk)
+        notice.run_id._hand_out_letters()
+        notice.partner_id.with_env(self.env).email = 'acme@customer.test'
+        message = notice.action_retry()['params']['message']
+        self.assertIn("take what was printed out of the post", message)
+        self.assertEqual((notice.status, notice.letter_opened_at), ('released', False))
+        self.run_engine()
+        self.assertEqual(notice.status, 'sent')
 
     def test_address_changed_before_the_handover(self):
         notice = self.meet_passing_fault('Acme', rule='* rcpt 451 4.7.1 Greylisted')

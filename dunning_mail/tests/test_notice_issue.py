@@ -115,6 +115,19 @@ class TestNumbers(DunningCommon):
         self.assertEqual(two.amount_total, 60.0)
 
     @mute_logger(ISSUE_LOGGER)
+    def test_number_of_the_year_in_which_it_is_issued(self):
+        """A number that was drawn in vain last year is not used in the next one."""
+        partner = self.make_partner('One', email=False)
+        self.make_invoice(partner)
+        run = self.make_run(partner_ids=partner.ids)
+        notice = run.notice_ids
+        notice.sudo().name = 'MA/2026/00099'
+        self.clock.move_to('2027-01-04 08:00:00')
+        run.action_print_and_send()
+        self.assertEqual(str(notice.date), '2027-01-04')
+        self.assertRegex(notice.name, r'^MA/2027/')
+
+    @mute_logger(ISSUE_LOGGER)
     def test_no_sequence(self):
         self.env['ir.sequence'].search([('code', '=', 'dunning.notice')]).active = False
         notice = self.issue('One')
@@ -228,6 +241,49 @@ class TestKinds(DunningMailCommon):
         self.run_engine()
         self.assertEqual(notice.state, 'cancelled')
         self.assertFalse(self.smtp.messages)
+
+    def test_left_out_and_put_back(self):
+        """Without a run there is no list to put it on; and it takes no items from others."""
+        partner = self.make_partner('Acme')
+        self.make_invoice(partner), self.make_invoice(partner)
+        notice = self.make_statement(partner).with_user(self.clerk)
+        run = self.make_run(partner_ids=partner.ids)
+        notice.action_exclude()
+        self.assertEqual(notice.state, 'excluded')
+        notice.action_include()
+        self.assertEqual(notice.state, 'draft')
+        notice.line_ids[0].action_take_out()
+        self.assertEqual((notice.amount_total, len(notice.line_ids)), (100.0, 1))
+        self.assertFalse(notice.level_id)
+        self.assertEqual(run.notice_ids.amount_total, 200.0)
+        self.assertFalse(run.exception_ids)
+
+    def test_claim_is_read_again(self):
+        """What it lists is open when it leaves; rules for dunning are not asked."""
+        partner, paid = self.make_partner('Acme'), self.make_partner('Paid')
+        invoice, other = self.make_invoice(partner), self.make_invoice(partner)
+        partner.dunning_hold_until = self.days(30)
+        notice, settled = self.make_statement(partner), None
+        move = self.make_invoice(paid)
+        settled = self.make_statement(paid)
+        (notice | settled)._issue()
+        self.assertEqual((notice | settled).mapped('status'), ['released', 'released'])
+        self.pay(invoice), self.pay(move)
+        self.run_engine()
+        self.assertEqual((notice.status, notice.amount_total), ('sent', 100.0))
+        self.assertEqual(notice.line_ids.move_id, other)
+        self.assertEqual(settled.state, 'cancelled')
+        self.assertEqual(len(self.mails()), 1)
+
+    def test_texts_of_the_customers_procedure(self):
+        own = self.procedure.copy({'name': 'Key accounts'})
+        partner = self.make_partner('Acme')
+        partner.dunning_procedure_id = own
+        self.make_invoice(partner)
+        notice = self.make_statement(partner)
+        notice._issue()
+        self.assertIn('Key accounts', notice.problem)
+        self.assertIn('German', notice.problem)
 
     def test_text_missing(self):
         partner = self.make_partner('Acme', lang='it_IT')

@@ -473,6 +473,31 @@ class TestRecipient(RecheckCase):
         self.assertNotIn('CH93 0076', text.replace('\u00a0', ' '))
         self.assertEqual(notice.payment_account_number, 'CH5604835012345678009')
 
+    def test_account_opened(self):
+        """That there was no account to pay into is known too."""
+        partner = self.company.partner_id
+        partner.bank_ids.unlink()
+        notice = self.issue('Acme')
+        self.env['res.partner.bank'].create({
+            'acc_number': 'CH56 0483 5012 3456 7800 9', 'partner_id': partner.id, 'allow_out_payment': True})
+        text, _words = self.hand_out(notice.run_id)
+        self.assertIn('CH56 0483 5012 3456 7800 9', text.replace('\u00a0', ' '))
+
+    def test_notice_before_left_later(self):
+        """The level rests on the day on which the one before left: when that is another one, it is asked again."""
+        partner = self.make_partner('Acme', email=False)
+        self.make_invoice(partner)
+        first = self.dun(partner_ids=partner.ids).notice_ids
+        second = self.make_run(self.days(20), partner_ids=partner.ids).notice_ids
+        self.assertEqual((second.level_id, second.line_ids.previous_date), (self.level_2, TODAY))
+        second.run_id.action_print_and_send()
+        first.sudo().printed_at = f'{self.days(20)} 08:00:00'
+        self.assertEqual(first.date_left, self.days(20))
+        text, words = self.hand_out(second.run_id)
+        self.assertFalse(text)
+        self.assertEqual(second.state, 'cancelled')
+        self.assertIn(second.name, words[-1])
+
 
 @tagged('post_install', '-at_install')
 class TestDays(RecheckCase):
@@ -513,6 +538,31 @@ class TestDays(RecheckCase):
         self.go_to(50)
         self.hand_out(run)
         self.assertEqual((notice.date, notice.date_deadline), (self.days(50), self.days(60)))
+
+    def test_deadline_follows_the_level_though_its_days_were_changed(self):
+        """Whether a person set it is noted, and not read from the days that the level has by now."""
+        late, set_by_hand = self.make_partner('Late', email=False), self.make_partner('Set', email=False)
+        for partner in (late, set_by_hand):
+            self.make_invoice(partner)
+        run = self.make_run(partner_ids=[late.id, set_by_hand.id])
+        notice, other = self.in_order(run, [late, set_by_hand])
+        other.date_deadline = other.date_deadline
+        other.date_deadline = self.days(20)
+        run.action_print_and_send()
+        self.level_1.deadline_days = 20
+        self.go_to(5)
+        self.hand_out(run)
+        self.assertEqual((notice.date, notice.date_deadline), (self.days(5), self.days(25)))
+        self.assertEqual((other.date, other.date_deadline), (self.days(5), self.days(20)))
+
+    def test_time_zone_of_who_asks_counts_for_nothing(self):
+        """What day it is must not depend on whose browser asked."""
+        self.company.partner_id.tz = False
+        self.clerk.tz = False
+        self.clock.move_to('2026-11-24 12:30:00')
+        for tz in ('Pacific/Auckland', 'America/Los_Angeles', False):
+            company = self.company.with_user(self.clerk).with_context(tz=tz)
+            self.assertEqual(str(company._get_dunning_day()), '2026-11-24', tz)
 
     def test_printed_on_the_last_days(self):
         """Handed out at once, posted on day 9 of 10: the next level counts from there."""

@@ -92,6 +92,20 @@ class TestSecondLook(DunningCommon):
         run.action_print_and_send()
         self.assertEqual(run.notice_ids.state, 'cancelled')
 
+    def test_credit_is_not_taken_out(self):
+        partner = self.make_partner('Acme', email=False)
+        self.make_invoice(partner), self.make_invoice(partner, due='2026-10-05')
+        self.make_unallocated(partner, 30.0)
+        notice = self.make_run(partner_ids=partner.ids).notice_ids
+        credit = notice.line_ids.filtered(lambda line: line.kind == 'credit')
+        with self.assertRaisesRegex(UserError, "Credits cannot be taken out of the notice for Acme"):
+            credit.action_take_out()
+        # Chosen together with an item, it stays with the other item, which it is set off against.
+        newest = notice.line_ids.filtered(lambda line: line.kind == 'due').sorted('date_due')[-1]
+        (credit | newest).action_take_out()
+        self.assertEqual(notice.amount_total, 70.0)
+        self.assertEqual(notice.line_ids.mapped('kind'), ['due', 'credit'])
+
     def test_deadline_in_the_past(self):
         self.make_invoice(self.partner)
         run = self.make_run()

@@ -71,11 +71,14 @@ class DunningNotice(models.Model):
 
     # === REFERENCE === #
 
-    def _get_payment_account(self):
-        """Return the `res.partner.bank` to pay into, empty when no account of the company takes the currency."""
+    def _get_payment_account(self, accounts=None):
+        """Return the `res.partner.bank` to pay into, empty when no account of the company takes the currency.
+
+        :param accounts: the company's accounts, where they have been read already
+        """
         self.ensure_one()
         company = self.company_id.sudo()
-        accounts = company.partner_id.bank_ids.filtered(lambda account: (
+        accounts = (company.partner_id.bank_ids if accounts is None else accounts).filtered(lambda account: (
             account.currency_id in (self.currency_id, self.env['res.currency'])
             and account.company_id in (company, self.env['res.company'])
         ))

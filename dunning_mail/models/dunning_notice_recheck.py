@@ -115,12 +115,13 @@ class DunningNotice(models.Model):
         partner = self.partner_id.commercial_partner_id
         if archived := (self.partner_id | partner).filtered(lambda one: not one.active):
             return Verdict('archived', self.env._("Customer %s has been archived.", archived[0].display_name))
-        if self.run_id.state == 'cancelled':
+        # With its run, all is cancelled that is not just being sent: what was never claimed need not ask.
+        if (self.claimed_at or self.delivery_state != 'released') and self.run_id.state == 'cancelled':
             return Verdict('held', self.env._("Dunning run %s has been cancelled.", self.run_id.name))
         if self.level_id and not self.level_id.is_in_use:
             return Verdict('archived', self.env._(
                 "Dunning procedure “%s” has been archived.", self.level_id.procedure_id.name))
-        values, words = self._find_news(basis.day, keep_dates)
+        values, words = self._find_news(basis, keep_dates)
         if self.kind == 'dunning':
             # A customer may have become a contact of another one.
             for one in partner | self.partner_id:
@@ -138,13 +139,13 @@ class DunningNotice(models.Model):
             words.insert(0, shown or self.env._("The claim has changed since the notice was made."))
         return Verdict('changed' if words else 'same', '\n'.join(words), values, lines, gone)
 
-    def _find_news(self, today, keep_dates):
+    def _find_news(self, basis, keep_dates):
         """Find what of the notice itself, its lines aside, is not true any more.
 
         :return: (values that mend it, list of words)
         """
         self.ensure_one()
-        values, words = {}, []
+        today, values, words = basis.day, {}, []
         recipient = self.recipient_id
         if not self._is_recipient_own() or not recipient.active:
             partner = self.partner_id.commercial_partner_id
@@ -161,7 +162,7 @@ class DunningNotice(models.Model):
                 not self._is_frozen() or self.delivery_state == 'paper'):
             words.append(self.env._("Name or address of %s has changed.", recipient.display_name))
         if self.payment_account_number and self.state == 'issued':
-            number = self._get_payment_account().sanitized_acc_number or NO_ACCOUNT
+            number = self._get_payment_account(basis.accounts).sanitized_acc_number or NO_ACCOUNT
             if number != self.payment_account_number:
                 words.append(self.env._(
                     "Payments went to account %(old)s, and go to %(new)s now.", old=self.payment_account_number,

@@ -1,7 +1,7 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from odoo import api, fields, models
 from odoo.fields import Domain
@@ -125,6 +125,13 @@ class Basis:
             len(procedure.level_ids), procedure.grace_days, procedure.grouping))
         self.choose_lang = lru_cache(None)(self._choose_lang)
         self.format_date = lru_cache(None)(lambda value: format_date(env, value))
+
+    @cached_property
+    def accounts(self):
+        """The company's bank accounts, with what is asked of them."""
+        return self.env['res.partner.bank'].sudo().search_fetch(
+            [('partner_id', '=', self.company.partner_id.id)],
+            ['currency_id', 'company_id', 'sanitized_acc_number'])
 
     def _get_rate(self, currency):
         return self.env['res.currency']._get_conversion_rate(

@@ -339,9 +339,15 @@ class TestForeignAttachments(HttpCase, DunningCommon):
         notice = run.notice_ids[0].sudo()
         own = notice.document_id
         notice.document_id = self.foreign
+        self.assertNotIn('salaries', str(notice._get_evidence_files()))
+        # Nobody has the letter yet: it is made again, and the file stays what it was.
+        notice.with_user(self.clerk).action_open_document()
+        self.assertNotEqual(notice.document_id, self.foreign)
+        self.assertTrue(self.foreign.exists())
+        notice.with_user(self.clerk).action_mark_printed()
+        notice.document_id = self.foreign
         with self.assertRaises(UserError):
             notice.with_user(self.clerk).action_open_document()
-        self.assertNotIn('salaries', str(notice._get_evidence_files()))
         notice._remove_documents("Time is over.")
         self.assertTrue(self.foreign.exists())
         notice.mail_document_id = self.foreign

@@ -119,7 +119,7 @@ class TestChannel(IssueCommon):
         for email in ('a@customer.test, b@customer.test', 'a@customer.test; b@customer.test',
                       'Anna <a@customer.test>, "Bern, Hans" <b@customer.test>',
                       'A@customer.test,a@CUSTOMER.test,b@customer.test', 'a@customer.test\u00a0b@customer.test',
-                      'a@customer.test, kaputt, b@customer.test', 'a@customer.test b@customer.test'):
+                      'a@customer.test b@customer.test'):
             self.customer(notice).email = email
             with self.subTest(email=email):
                 self.assertMail(notice, 'a@customer.test', 'b@customer.test')

@@ -69,9 +69,9 @@ class EngineCases:
     def render(self, *documents, numbers=(), **limits):
         return pdf.render(self.engine, documents, numbers=numbers, **limits)
 
-    def assertReason(self, result, reason):
+    def assertReason(self, result, *reasons):
         self.assertIsInstance(result, pdf.PdfError)
-        self.assertEqual(result.reason, reason, result)
+        self.assertIn(result.reason, reasons, result)
 
     # === THE GOOD CASE === #
 
@@ -136,7 +136,8 @@ class EngineCases:
             pool.timeout = 3
             start = time.monotonic()
             results = pool.render([make_document('endless', ENDLESS), make_document('b')])
-        self.assertReason(results['endless'], 'timeout')
+        # Which of the two it runs into first depends on the machine.
+        self.assertReason(results['endless'], 'timeout', 'memory')
         self.assertIsInstance(results['b'], bytes)
         self.assertLess(time.monotonic() - start, 40)
 

@@ -199,6 +199,7 @@ class TestRights(DunningCommon):
 
     def test_damaged_document_is_noticed(self):
         notice = self.issue()
+        notice.action_mark_printed()
         self.env.cr.execute(
             "UPDATE dunning_notice SET document_sha256 = repeat('0', 64) WHERE id = %s", [notice.id])
         notice.invalidate_recordset()

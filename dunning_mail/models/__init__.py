@@ -5,6 +5,9 @@ from . import dunning_level
 from . import dunning_level_text
 from . import dunning_text_version
 from . import dunning_run
+from . import dunning_run_propose
+from . import dunning_run_issue
+from . import dunning_run_warning
 from . import dunning_run_print
 from . import dunning_run_exception
 from . import dunning_schedule

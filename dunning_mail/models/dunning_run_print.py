@@ -10,7 +10,7 @@ from odoo.exceptions import UserError
 from odoo.tools import plaintext2html, split_every
 
 from ..tools import pdf
-from .dunning_run import ISSUE_AT_ONCE
+from .dunning_run_issue import ISSUE_AT_ONCE
 
 _logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from odoo.exceptions import UserError
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
-from ..models import dunning_run
+from ..models import dunning_run_issue
 from ..tools import pdf
 from .common import TODAY, DunningCommon
 
@@ -469,7 +469,7 @@ class TestIssue(IssueCommon):
         for name in ('Acme', 'Bäcker', 'Coop', 'Denner', 'Emmi'):
             self.make_invoice(self.make_partner(name))
         run = self.make_run()
-        with patch.object(dunning_run, 'ISSUE_AT_ONCE', 2):
+        with patch.object(dunning_run_issue, 'ISSUE_AT_ONCE', 2):
             action = run.action_print_and_send()
         self.assertEqual(action['params']['type'], 'info')
         self.assertEqual((run.state, run.is_issuing, run.issue_total), ('processing', True, 5))
@@ -477,7 +477,7 @@ class TestIssue(IssueCommon):
         self.assertEqual((run.progress, run.is_moving), (0.0, True))
         with self.assertRaises(UserError):
             run.action_print_and_send()
-        with patch.object(dunning_run, 'ISSUE_BATCH', 2):
+        with patch.object(dunning_run_issue, 'ISSUE_BATCH', 2):
             self.run_issue_cron()
         self.assertEqual((run.is_issuing, run.state, run.released_count), (False, 'processing', 5))
         self.assertEqual(len(set(run.notice_ids.mapped('name'))), 5)
@@ -490,9 +490,9 @@ class TestIssue(IssueCommon):
         run = self.make_run()
         bad = run.notice_ids.filtered(lambda notice: notice.partner_id.name == 'Bäcker')
         self.customer(bad).active = False
-        with patch.object(dunning_run, 'ISSUE_AT_ONCE', 1):
+        with patch.object(dunning_run_issue, 'ISSUE_AT_ONCE', 1):
             run.action_print_and_send()
-        with patch.object(dunning_run, 'ISSUE_BATCH', 1):
+        with patch.object(dunning_run_issue, 'ISSUE_BATCH', 1):
             self.run_issue_cron()
         self.assertEqual((run.is_issuing, run.state, run.released_count, run.problem_count),
                          (False, 'proposed', 2, 1))
@@ -502,7 +502,7 @@ class TestIssue(IssueCommon):
         for name in ('Acme', 'Coop'):
             self.make_invoice(self.make_partner(name))
         run = self.make_run()
-        with patch.object(dunning_run, 'ISSUE_AT_ONCE', 1):
+        with patch.object(dunning_run_issue, 'ISSUE_AT_ONCE', 1):
             run.action_print_and_send()
         run.action_cancel()
         self.run_issue_cron()

@@ -13,6 +13,7 @@ from . import dunning_run_exception
 from . import dunning_schedule
 from . import dunning_proposal
 from . import dunning_notice
+from . import dunning_notice_state
 from . import dunning_notice_text
 from . import dunning_notice_draft
 from . import dunning_notice_recheck

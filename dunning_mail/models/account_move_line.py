@@ -34,7 +34,7 @@ class AccountMoveLine(models.Model):
         drafts = lines.filtered(lambda line: line.notice_id.state in ('draft', 'excluded'))
         notices = drafts.notice_id
         drafts.unlink()
-        notices.filtered(lambda notice: not notice.line_ids.filtered(lambda line: line.kind == 'due')).unlink()
+        notices.filtered(lambda notice: not notice.due_line_ids).unlink()
         notices.exists()._update_level_from_lines()
 
     def _compute_dunning(self):

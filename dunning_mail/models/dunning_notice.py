@@ -2,13 +2,10 @@ import logging
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import SQL, plaintext2html
 
 from odoo.addons.base.models.res_partner import _lang_get
 
 from .dunning_level import MAX_DAYS
-from .ir_actions_report import RETRYABLE
-from .sets import insert_in_sets
 
 _logger = logging.getLogger(__name__)
 
@@ -51,20 +48,6 @@ class DunningNotice(models.Model):
     _order = 'date desc, id desc'
     _check_company_auto = True
 
-    _STATE_TRANSITIONS = {
-        'draft': ('excluded', 'issued', 'cancelled'),
-        'excluded': ('draft', 'cancelled'),
-        'issued': ('cancelled',),
-    }
-    _DELIVERY_TRANSITIONS = {
-        False: ('released', 'paper'),
-        'released': ('sending', 'paper', 'failed', 'released'),
-        'paper': ('released', 'failed'),
-        'sending': ('sent', 'failed', 'unclear', 'released'),
-        'sent': ('failed',),
-        'failed': ('released', 'paper'),
-        'unclear': ('released', 'paper', 'failed', 'sent'),
-    }
     # What a person may change while the notice is a draft; everything else is written by methods.
     _EDITABLE_IN_DRAFT = frozenset({'recipient_id', 'date_deadline', 'lang', 'amount_fee'})
     # What decides whether a notice is on its way, and so whether its items are reserved.
@@ -99,6 +82,10 @@ class DunningNotice(models.Model):
         "Left On", compute='_compute_date_left', store=True, readonly=False,
         help="The day on which the notice reached the world. The level counts from it.")
     line_ids = fields.One2many('dunning.notice.line', 'notice_id', string="Items")
+    due_line_ids = fields.One2many(
+        'dunning.notice.line', string="Items Claimed", compute='_compute_lines_of_kinds')
+    credit_line_ids = fields.One2many(
+        'dunning.notice.line', string="Credits Set Off", compute='_compute_lines_of_kinds')
     amount_overdue = fields.Monetary("Overdue", compute='_compute_amounts', store=True)
     amount_credit = fields.Monetary("Credits", compute='_compute_amounts', store=True)
     amount_fee = fields.Monetary("Fee", readonly=True)
@@ -253,9 +240,12 @@ class DunningNotice(models.Model):
         self.ensure_one()
         return self.company_id._get_dunning_tz(self.user_id)
 
-    def _get_due_lines(self):
-        """Return the lines that are claimed."""
-        return self.line_ids.filtered(lambda line: line.kind == 'due')
+    @api.depends('line_ids.kind')
+    def _compute_lines_of_kinds(self):
+        for notice in self:
+            of_kind = notice.line_ids.grouped('kind')
+            notice.due_line_ids = of_kind.get('due')
+            notice.credit_line_ids = of_kind.get('credit')
 
     @api.constrains('recipient_id', 'partner_id')
     def _check_recipient(self):
@@ -296,47 +286,6 @@ class DunningNotice(models.Model):
                 notice.state == 'issued' and notice.delivery_state == 'released')
             notice.provider_warning = is_concerned and notice.run_id.provider_warning
 
-    @api.model
-    def _insert_proposed(self, vals_list):
-        """Create draft notices with their lines, in sets: a run may have tens of thousands.
-
-        Gives the same records as `create()`, less followers and tracking.
-
-        :param list vals_list: what `dunning.proposal._propose()` returned
-        :return: the new notices
-        :raise psycopg2.errors.UniqueViolation: an item is on another open notice
-        """
-        rows, lines = [], []
-        runs = {
-            run.id: {'company_id': run.company_id.id, 'user_id': run.user_id.id}
-            for run in self.env['dunning.run'].browse({vals['run_id'] for vals in vals_list})}
-        for vals in vals_list:
-            currency = self.env['res.currency'].browse(vals['currency_id'])
-            due = credit = 0.0
-            for _command, _id, line in vals['line_ids']:
-                if line['kind'] == 'due':
-                    due += line['amount_residual']
-                elif line['kind'] == 'credit':
-                    credit -= line['amount_residual']
-            rows.append({
-                **{fname: value for fname, value in vals.items() if fname != 'line_ids'},
-                **runs[vals['run_id']],
-                'amount_overdue': currency.round(due),
-                'amount_credit': currency.round(credit) if credit else 0.0,
-                'amount_total': currency.round(due - credit + vals['amount_fee']),
-                'state': 'draft',
-                'date_left': False,
-                'is_counted': False,
-                'is_open': True,
-            })
-        notices = insert_in_sets(self, rows)
-        for notice_id, vals in zip(notices._ids, vals_list, strict=True):
-            for _command, _id, line in vals['line_ids']:
-                lines.append({
-                    'notice_id': notice_id, **line, 'is_reserved': line['kind'] == 'due'})
-        insert_in_sets(self.env['dunning.notice.line'], lines)
-        return notices
-
     def _get_writable_fields(self):
         is_draft = self and all(notice.state == 'draft' for notice in self)
         return super()._get_writable_fields() | (self._EDITABLE_IN_DRAFT if is_draft else set())
@@ -357,124 +306,6 @@ class DunningNotice(models.Model):
             self.sudo().write({'is_edited': True, **({'is_deadline_set': True} if 'date_deadline' in vals else {})})
         self.filtered(lambda notice: was_open.get(notice.id, notice.is_open) != notice.is_open)._update_reserved()
         return result
-
-    def _update_reserved(self):
-        """Reserve the items of these notices as long as they are open, and let go of them when they are not.
-
-        In one statement, since each mail that is sent lets go of items.
-
-        :raise psycopg2.errors.UniqueViolation: another open notice has one of the items
-        """
-        if not self.ids:
-            return
-        self.flush_model(['is_open', 'kind'])
-        self.env['dunning.notice.line'].flush_model(['kind', 'move_line_id', 'notice_id'])
-        self.env.execute_query(SQL(
-            """
-            UPDATE dunning_notice_line l
-               SET is_reserved = NOT COALESCE(l.is_reserved, FALSE)
-              FROM dunning_notice n
-             WHERE n.id = l.notice_id AND n.id = ANY(%s)
-               AND COALESCE(l.is_reserved, FALSE) <> (
-                   n.is_open AND n.kind = 'dunning' AND l.kind = 'due' AND l.move_line_id IS NOT NULL)
-         RETURNING l.id
-            """, self.ids))
-        self.env['dunning.notice.line'].invalidate_model(['is_reserved'], flush=False)
-
-    def _set_state(self, target, **values):
-        """Move notices to another state; those that may not go there are left alone and logged.
-
-        :param str target: the state to reach
-        :param values: further values to write
-        :return: the notices that were moved
-        """
-        allowed = self.filtered(lambda notice: target in self._STATE_TRANSITIONS.get(notice.state, ()))
-        for notice in self - allowed:
-            _logger.info("Dunning notice %s: no way from state %s to %s", notice.id, notice.state, target)
-        allowed.sudo().write({'state': target, **values})
-        return allowed
-
-    def _set_delivery(self, target, info, log=None, **values):
-        """Move notices to another delivery state and write the delivery log.
-
-        Issued notices only, and only along `_DELIVERY_TRANSITIONS`; the others are left alone and logged.
-
-        :param str target: the delivery state to reach
-        :param str info: what happened, in words for a clerk
-        :param dict log: further values for the delivery log: stage, code, host ..., text where it says more than `info`
-        :param values: further values of the notices
-        :return: the notices that were moved
-        """
-        allowed = self.filtered(lambda notice: (
-            notice.state == 'issued' and target in self._DELIVERY_TRANSITIONS[notice.delivery_state]))
-        for notice in self - allowed:
-            _logger.info("Dunning notice %s (%s): no way from delivery state %s to %s",
-                         notice.id, notice.state, notice.delivery_state, target)
-        taken = {fname: values[name] for fname, name in (
-            ('provider_id', 'provider_id'), ('attempt', 'attempt_count'), ('message_id', 'message_id'))
-            if name in values}
-        allowed._log_step(**{'text': info, 'state_to': target, **taken, **(log or {})})
-        # The chatter is for outcomes, and shows a mail that was sent itself; the delivery log has all steps.
-        is_step = target in ('sending', 'sent') or bool(self.env.context.get('tracking_disable'))
-        allowed.sudo().with_context(tracking_disable=is_step).write({
-            'delivery_state': target, 'delivery_info': info, 'is_held_back': False, **values})
-        return allowed
-
-    def _log_step(self, text, **values):
-        """Write a step into the delivery log.
-
-        :param str text: what happened, in words for a clerk
-        :param values: of the entry, where they are not what the notice says: by default it stays in its state
-        """
-        self.env['dunning.delivery.log'].sudo().create([{
-            'notice_id': notice.id, 'company_id': notice.company_id.id, 'provider_id': notice.provider_id.id,
-            'attempt': notice.attempt_count, 'message_id': notice.message_id, 'state_from': notice.delivery_state,
-            'state_to': notice.delivery_state, 'text': text, **values} for notice in self])
-
-    def _log_note(self, words):
-        """Leave words of several lines in the chatter."""
-        self._message_log_batch(bodies=dict.fromkeys(self.ids, plaintext2html(words)))
-
-    def _ask_person(self, activity_xmlid, note):
-        """Give the person who answers for the run something to do; what is open already is brought up to date.
-
-        The states of the notices are true without it: what hinders it is only logged.
-        """
-        # What is still to be written must not be refused in there.
-        self.env.flush_all()
-        for notice in self:
-            try:
-                with self.env.cr.savepoint():
-                    notice._schedule_or_update_activity(activity_xmlid, note)
-            except RETRYABLE:
-                raise
-            except Exception:
-                _logger.exception("Dunning notice %s: nobody can be asked to see to it", notice.id)
-
-    def _schedule_or_update_activity(self, activity_xmlid, note):
-        self.ensure_one()
-        kind = self.env.ref(activity_xmlid)
-        user = self._get_responsible_user()
-        if activity := self.activity_ids.filtered(lambda a: a.activity_type_id == kind)[:1]:
-            activity.note = plaintext2html(note)
-            return
-        user_env = self.env(context=dict(self.env.context, lang=user.lang))
-        self.activity_schedule(
-            activity_xmlid, user_id=user.id, note=plaintext2html(note),
-            summary=user_env._("Dunning notice to %s", self.partner_id.display_name))
-
-    def _get_responsible_user(self):
-        """Return the clerk of the run; if she has left or has another job, somebody who heads the accounts, or an
-        administrator."""
-        self.ensure_one()
-        if self.user_id.active and self.with_user(self.user_id).with_company(self.company_id).has_access('write'):
-            return self.user_id
-        for group in ('account.group_account_manager', 'base.group_system'):
-            users = self.env.ref(group).sudo().all_user_ids.filtered(lambda user: (
-                user.active and not user.share and self.company_id in user.company_ids))
-            if users:
-                return users.sorted('id')[0]
-        return self.env.user
 
     @api.ondelete(at_uninstall=False)
     def _unlink_only_draft(self):

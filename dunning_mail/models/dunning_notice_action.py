@@ -143,7 +143,7 @@ class DunningNotice(models.Model):
         """Say which other notice has an item of this one, which is about to be open again; empty where none has."""
         self.ensure_one()
         try:
-            self._check_not_reserved(self._get_due_lines().move_line_id)
+            self._check_not_reserved(self.due_line_ids.move_line_id)
         except UserError as error:
             return str(error)
         return ''
@@ -186,8 +186,8 @@ class DunningNotice(models.Model):
         provider = self.provider_id.sudo()
         if not provider or provider._is_stranded():
             provider = self.company_id.sudo().dunning_provider_id
-        self._set_delivery(
-            'released', self.env._("Released again by %s.", self.env.user.name), email_to=', '.join(addresses),
+        self._set_released(
+            self.env._("Released again by %s.", self.env.user.name), email_to=', '.join(addresses),
             provider_id=provider.id, next_attempt_at=False, attempt_count=0, letter_opened_at=False)
         self.sudo().activity_feedback(['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
         provider.engine_id._trigger()
@@ -203,8 +203,7 @@ class DunningNotice(models.Model):
                 raise UserError(self.env._(
                     "Only of a notice whose sending is unclear it can be said that it has arrived; %s is not.",
                     notice.display_name))
-            notice._set_delivery(
-                'sent', self.env._("Has arrived, says %s.", self.env.user.name), sent_at=notice.claimed_at)
+            notice._set_sent(self.env._("Has arrived, says %s.", self.env.user.name), notice.claimed_at)
         self.sudo().activity_feedback(['dunning_mail.mail_activity_unclear'])
         self.run_id._update_state()
 
@@ -237,14 +236,6 @@ class DunningNotice(models.Model):
             ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
         self.run_id._update_state()
         return self._report_stopped(stopped, standing)
-
-    def _set_paper(self, info):
-        """Put notices on paper; mails that nobody has yet are not needed any more.
-
-        :param str info: why, in words for a clerk
-        """
-        moved = self._set_delivery('paper', info, {'text': self.env._("On paper. %s", info)})
-        moved._drop_mails()
 
     def _is_unprinted_letter(self):
         self.ensure_one()

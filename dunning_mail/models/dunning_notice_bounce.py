@@ -72,7 +72,7 @@ class DunningNotice(models.Model):
             self._log_step(words, **log)
             self._message_log(body=words)
             return
-        moved = self._set_delivery('failed', words, log)
+        moved = self._set_failed(words, log)
         if not moved:
             self._message_log(body=words)
             return

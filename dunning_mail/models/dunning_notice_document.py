@@ -176,7 +176,7 @@ class DunningNotice(models.Model):
         self.ensure_one()
         if not self.level_id.attach_invoices:
             return self.env['account.move']
-        return self._get_due_lines().move_id.sudo().filtered(lambda move: move.is_sale_document(include_receipts=True))
+        return self.due_line_ids.move_id.sudo().filtered(lambda move: move.is_sale_document(include_receipts=True))
 
     def _get_invoices_key(self):
         """Return which copies of invoices go along, in a form that can be compared; empty where none are wanted."""

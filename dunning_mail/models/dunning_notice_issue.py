@@ -225,8 +225,8 @@ class DunningNotice(models.Model):
             if channel == 'paper':
                 notices._set_paper(info)
                 continue
-            notices._set_delivery(
-                'released', self.env._("Waits to be sent."), {'text': self.env._("Released for sending.")},
+            notices._set_released(
+                self.env._("Waits to be sent."), {'text': self.env._("Released for sending.")},
                 next_attempt_at=False, attempt_count=0)
             engines |= provider.sudo().engine_id
         for engine in engines:

@@ -145,7 +145,7 @@ class DunningNoticeLine(models.Model):
                 raise UserError(self.env._(
                     "Credits cannot be taken out of the notice for %s: they are set off against its oldest items.",
                     notice.partner_id.display_name))
-            if not (notice.line_ids - lines).filtered(lambda line: line.kind == 'due'):
+            if notice.due_line_ids <= lines:
                 raise UserError(self.env._(
                     "Nothing would be left to claim on the notice for %s. Exclude the notice instead.",
                     notice.partner_id.display_name))

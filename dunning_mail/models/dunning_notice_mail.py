@@ -168,7 +168,7 @@ class DunningNotice(models.Model):
     def _get_reply_to(self):
         """Answers go to the address that Odoo reads, where there is one, else to the clerk, else to the company."""
         self.ensure_one()
-        owner = self.user_id if self.user_id.active else self._get_responsible_user()
+        owner = self._get_responsible_user()
         if self.company_id.sudo().alias_domain_id.catchall_email:
             return self._notify_get_reply_to()[self.id]
         address = email_normalize(owner.email) or email_normalize(self.company_id.email)
@@ -230,10 +230,7 @@ class DunningNotice(models.Model):
                 return None
             values['mail_sha256'] = hashlib.sha256(content).hexdigest()
             notice._get_own_attachment('mail_document_id')._replace_dunning_mail(content)
-        notice._set_delivery(
-            'sending', self.env._("Is being handed to the mail server."),
-            message_id=message_id, attempt_count=notice.attempt_count + 1, claimed_at=now, next_attempt_at=False,
-            redirected_to=redirect, **values)
+        notice._set_sending(message_id, now, redirected_to=redirect, **values)
         return Handover(
             notice._parse_addresses(redirect) if redirect else addresses, content, notice._get_tz(),
             notice.user_id.partner_id.id)
@@ -331,10 +328,7 @@ class DunningNotice(models.Model):
             words = notice.env._(
                 "The sending process ended while the mail was being handed over. The customer may or may not have it: "
                 "ask the mail provider for Message-ID %s before you send again.", notice.message_id)
-            moved = notice._set_delivery(
-                'unclear', words, {'recipient_count': notice._count_recipients()},
-                handover_at=notice.handover_at or notice.claimed_at or fields.Datetime.now())
-            for orphan in moved:
+            for orphan in notice._set_unclear(words, {'recipient_count': notice._count_recipients()}):
                 # That the state is true comes first: what tells people of it must not hold up the engine.
                 self.env['dunning.engine']._follow_up(
                     lambda orphan=orphan, words=words: orphan._ask_person('dunning_mail.mail_activity_unclear', words),

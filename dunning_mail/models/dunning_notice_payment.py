@@ -96,8 +96,8 @@ class DunningNotice(models.Model):
     def _get_invoice_reference(self):
         """Return the invoice's own reference, as long as it stands for all that the notice claims."""
         self.ensure_one()
-        moves = self._get_due_lines().move_id
-        is_alone = len(self.line_ids.filtered(lambda line: line.kind != 'info')) == 1
+        moves = self.due_line_ids.move_id
+        is_alone = len(self.due_line_ids | self.credit_line_ids) == 1
         return moves.payment_reference if is_alone and not self.amount_fee and not self.amount_interest else False
 
     def _get_payment_reference(self):
@@ -236,7 +236,7 @@ class DunningNotice(models.Model):
 
     def _get_open_items_action(self):
         """Open the due items of these notices that are still open."""
-        items = self._get_due_lines().move_line_id
+        items = self.due_line_ids.move_line_id
         return {
             'type': 'ir.actions.act_window',
             'name': self.env._("Items of the Dunning Notice"),

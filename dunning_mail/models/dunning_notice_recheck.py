@@ -335,7 +335,7 @@ class DunningNotice(models.Model):
                 notice._log_step(words)
                 notice.delivery_info = words
             else:
-                notice._set_delivery('failed', words, is_held_back=True)
+                notice._set_failed(words, is_held_back=True)
             notice._ask_person('dunning_mail.mail_activity_failed', words)
         self.run_id._update_state()
 
@@ -354,7 +354,7 @@ class DunningNotice(models.Model):
         :raise UserError: names the other notice
         """
         for notice in self.filtered(lambda notice: notice.kind == 'dunning'):
-            due = notice._get_due_lines()
+            due = notice.due_line_ids
             lines = {line.move_line_id.id: line for line in due}
             for last in self.env['dunning.notice.line'].sudo()._get_last_counted(list(lines)):
                 line = lines[last.move_line_id]

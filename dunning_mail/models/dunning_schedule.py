@@ -112,13 +112,9 @@ class DunningSchedule(models.Model):
         return self.company_id._get_dunning_day(user=self.user_id)
 
     def _get_responsible_user(self):
-        """Return the clerk; if she has left, somebody who heads the accounts of the company."""
+        """Return who answers for the schedule: see `res.company._get_dunning_responsible()`."""
         self.ensure_one()
-        if self.user_id.active:
-            return self.user_id
-        managers = self.env.ref('account.group_account_manager').sudo().all_user_ids.filtered(
-            lambda user: user.active and not user.share and self.company_id in user.company_ids)
-        return managers.sorted('id')[:1] or self.env.user
+        return self.company_id._get_dunning_responsible(self.user_id)
 
     @api.model_create_multi
     def create(self, vals_list):

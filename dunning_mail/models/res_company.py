@@ -99,6 +99,23 @@ class ResCompany(models.Model):
             'content': content, 'subtype': subtype, 'cid': 'logo@dunning.invalid',
             'width': max(1, round(width * scale)), 'height': max(1, round(height * scale))}
 
+    def _get_dunning_responsible(self, user):
+        """Return who is told what a person must see to: the clerk; if she has left or has another job, somebody who
+        heads the accounts, or an administrator.
+
+        :param user: `res.users`, the clerk
+        """
+        self.ensure_one()
+        if user.active and self in user.sudo().company_ids and self.env['dunning.notice'].with_user(
+                user).has_access('write'):
+            return user
+        for group in ('account.group_account_manager', 'base.group_system'):
+            users = self.env.ref(group).sudo().all_user_ids.filtered(lambda other: (
+                other.active and not other.share and self in other.company_ids))
+            if users:
+                return users.sorted('id')[0]
+        return self.env.user
+
     def _get_dunning_fallback_lang(self):
         """Return the language for customers without one.
 

@@ -1,5 +1,7 @@
 """What is inserted in sets is what the ORM would have created."""
 
+from unittest.mock import patch
+
 from odoo.tests import tagged
 
 from odoo.addons.dunning_mail.models.sets import insert_in_sets
@@ -87,6 +89,42 @@ class TestSets(DunningCommon):
         self.assertEqual({values['reason'] for values in exceptions}, {'partner_hold', 'not_yet'})
         Exceptions = self.env['dunning.run.exception'].sudo()
         self.assertSame(insert_in_sets(Exceptions, exceptions), Exceptions.create(exceptions))
+
+    def propose_with(self, add):
+        """Write a proposal to whose lines another addon's hook adds values."""
+        original = self.env.registry['dunning.proposal']._prepare_line_values
+
+        def prepare(proposal, item, kind, *args):
+            return add(kind, original(proposal, item, kind, *args))
+        partner = self.make_partner('Acme')
+        self.make_invoice(partner)
+        self.make_unallocated(partner, 12.3)
+        with patch.object(self.env.registry['dunning.proposal'], '_prepare_line_values', prepare):
+            run, values, _exceptions = self.propose(partner)
+            return run, self.env['dunning.notice'].sudo()._insert_proposed(values)
+
+    def test_field_of_another_addon(self):
+        """Columns are found by their names, wherever among the values the addon puts its own."""
+        self.env['ir.model.fields'].create({
+            'name': 'x_shop', 'model_id': self.env['ir.model']._get_id('dunning.notice.line'), 'ttype': 'char',
+            'field_description': 'Shop'})
+        original = self.env.registry['dunning.proposal']._prepare_credit_values
+        with patch.object(
+                self.env.registry['dunning.proposal'], '_prepare_credit_values',
+                lambda *args: {'x_shop': 'Basel', **original(*args)}):
+            run, notices = self.propose_with(lambda _kind, values: {'x_shop': 'Bern', **values})
+        lines = notices.line_ids
+        self.assertEqual(
+            sorted(zip(lines.mapped('kind'), lines.mapped('x_shop'), lines.mapped('amount_residual'), strict=True)),
+            [('credit', 'Basel', -12.3), ('due', 'Bern', 100.0)])
+        self.assertEqual(run.notice_ids, notices)
+
+    def test_values_that_are_not_those_of_all(self):
+        for words, add in (
+                ("'is_level_set'.* not among", lambda _kind, values: {**values, 'is_level_set': True}),
+                ("no fields .*'x_nowhere'", lambda _kind, values: {'x_nowhere': 1, **values})):
+            with self.assertRaisesRegex(ValueError, words), self.env.cr.savepoint():
+                self.propose_with(add)
 
     def test_text_that_copy_would_misread(self):
         """Tabs, line breaks, backslashes and the sign for NULL stay what they are, in names and reasons."""

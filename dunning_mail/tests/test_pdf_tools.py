@@ -147,7 +147,7 @@ class EngineCases:
         def kill(pool):
             while not pool._helpers:
                 time.sleep(0.01)
-            time.sleep(2)
+            time.sleep(0.5)
             for helper in list(pool._helpers):
                 os.kill(helper.pid, signal.SIGKILL)
             killed.set()

@@ -100,24 +100,8 @@ class TestSets(DunningCommon):
         self.make_invoice(partner)
         self.make_unallocated(partner, 12.3)
         with patch.object(self.env.registry['dunning.proposal'], '_prepare_line_values', prepare):
-            run, values, _exceptions = self.propose(partner)
-            return run, self.env['dunning.notice'].sudo()._insert_proposed(values)
-
-    def test_field_of_another_addon(self):
-        """Columns are found by their names, wherever among the values the addon puts its own."""
-        self.env['ir.model.fields'].create({
-            'name': 'x_shop', 'model_id': self.env['ir.model']._get_id('dunning.notice.line'), 'ttype': 'char',
-            'field_description': 'Shop'})
-        original = self.env.registry['dunning.proposal']._prepare_credit_values
-        with patch.object(
-                self.env.registry['dunning.proposal'], '_prepare_credit_values',
-                lambda *args: {'x_shop': 'Basel', **original(*args)}):
-            run, notices = self.propose_with(lambda _kind, values: {'x_shop': 'Bern', **values})
-        lines = notices.line_ids
-        self.assertEqual(
-            sorted(zip(lines.mapped('kind'), lines.mapped('x_shop'), lines.mapped('amount_residual'), strict=True)),
-            [('credit', 'Basel', -12.3), ('due', 'Bern', 100.0)])
-        self.assertEqual(run.notice_ids, notices)
+            _run, values, _exceptions = self.propose(partner)
+            self.env['dunning.notice'].sudo()._insert_proposed(values)
 
     def test_values_that_are_not_those_of_all(self):
         for words, add in (

@@ -1,4 +1,3 @@
-import logging
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
@@ -6,8 +5,6 @@ from odoo.exceptions import UserError, ValidationError
 from odoo.addons.base.models.res_partner import _lang_get
 
 from .dunning_level import MAX_DAYS
-
-_logger = logging.getLogger(__name__)
 
 
 class DunningNotice(models.Model):

@@ -1,0 +1,151 @@
+import base64
+import logging
+import re
+from functools import lru_cache
+from mimetypes import guess_type
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
+
+from odoo import api, models
+from odoo.exceptions import AccessError, MissingError
+from odoo.tools import consteq, file_open
+from odoo.tools.mimetypes import guess_mimetype
+
+from ..tools import pdf
+
+_logger = logging.getLogger(__name__)
+
+STATIC_EXTENSIONS = ('.css', '.gif', '.jpeg', '.jpg', '.otf', '.png', '.svg', '.ttf', '.webp', '.woff', '.woff2')
+STATIC_PATH = re.compile(r'/[a-z0-9_]+/static/[^?#]+')
+CSS_URL = re.compile(r'''url\(\s*(?:"([^"]*)"|'([^']*)'|([^'")\s]+))\s*\)''')
+IMAGE_PATHS = (
+    re.compile(r'/web/(?:image|content)/(?P<id>\d+)(?:-[^/]+)?(?:/.*)?'),
+    re.compile(r'/web/(?:image|content)/(?P<model>[a-z0-9_.]+)/(?P<id>\d+)/(?P<field>\w+)(?:/.*)?'),
+)
+
+
+class IrActionsReport(models.Model):
+    """What a document refers to, pictures, styles and fonts: read here, so that an engine needs no network."""
+    _inherit = 'ir.actions.report'
+
+    def _collect_resources(self, root):
+        """Read what a document refers to, so that the engine need fetch nothing: styles, fonts, pictures of this Odoo.
+
+        :param root: the document's root element
+        :return: dict address -> (content, MIME type); whatever is not Odoo's own is left out
+        """
+        resources = {}
+        for element in root.iter('link', 'img', 'style', 'image'):
+            if element.tag == 'style':
+                self._collect_css_resources(element.text or '', pdf.BASE_URL, resources)
+            elif element.tag == 'link':
+                if 'stylesheet' in (element.get('rel') or ''):
+                    url = urljoin(pdf.BASE_URL, element.get('href') or '')
+                    if self._collect_resource(url, resources) and resources[url][1] == 'text/css':
+                        self._collect_css_resources(resources[url][0].decode(errors='replace'), url, resources)
+            else:
+                self._collect_resource(
+                    urljoin(pdf.BASE_URL, element.get('src') or element.get('href') or ''), resources)
+        for element in root.xpath("//*[contains(@style, 'url(')]"):
+            self._collect_css_resources(element.get('style'), pdf.BASE_URL, resources)
+        return resources
+
+    def _collect_css_resources(self, css, base_url, resources):
+        for address in _find_css_addresses(css):
+            self._collect_resource(urljoin(base_url, address), resources)
+
+    def _collect_resource(self, url, resources):
+        if url in resources:
+            return True
+        if not url.startswith(('http:', 'https:')):
+            return False
+        path = url
+        parameters = self.env['ir.config_parameter'].sudo()
+        for base_url in (pdf.BASE_URL, parameters.get_param('report.url'), parameters.get_param('web.base.url')):
+            if base_url and url.startswith(base_url.rstrip('/') + '/'):
+                path = url[len(base_url.rstrip('/')):]
+                break
+        else:
+            return False
+        try:
+            resource = self._read_resource(path)
+        except (AccessError, MissingError, OSError, ValueError):
+            # as in the browser: a picture is missing where the user may not see it
+            _logger.debug("Report %s: %s is left out", self.sudo().name, path)
+            return False
+        if resource:
+            resources[url] = resource
+        return bool(resource)
+
+    @api.model
+    def _read_resource(self, path):
+        """Read something that Odoo serves under an address, if it may stand in a document.
+
+        :param str path: address without the host
+        :return: content and MIME type, None when it is nothing that documents may show
+        """
+        parts = urlsplit(path)
+        path = unquote(parts.path)
+        if STATIC_PATH.fullmatch(path):
+            return _read_static(path)
+        if path.startswith('/web/assets/') and path.endswith('.css'):
+            bundle, rtl, _type, autoprefix = self.env['ir.asset']._parse_bundle_name(path.rpartition('/')[2], False)
+            css = self.env['ir.qweb'].sudo()._get_asset_bundle(
+                bundle, css=True, js=False, rtl=rtl, autoprefix=autoprefix).css()
+            return css.raw, 'text/css'
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        if path.startswith('/report/barcode'):
+            names = path.removeprefix('/report/barcode').strip('/').partition('/')
+            kind = query.pop('barcode_type', None) or names[0]
+            value = query.pop('value', None) or names[2]
+            return self.barcode(kind, value, **query), 'image/png'
+        for pattern in IMAGE_PATHS:
+            if match := pattern.fullmatch(path):
+                query.update(match.groupdict())
+                break
+        if not (path.startswith(('/web/image', '/web/content')) and str(query.get('id', '')).isdigit()):
+            return None
+        field = query.get('field') or 'raw'
+        record = self.env[query.get('model') or 'ir.attachment'].browse(int(query['id'])).exists()
+        if not record or not self._may_show(record, field, query.get('access_token')):
+            return None
+        if record._name == 'ir.attachment':
+            return record.sudo().raw, record.sudo().mimetype
+        content = base64.b64decode(record.sudo()[field] or b'')
+        return content, guess_mimetype(content)
+
+    @api.model
+    def _may_show(self, record, field, access_token=None):
+        """Whether a picture may stand in a document.
+
+        Documents are made by the superuser too, so the superuser's rights mean nothing: what is public, what belongs to
+        the texts and layouts themselves, and what the user in person may read.
+
+        :param record: `ir.attachment`, or the record that holds the picture
+        :param str field: its field
+        :param access_token: the token in the picture's address, if any
+        """
+        if record._name == 'ir.attachment':
+            attachment = record.sudo()
+            if attachment.public or attachment.res_model in ('dunning.level.text', 'ir.ui.view', 'res.company'):
+                return True
+            if access_token and attachment.access_token and consteq(attachment.access_token, access_token):
+                return True
+        elif record._name == 'res.company':
+            return field in ('logo', 'logo_web')
+        person = record.sudo(False)
+        if person.env.su:
+            return False
+        person.check_access('read')
+        return True
+
+
+@lru_cache(maxsize=8)
+def _find_css_addresses(css):
+    return frozenset(next(filter(None, groups), '') for groups in CSS_URL.findall(css))
+
+
+@lru_cache(maxsize=64)
+def _read_static(path):
+    # The same few fonts and pictures are on every letter; what an addon ships does not change while Odoo runs.
+    with file_open(path.lstrip('/'), 'rb', filter_ext=STATIC_EXTENSIONS) as file:
+        return file.read(), guess_type(path)[0] or 'application/octet-stream'

@@ -142,6 +142,14 @@ run_for("taken out", issue=False)["taken out"].line_ids[0].action_take_out()
 # A file that is not the run's own, and a time zone that is none.
 notices["sent"].run_id.letters_id = env["ir.attachment"].create(
     {{"name": "salaries.pdf", "raw": b"secret", "res_model": "res.company", "res_id": env.company.id}})
+# Views as an administrator changes them: one that updates leave alone from then on, and one of their own.
+name = "view_dunning_procedure_list"
+view = env.ref("dunning_mail." + name)
+view.arch = view.arch.replace("<list ", "<list class='o_our_own' ")
+env["ir.model.data"].search([("module", "=", "dunning_mail"), ("name", "=", name)]).noupdate = True
+env["ir.ui.view"].create({{
+    "name": "our own", "model": "dunning.notice", "inherit_id": env.ref("dunning_mail.view_dunning_notice_form").id,
+    "arch": "<sheet position='before'><div class='o_our_own'/></sheet>"}})
 env.user.tz = "Europe/Zurich"
 env.flush_all()
 env.cr.execute("UPDATE res_partner SET tz = 'No/Where' WHERE id = %s", [env.company.partner_id.id])
@@ -159,6 +167,12 @@ print("FACTS", json.dumps({
     "lines": [[line.id, line.kind, line.amount_residual, line.is_reserved, line.previous_level_id.id,
                str(line.previous_date) if line.notice_id.is_counted else ""] for line in notices.line_ids.sorted("id")],
 }))
+"""
+RECORDS = """
+import json
+print("FACTS", json.dumps({data.name: [data.model, data.res_id] for data in env["ir.model.data"].search([
+    ("module", "=", "dunning_mail"), ("model", "in", (
+        "ir.actions.act_window", "ir.actions.server", "ir.rule", "ir.ui.menu", "ir.ui.view"))])}))
 """
 NEW_FACTS = """
 import json
@@ -183,6 +197,8 @@ print("FACTS", json.dumps({
     "taken_out": [[exception.line_values.get("previous_notice_id"), by_name["taken out"][0].id]
                   for exception in env["dunning.run.exception"].search([("reason", "=", "taken_out")])],
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
+    "our_own": {name: "o_our_own" in env[name].get_view(view_type=view_type)["arch"]
+                for name, view_type in (("dunning.procedure", "list"), ("dunning.notice", "form"))},
 }))
 """
 
@@ -276,14 +292,42 @@ def upgraded(tmp_path_factory):
     odoo("-d", database, last, "-i", "dunning_mail", "--stop-after-init", "--no-http")
     shell(STATES.format(dev=str(ROOT / "dev"), today=TODAY), last, database=database)
     old = shell(STATE_FACTS, last, database=database)
+    records = [shell(RECORDS, last, database=database)]
     odoo("-d", database, "-u", "dunning_mail", "--stop-after-init", "--no-http")
-    return old, shell(STATE_FACTS, database=database), shell(NEW_FACTS, database=database)
+    records.append(shell(RECORDS, database=database))
+    return old, shell(STATE_FACTS, database=database), {**shell(NEW_FACTS, database=database), "records": records}
 
 
 def test_upgrade_from_the_last_version_keeps_notices(upgraded):
     old, new, _facts = upgraded
     assert len(old["notices"]) == 21
     assert new == old
+
+
+def test_upgrade_renames_records(before, upgraded):
+    """Views, actions, menus and rules are the same records under new names: nothing is deleted and made again."""
+    _old, _new, facts = upgraded
+    old, new = facts["records"]
+    for name, name_now in (
+        ("view_dunning_notice_form", "dunning_notice_view_form"),
+        ("view_dunning_run_exception_search", "dunning_run_exception_view_search"),
+        ("view_partner_form", "view_partner_property_form"),
+        ("action_dunning_run", "dunning_run_action"),
+        ("action_server_notice_retry", "dunning_notice_action_retry"),
+        ("menu_dunning_notice", "dunning_notice_menu"),
+        ("menu_document_control_provider", "dunning_provider_menu_document_control"),
+        ("rule_schedule_company", "dunning_schedule_rule_company"),
+    ):  # fmt: skip
+        assert new[name_now] == old[name]
+        assert name not in new
+    assert [record for record in old.values() if record not in new.values()] == []
+    # and they have the names that an installation from scratch gives them
+    assert new.keys() == shell(RECORDS).keys()
+
+
+def test_upgrade_keeps_changed_views(upgraded):
+    _old, _new, facts = upgraded
+    assert facts["our_own"] == {"dunning.procedure": True, "dunning.notice": True}
 
 
 def test_upgrade_tells_when_notices_left(upgraded):

@@ -59,7 +59,7 @@ class AccountMove(models.Model):
     def action_open_dunning_notices(self):
         """Open the notices on which items of this entry stand."""
         self.ensure_one()
-        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice')
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.dunning_notice_action')
         action['domain'] = [('line_ids.move_id', '=', self.id)]
         action['context'] = {}
         return action

@@ -586,7 +586,7 @@ class DunningProvider(models.Model):
         """Open the notices that wait for this provider."""
         self.ensure_one()
         return {
-            **self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice'),
+            **self.env['ir.actions.act_window']._for_xml_id('dunning_mail.dunning_notice_action'),
             'domain': [('provider_id', '=', self.id), ('delivery_state', '=', 'released')],
             'context': {},
         }

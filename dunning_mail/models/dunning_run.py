@@ -244,7 +244,7 @@ class DunningRun(models.Model):
     def action_open_notices(self):
         """Open the notices, filtered by the delivery state in the context (`dunning_delivery_state`), or `to_print`."""
         self.ensure_one()
-        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice')
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.dunning_notice_action')
         action['domain'] = [('run_id', '=', self.id)]
         action['context'] = {}
         state = self.env.context.get('dunning_delivery_state')
@@ -259,7 +259,7 @@ class DunningRun(models.Model):
 
     def action_open_exceptions(self):
         self.ensure_one()
-        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_run_exception')
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.dunning_run_exception_action')
         action['domain'] = [('run_id', '=', self.id)]
         action['context'] = {}
         return action

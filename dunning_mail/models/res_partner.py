@@ -70,7 +70,7 @@ class ResPartner(models.Model):
     def action_open_dunning_notices(self):
         """Open the notices of this customer."""
         self.ensure_one()
-        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.action_dunning_notice')
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.dunning_notice_action')
         action['domain'] = [('partner_id.commercial_partner_id', '=', self.commercial_partner_id.id)]
         action['context'] = {}
         return action

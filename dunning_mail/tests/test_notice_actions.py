@@ -408,7 +408,7 @@ class TestSelections(DunningMailCommon, RecheckCase):
         """What the buttons of a single notice say, the menu of the list says too."""
         paid, good = self.fail('Paid AG', 'Good AG')
         self.pay_all(paid)
-        action = self.env.ref('dunning_mail.action_server_notice_set_paper').with_user(self.clerk).with_context(
+        action = self.env.ref('dunning_mail.dunning_notice_action_set_paper').with_user(self.clerk).with_context(
             active_model='dunning.notice', active_ids=(paid | good).ids).run()
         self.assertIn('Paid AG', action['params']['message'])
         self.assertEqual((paid.state, good.status), ('cancelled', 'paper'))
@@ -424,7 +424,7 @@ class TestSelections(DunningMailCommon, RecheckCase):
         for name, words in (('retry', "may get them twice"), ('set_paper', "a second time on paper"),
                             ('cancel', "cannot be undone"), ('mark_printed', "From now on these notices count")):
             with self.subTest(name):
-                action = self.env.ref(f'dunning_mail.action_server_notice_{name}').with_user(
+                action = self.env.ref(f'dunning_mail.dunning_notice_action_{name}').with_user(
                     self.clerk).with_context(active_model='dunning.notice', active_ids=notice.ids).run()
                 self.assertEqual((notice.state, notice.status), ('issued', 'unclear'))
                 confirm = self.env['dunning.notice.confirm'].with_user(self.clerk).browse(action['res_id'])

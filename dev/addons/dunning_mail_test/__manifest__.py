@@ -6,5 +6,4 @@
     "author": "dunning_mail contributors",
     "license": "LGPL-3",
     "depends": ["dunning_mail"],
-    "installable": True,
 }

@@ -1,7 +1,80 @@
-"""Days on which notices left, and which notice was the last one before, in sets: the ORM would do it one by one."""
+"""Names of views, actions, menus and rules; days on which notices left, and which notice was the last one before.
+
+In sets: the ORM would do it one by one.
+"""
+
+# Records that others point to, or have changed, stay what they are under their new names.
+RENAMED = {
+    'action_dunning_level': 'dunning_level_action',
+    'action_dunning_notice': 'dunning_notice_action',
+    'action_dunning_procedure': 'dunning_procedure_action',
+    'action_dunning_provider': 'dunning_provider_action',
+    'action_dunning_run': 'dunning_run_action',
+    'action_dunning_run_exception': 'dunning_run_exception_action',
+    'action_dunning_schedule': 'dunning_schedule_action',
+    'action_server_notice_cancel': 'dunning_notice_action_cancel',
+    'action_server_notice_evidence': 'dunning_notice_action_evidence',
+    'action_server_notice_exclude': 'dunning_notice_action_exclude',
+    'action_server_notice_mark_printed': 'dunning_notice_action_mark_printed',
+    'action_server_notice_retry': 'dunning_notice_action_retry',
+    'action_server_notice_set_paper': 'dunning_notice_action_set_paper',
+    'action_server_run_generate': 'dunning_run_action_generate',
+    'action_server_run_print_and_send': 'dunning_run_action_print_and_send',
+    'menu_document_control': 'dunning_mail_menu_document_control',
+    'menu_document_control_provider': 'dunning_provider_menu_document_control',
+    'menu_dunning_configuration': 'dunning_mail_menu_configuration',
+    'menu_dunning_level': 'dunning_level_menu',
+    'menu_dunning_notice': 'dunning_notice_menu',
+    'menu_dunning_procedure': 'dunning_procedure_menu',
+    'menu_dunning_provider': 'dunning_provider_menu',
+    'menu_dunning_run': 'dunning_run_menu',
+    'menu_dunning_schedule': 'dunning_schedule_menu',
+    'rule_dunning_delivery_log_company': 'dunning_delivery_log_rule_company',
+    'rule_dunning_level_company': 'dunning_level_rule_company',
+    'rule_dunning_level_text_company': 'dunning_level_text_rule_company',
+    'rule_dunning_notice_company': 'dunning_notice_rule_company',
+    'rule_dunning_notice_line_company': 'dunning_notice_line_rule_company',
+    'rule_dunning_procedure_company': 'dunning_procedure_rule_company',
+    'rule_dunning_provider_company': 'dunning_provider_rule_company',
+    'rule_dunning_run_company': 'dunning_run_rule_company',
+    'rule_dunning_run_exception_company': 'dunning_run_exception_rule_company',
+    'rule_schedule_company': 'dunning_schedule_rule_company',
+    'view_dunning_level_change_form': 'dunning_level_change_view_form',
+    'view_dunning_level_form': 'dunning_level_view_form',
+    'view_dunning_level_list': 'dunning_level_view_list',
+    'view_dunning_level_search': 'dunning_level_view_search',
+    'view_dunning_level_text_form': 'dunning_level_text_view_form',
+    'view_dunning_level_text_list': 'dunning_level_text_view_list',
+    'view_dunning_notice_form': 'dunning_notice_view_form',
+    'view_dunning_notice_list': 'dunning_notice_view_list',
+    'view_dunning_notice_search': 'dunning_notice_view_search',
+    'view_dunning_procedure_form': 'dunning_procedure_view_form',
+    'view_dunning_procedure_list': 'dunning_procedure_view_list',
+    'view_dunning_procedure_search': 'dunning_procedure_view_search',
+    'view_dunning_provider_form': 'dunning_provider_view_form',
+    'view_dunning_provider_list': 'dunning_provider_view_list',
+    'view_dunning_provider_search': 'dunning_provider_view_search',
+    'view_dunning_run_exception_list': 'dunning_run_exception_view_list',
+    'view_dunning_run_exception_search': 'dunning_run_exception_view_search',
+    'view_dunning_run_form': 'dunning_run_view_form',
+    'view_dunning_run_list': 'dunning_run_view_list',
+    'view_dunning_run_preview_form': 'dunning_run_preview_view_form',
+    'view_dunning_run_search': 'dunning_run_view_search',
+    'view_dunning_schedule_form': 'dunning_schedule_view_form',
+    'view_dunning_schedule_list': 'dunning_schedule_view_list',
+    'view_dunning_text_preview_form': 'dunning_text_preview_view_form',
+    'view_partner_form': 'view_partner_property_form',
+    'view_res_partner_filter': 'res_partner_view_search',
+}
 
 
 def migrate(cr, version):
+    cr.execute_values("""
+        UPDATE ir_model_data d
+           SET name = renamed.new
+          FROM (VALUES %s) AS renamed(old, new)
+         WHERE d.module = 'dunning_mail' AND d.name = renamed.old
+    """, list(RENAMED.items()))
     cr.execute("""
         ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS date_left date;
         ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS kind varchar;

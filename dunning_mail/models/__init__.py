@@ -1,5 +1,7 @@
 from . import dunning_guard
 from . import dunning_provider
+from . import dunning_provider_login
+from . import dunning_provider_pace
 from . import dunning_procedure
 from . import dunning_level
 from . import dunning_level_text

@@ -26,6 +26,7 @@ from . import dunning_notice_evidence
 from . import dunning_notice_line
 from . import dunning_delivery_log
 from . import dunning_engine
+from . import dunning_outcome
 from . import dunning_archive
 from . import account_move
 from . import account_move_line

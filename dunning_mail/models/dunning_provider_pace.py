@@ -58,6 +58,14 @@ class DunningProvider(models.Model):
             except psycopg2.Error as error:
                 _logger.warning("Lock of dunning provider %s not given back: %s", provider.id, error)
 
+    def _is_locked_elsewhere(self):
+        """Whether another process is the provider's sender at this moment."""
+        self.ensure_one()
+        if self._lock():
+            self._unlock()
+            return False
+        return True
+
     # === SLOTS === #
 
     @api.depends('send_interval')

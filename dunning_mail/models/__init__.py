@@ -1,5 +1,7 @@
 from . import dunning_guard
 from . import dunning_provider
+from . import dunning_provider_login
+from . import dunning_provider_pace
 from . import dunning_procedure
 from . import dunning_level
 from . import dunning_level_text
@@ -28,6 +30,7 @@ from . import dunning_notice_evidence
 from . import dunning_notice_line
 from . import dunning_delivery_log
 from . import dunning_engine
+from . import dunning_outcome
 from . import dunning_archive
 from . import account_move
 from . import account_move_line

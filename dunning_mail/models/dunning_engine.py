@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 
 from odoo import api, fields, models
-from odoo.tools import SQL, format_datetime
+from odoo.tools import SQL
 
 from ..tools import smtp
 from ..tools.budget import Budget, make_budget
@@ -30,8 +30,6 @@ CLOSE_SECONDS = 4
 SESSION_IDLE_SECONDS = 5
 # How often an outcome is written down anew, and how many steps in a row may collide with what others write.
 CONFLICTS_IN_A_ROW = 5
-# Three different recipients refused in a row for policy: it is the sender who is not liked.
-POLICY_REFUSALS_TO_PAUSE = 3
 # How often the scheduler is told how many mails were sent.
 REPORT_EVERY = 5
 
@@ -40,14 +38,24 @@ REPORT_EVERY = 5
 class Pass:
     """What a pass of the engine keeps from one mail to the next.
 
+    :ivar engine: the `ir.cron` that runs, empty for all
     :ivar budget: :class:`~..tools.budget.Budget`
+    :ivar locked: providers whose lock is held
+    :ivar skipped: providers that are of no use in this pass any more
+    :ivar busy: providers whose notices are in other hands right now
     :ivar sessions: provider id -> (session, when it was used last)
+    :ivar conflicts: how many steps in a row collided with what others write
     :ivar unreported: how many mails the scheduler does not know of
     :ivar reported_at: when it was told last
     """
 
+    engine: models.BaseModel
     budget: Budget
+    locked: models.BaseModel
+    skipped: models.BaseModel
+    busy: models.BaseModel
     sessions: dict = dataclasses.field(default_factory=dict)
+    conflicts: int = 0
     unreported: int = 0
     reported_at: float = -math.inf
 
@@ -66,65 +74,18 @@ class DunningEngine(models.AbstractModel):
     _name = 'dunning.engine'
     _description = 'Dunning Process Engine'
 
-    # === ENTRY === #
+    # === THE PASS === #
 
     @api.model
     def _process(self):
         """Entry of the scheduled action: send what is due, wait for near slots, come back for later ones."""
         engine = self.env['ir.cron'].browse(self.env.context.get('cron_id'))
-        work = Pass(self._get_budget())
-        locked = self.env['dunning.provider']
-        skipped = self.env['dunning.provider']
-        busy = self.env['dunning.provider']
-        conflicts = 0
+        nobody = self.env['dunning.provider']
+        work = Pass(engine, self._get_budget(), locked=nobody, skipped=nobody, busy=nobody)
         try:
-            for provider in self._get_owners_of_sending():
-                if provider._lock():
-                    locked |= provider
-                    self._find_orphans(provider)
-                    if engine and provider.engine_id != engine:
-                        # Its own engine may be switched off, or gone; if it is not, it is not to be kept waiting.
-                        provider._unlock()
-                        locked -= provider
-            while True:
-                left = work.budget.wait
-                if left <= 0:
-                    break
-                provider, slot = self._get_next(engine, skipped | busy)
-                wait = (slot - self._now()).total_seconds() if provider else WAIT_HORIZON + 1
-                if busy and wait > 0:
-                    wait = min(wait, LOOK_EVERY)
-                    busy = busy.browse()
-                if wait > WAIT_HORIZON:
-                    break
-                if wait > 0:
-                    self._pause_pass(min(wait, left, LOOK_EVERY))
-                    continue
-                if provider not in locked:
-                    if not provider._lock():
-                        skipped |= provider
-                        continue
-                    locked |= provider
-                    self._find_orphans(provider)
-                try:
-                    verdict = self._send_next(provider, work)
-                    conflicts = 0
-                except psycopg2.OperationalError:
-                    # Somebody else wrote to the same rows. What was not handed over can simply be tried again; where
-                    # the outcome of a handover could not be stored, the notice is an orphan now.
-                    conflicts += 1
-                    if self.env.cr.closed or conflicts > CONFLICTS_IN_A_ROW:
-                        raise
-                    self.env.cr.rollback()
-                    self._find_orphans(provider)
-                    continue
-                if verdict == 'late':
-                    break
-                if verdict == 'done':
-                    skipped |= provider
-                elif verdict == 'busy':
-                    # The others go on meanwhile.
-                    busy |= provider
+            self._find_orphans_of_all(work)
+            while self._take_turn(work):
+                pass
         except BaseException:
             # A failed transaction takes no further statement, not even the one that gives the locks back.
             with contextlib.suppress(psycopg2.Error):
@@ -134,11 +95,78 @@ class DunningEngine(models.AbstractModel):
             end = time.monotonic() + CLOSE_SECONDS
             for session, _used_at in work.sessions.values():
                 session.close(timeout=min(2.0, max(0.1, end - time.monotonic())))
-            locked._unlock()
+            work.locked._unlock()
         if work.unreported:
             self._report(work)
         self._finish()
         self._schedule(engine)
+
+    @api.model
+    def _take_turn(self, work):
+        """Send the next mail if its slot has come, else wait for it a little.
+
+        :param work: :class:`Pass`
+        :return: whether the pass goes on
+        """
+        left = work.budget.wait
+        if left <= 0:
+            return False
+        provider, slot = self._get_next(work.engine, work.skipped | work.busy)
+        wait = (slot - self._now()).total_seconds() if provider else WAIT_HORIZON + 1
+        if work.busy and wait > 0:
+            wait = min(wait, LOOK_EVERY)
+            work.busy = work.busy.browse()
+        if wait > WAIT_HORIZON:
+            return False
+        if wait > 0:
+            self._pause_pass(min(wait, left, LOOK_EVERY))
+            return True
+        if not self._become_sender(provider, work):
+            return True
+        verdict = self._try_to_send(provider, work)
+        if verdict == 'done':
+            work.skipped |= provider
+        elif verdict == 'busy':
+            # The others go on meanwhile.
+            work.busy |= provider
+        return verdict != 'late'
+
+    @api.model
+    def _become_sender(self, provider, work):
+        """Take a provider's lock, and see what a sender before left behind.
+
+        :return: whether it is held; who else has it needs no help
+        """
+        if provider in work.locked:
+            return True
+        if not provider._lock():
+            work.skipped |= provider
+            return False
+        work.locked |= provider
+        self._find_orphans(provider)
+        return True
+
+    @api.model
+    def _try_to_send(self, provider, work):
+        """Send one notice. Where somebody else wrote to the same rows, it is the next turn's.
+
+        :return: what `_send_next()` returned
+        """
+        try:
+            verdict = self._send_next(provider, work)
+        except psycopg2.OperationalError:
+            # What was not handed over can simply be tried again; where the outcome of a handover could not be stored,
+            # the notice is an orphan now.
+            work.conflicts += 1
+            if self.env.cr.closed or work.conflicts > CONFLICTS_IN_A_ROW:
+                raise
+            self.env.cr.rollback()
+            self._find_orphans(provider)
+            return 'next'
+        work.conflicts = 0
+        return verdict
+
+    # === TIME AND COMMITS === #
 
     @api.model
     def _get_budget(self):
@@ -189,6 +217,8 @@ class DunningEngine(models.AbstractModel):
         """Wait; a method of its own so that tests can turn the clock instead."""
         time.sleep(seconds)
 
+    # === WHO IS NEXT === #
+
     @api.model
     def _get_next(self, engine, skipped):
         """Return the provider with the earliest slot that has something to send.
@@ -237,27 +267,29 @@ class DunningEngine(models.AbstractModel):
         if not provider:
             return
         start = slot - timedelta(seconds=WAIT_HORIZON)
-        if start <= fields.Datetime.now():
-            if provider.id and not self._is_locked_elsewhere(provider):
-                engine._trigger()
-            return
-        engine._trigger(at=start)
+        if start > fields.Datetime.now():
+            engine._trigger(at=start)
+        elif not provider._is_locked_elsewhere():
+            # Another sender comes back by itself.
+            engine._trigger()
+
+    # === WHAT A CRASH LEFT === #
 
     @api.model
-    def _is_locked_elsewhere(self, provider):
-        """Whether another process is the provider's sender; it comes back by itself, we need not hurry."""
-        if provider._lock():
-            provider._unlock()
-            return False
-        return True
-
-    @api.model
-    def _get_owners_of_sending(self):
-        """Return the providers of all engines, archived and paused ones too, that have notices in `sending`."""
+    def _find_orphans_of_all(self, work):
+        """See at the beginning of a pass what was left in `sending`, by whichever engine: its providers may be archived
+        or paused now."""
         self.env['dunning.notice'].flush_model()
         rows = self.env.execute_query(SQL(
             "SELECT DISTINCT provider_id FROM dunning_notice WHERE delivery_state = 'sending' AND state = 'issued'"))
-        return self.env['dunning.provider'].sudo().browse([row[0] for row in rows if row[0]])
+        for provider in self.env['dunning.provider'].sudo().browse([row[0] for row in rows if row[0]]):
+            if provider._lock():
+                work.locked |= provider
+                self._find_orphans(provider)
+                if work.engine and provider.engine_id != work.engine:
+                    # Its own engine may be switched off, or gone; if it is not, it is not to be kept waiting.
+                    provider._unlock()
+                    work.locked -= provider
 
     @api.model
     def _find_orphans(self, provider):
@@ -300,25 +332,9 @@ class DunningEngine(models.AbstractModel):
         # What the engine says is for the person who answers for the run.
         lang = notice.user_id.lang
         self, notice, provider = (records.with_context(lang=lang) for records in (self, notice, provider))
-        now = self._now()
-        slot = provider._get_next_slot(now, notice._count_recipients(contacts))
-        if slot > now:
-            # A mail to several recipients may have to wait where one to a single one would not.
-            provider._store_slot(slot)
-            self.env['ir.cron']._commit_progress()
+        if self._has_to_wait(provider, notice, contacts):
             return 'next'
-        try:
-            mail = notice._claim(fields.Datetime.now(), contacts)
-            # What PostgreSQL refuses, it refuses before anything is promised.
-            self.env.flush_all()
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            raise
-        except Exception as error:
-            # This notice cannot be sent; the others can.
-            _logger.exception("Dunning notice %s cannot be sent", notice.id)
-            self.env.cr.rollback()
-            notice._stop(self.env._("The mail could not be made: %s", error))
-            mail = None
+        mail = self._claim_or_stop(notice, contacts)
         if not mail:
             notice.run_id._update_state()
             work.unreported += 1
@@ -332,15 +348,7 @@ class DunningEngine(models.AbstractModel):
             self.env.cr.rollback()
             raise psycopg2.InterfaceError(
                 "The engine's lock is on another connection to PostgreSQL: does a pooler share them by transaction?")
-        sender = provider._get_smtp_from()
-        # From here on the world may have the mail. This commit also proves that the lock is still ours.
-        self._commit()
-        outcome = session.send(sender, mail.addresses, mail.content, **budget.get_handover_limits())
-        ended_at = self._now()
-        if session.is_dead:
-            work.sessions.pop(provider.id, None)
-        else:
-            work.sessions[provider.id] = (session, time.monotonic())
+        outcome, ended_at = self._hand_over(provider, session, mail, work)
         is_useful = self._record_outcome(notice, provider, outcome, mail, ended_at)
         work.unreported += 1
         if time.monotonic() - work.reported_at > REPORT_EVERY:
@@ -348,43 +356,52 @@ class DunningEngine(models.AbstractModel):
         return 'next' if is_useful else 'done'
 
     @api.model
-    def _record_outcome(self, notice, provider, outcome, mail, ended_at):
-        """Write down what became of a handover and what follows from it, and commit it.
+    def _has_to_wait(self, provider, notice, contacts):
+        """Whether a mail to several recipients has to wait where one to a single one would not; then until when is
+        stored."""
+        now = self._now()
+        slot = provider._get_next_slot(now, notice._count_recipients(contacts))
+        if slot <= now:
+            return False
+        provider._store_slot(slot)
+        self.env['ir.cron']._commit_progress()
+        return True
 
-        Others may write to the notice, its run or the provider at the same moment, and PostgreSQL then refuses the
-        later one. What the server said must not get lost over it, so it is written down again. Nor over what follows:
-        if that fails, the outcome is written down alone, and what follows after it, each for itself.
+    @api.model
+    def _claim_or_stop(self, notice, contacts):
+        """Claim a notice; one that cannot be sent is stopped, and the others can.
 
-        :return: whether the provider is of further use in this pass
+        :return: :class:`~.dunning_notice_mail.Handover`, or None where it must not or cannot be sent
         """
-        conflicts, is_alone = 0, False
-        while True:
-            try:
-                is_useful, steps = self._apply_outcome(notice, provider, outcome, mail, ended_at)
-                if not is_alone:
-                    for step in steps:
-                        step()
-                self._commit()
-                break
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                conflicts += 1
-                if self.env.cr.closed or conflicts > CONFLICTS_IN_A_ROW:
-                    # The last trace of it: the notice stays in `sending`, and becomes `unclear`.
-                    _logger.error(
-                        "Dunning notice %s: the outcome could not be stored: %s, %s", notice.id, outcome.kind,
-                        outcome.answer)
-                    raise
-                self.env.cr.rollback()
-            except Exception:
-                if is_alone:
-                    raise
-                _logger.info("Dunning notice %s: the outcome is stored alone", notice.id, exc_info=True)
-                self.env.cr.rollback()
-                is_alone = True
-        if is_alone:
-            self._follow_up(*steps)
-            self._commit()
-        return is_useful
+        try:
+            mail = notice._claim(fields.Datetime.now(), contacts)
+            # What PostgreSQL refuses, it refuses before anything is promised.
+            self.env.flush_all()
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            raise
+        except Exception as error:
+            _logger.exception("Dunning notice %s cannot be sent", notice.id)
+            self.env.cr.rollback()
+            notice._stop(self.env._("The mail could not be made: %s", error))
+            return None
+        return mail
+
+    @api.model
+    def _hand_over(self, provider, session, mail, work):
+        """Commit the claim, and hand the mail over.
+
+        :return: (:class:`~..tools.smtp.Outcome`, end of the handover as naive UTC)
+        """
+        sender = provider._get_smtp_from()
+        # From here on the world may have the mail. This commit also proves that the lock is still ours.
+        self._commit()
+        outcome = session.send(sender, mail.addresses, mail.content, **work.budget.get_handover_limits())
+        ended_at = self._now()
+        if session.is_dead:
+            work.sessions.pop(provider.id, None)
+        else:
+            work.sessions[provider.id] = (session, time.monotonic())
+        return outcome, ended_at
 
     @api.model
     def _get_session(self, provider, work):
@@ -428,151 +445,3 @@ class DunningEngine(models.AbstractModel):
         notice = self.env['dunning.notice'].sudo().browse([notice_id for notice_id, _has_lock in rows])
         notice.invalidate_recordset()
         return notice.with_company(notice.company_id) if notice else notice, bool(rows and rows[0][1])
-
-    @api.model
-    def _apply_outcome(self, notice, provider, outcome, mail, ended_at):
-        """Write down what became of a handover.
-
-        A recipient's fault is the notice's, a provider's fault is the provider's.
-
-        :param notice: `dunning.notice` in `sending`
-        :param outcome: :class:`~..tools.smtp.Outcome`
-        :param mail: the :class:`~.dunning_notice_mail.Handover`
-        :param datetime ended_at: end of the handover, naive UTC
-        :return: (whether the provider is of further use in this pass, list of functions that do what follows: the state
-            is true without it)
-        """
-        notice._fetch_for_outcome()
-        kind = outcome.kind
-        now = ended_at.replace(microsecond=0)
-        answer = self._describe_answer(outcome)
-        accepted = len(mail.addresses) - len(outcome.refused)
-        log = {
-            'stage': str(outcome.stage), 'code': ' '.join(filter(None, [str(outcome.code or ''), outcome.enhanced])),
-            'host': outcome.host, 'tls_version': outcome.tls_version, 'queue_id': outcome.queue_id,
-            'recipient_count': accepted if kind in (smtp.Kind.ACCEPTED, smtp.Kind.UNCLEAR) else 0,
-        }
-        values = {}
-        if outcome.handed_over and not notice.handover_at:
-            values['handover_at'] = notice.claimed_at
-        if kind != smtp.Kind.PROVIDER:
-            provider._after_handover(ended_at)
-            provider._count_policy_refusal(notice.email_to if outcome.is_policy else False)
-
-        if kind == smtp.Kind.ACCEPTED:
-            info = self.env._("Taken by the mail server: %s", answer)
-            if outcome.refused:
-                info += '\n' + self.env._("Refused: %s", '; '.join(
-                    f'{address} ({code} {text})' for address, (code, text) in outcome.refused.items()))
-            # What the computing of the day would say: but for that, company and clerk would have to be read again.
-            left = False if notice.redirected_to else self._get_day(now, mail.tz)
-            notice._set_delivery('sent', info, log, sent_at=now, date_left=left, **values)
-            return True, [lambda: notice._log_mail(now, mail.author_id)]
-        if kind == smtp.Kind.UNCLEAR:
-            words = self.env._(
-                "The connection broke after the mail was handed over (%s). The customer may or may not have it: "
-                "ask the mail provider before you send again.", answer)
-            notice._set_delivery('unclear', words, log, handover_at=notice.handover_at or notice.claimed_at)
-            return True, [
-                lambda: notice._log_mail(now, mail.author_id),
-                lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state]
-        if kind == smtp.Kind.RECIPIENT and provider.policy_refusal_count < POLICY_REFUSALS_TO_PAUSE:
-            steps = self._fail(
-                notice, self.env._("The mail server refused the recipient: %s", answer), log, **values)
-            if outcome.blames_address and not notice.redirected_to:
-                steps.append(lambda: notice._mark_address_refused(answer))
-            return True, steps
-        if kind == smtp.Kind.TRANSIENT:
-            return True, self._try_later(notice, answer, now, log, values)
-        # The provider's fault: the notice waits, and nothing more is tried with this login.
-        words = provider._describe_fault(outcome)
-        notice._set_delivery('released', words, log, attempt_count=notice.attempt_count - 1, **values)
-        provider._pause(words, passing=outcome.passing and kind == smtp.Kind.PROVIDER, now=now)
-        return False, []
-
-    @api.model
-    def _get_day(self, moment, tz):
-        """Return the day of a moment.
-
-        :param datetime moment: naive UTC
-        :param str tz: name of the time zone
-        """
-        return fields.Date.context_today(self.with_context(tz=tz), moment)
-
-    @api.model
-    def _describe_answer(self, outcome):
-        """Return the server's own words, or ours where it had none that decided."""
-        if outcome.code is not None:
-            return outcome.answer
-        Reason = smtp.Reason
-        words = {
-            Reason.DISCONNECTED: self.env._("the connection was cut"),
-            Reason.TIMEOUT: self.env._("the mail server kept silent for too long"),
-            Reason.ANSWER_MISSING: self.env._("the mail server did not confirm that it took the mail"),
-            Reason.GARBAGE: self.env._("the mail server's answer could not be understood"),
-            Reason.ADDRESS_INVALID: self.env._("this is no valid e-mail address"),
-            Reason.SMTPUTF8_MISSING: self.env._("the address has characters that this mail server cannot take"),
-        }
-        return words.get(outcome.reason) or outcome.answer or str(outcome.reason)
-
-    @api.model
-    def _follow_up(self, *steps):
-        """Do what belongs to an outcome, but must never stand in its way: the state is true without it."""
-        for step in steps:
-            try:
-                with self.env.cr.savepoint():
-                    step()
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                raise
-            except Exception:
-                _logger.exception("A step after the delivery of a dunning notice failed")
-
-    @api.model
-    def _finish(self):
-        """Do at the end of a pass what would cost each mail a statement: runs that are done, documents that are not to
-        be kept. There is a next pass, so that nothing of it may hold up what comes after it."""
-        for step in (self._update_runs, self.env['dunning.notice']._drop_unarchived_documents):
-            try:
-                step()
-                self.env['ir.cron']._commit_progress()
-            except Exception:
-                if self.env.cr.closed:
-                    raise
-                _logger.info("The end of a dunning pass is left to the next one", exc_info=True)
-                self.env.cr.rollback()
-
-    @api.model
-    def _update_runs(self):
-        """Derive the states of the runs of which nothing is on its way any more."""
-        Run = self.env['dunning.run'].sudo()
-        for run in Run.search([('state', '=', 'processing'), ('notice_ids', 'not any', Run._UNFINISHED)]):
-            try:
-                run._update_state()
-                self.env['ir.cron']._commit_progress()
-            except Exception:
-                # There is a next pass, and what was sent is stored.
-                if self.env.cr.closed:
-                    raise
-                _logger.info("The state of dunning run %s is derived in the next pass", run.id, exc_info=True)
-                self.env.cr.rollback()
-
-    @api.model
-    def _fail(self, notice, words, log, **values):
-        notice._set_delivery('failed', words, log, **values)
-        return [lambda: notice._ask_person('dunning_mail.mail_activity_failed', words), notice.run_id._update_state]
-
-    @api.model
-    def _try_later(self, notice, answer, now, log, values):
-        """Release a notice again after a passing fault, with growing delays, and give up after the last one."""
-        delays = notice._RETRY_AFTER_MINUTES
-        if notice.attempt_count > len(delays):
-            return self._fail(notice, self.env._(
-                "Given up after %(count)s attempts: %(answer)s", count=notice.attempt_count, answer=answer),
-                log, **values)
-        next_attempt_at = now + timedelta(minutes=delays[notice.attempt_count - 1])
-        notice._set_delivery(
-            'released', self.env._(
-                "Passing fault, tried again on %(time)s: %(answer)s", answer=answer,
-                time=format_datetime(self.env, next_attempt_at, tz=notice.user_id.tz, dt_format='short')),
-            log, next_attempt_at=next_attempt_at, **values)
-        return []

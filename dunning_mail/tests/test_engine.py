@@ -19,6 +19,7 @@ from odoo.addons.dunning_mail.tools import budget, smtp
 from .common import DunningMailCommon
 
 ENGINE_LOGGER = 'odoo.addons.dunning_mail.models.dunning_engine'
+OUTCOME_LOGGER = 'odoo.addons.dunning_mail.models.dunning_outcome'
 CRON_LOGGER = 'odoo.addons.base.models.ir_cron'
 
 
@@ -660,7 +661,7 @@ class TestAtMostOnce(EngineCase):
                 raise psycopg2.errors.SerializationFailure
             return original(engine, sent, *args)
         with patch.object(self.env.registry['dunning.engine'], '_apply_outcome', apply_outcome), \
-                mute_logger(ENGINE_LOGGER):
+                mute_logger(OUTCOME_LOGGER):
             self.run_engine()
         self.assertDelivery(notice, 'unclear')
         self.assertDelivery(other, 'sent')
@@ -671,7 +672,7 @@ class TestAtMostOnce(EngineCase):
 
         def fail(_self, *_args):
             raise ValueError("chatter is out of order")
-        with patch.object(self.env.registry['dunning.notice'], '_log_mail', fail), mute_logger(ENGINE_LOGGER):
+        with patch.object(self.env.registry['dunning.notice'], '_log_mail', fail), mute_logger(OUTCOME_LOGGER):
             self.run_engine()
         self.assertDelivery(notice, 'sent')
         self.assertEqual(notice.run_id.state, 'done')

@@ -9,6 +9,7 @@ from odoo.tests import new_test_user, tagged
 from odoo.tools import file_open, mute_logger
 
 from odoo.addons.dunning_mail.hooks import uninstall_hook
+from odoo.addons.dunning_mail.tools import smtp
 
 from .common import DunningMailCommon
 
@@ -261,6 +262,18 @@ class TestProvider(DunningMailCommon):
                 with self.assertRaisesRegex(UserError, words) as caught:
                     self.provider.action_test_connection()
                 self.assertNotIn('geheim', str(caught.exception))
+
+    def test_faults_in_the_readers_language(self):
+        for reason in smtp.Reason:
+            outcome = smtp.Outcome(
+                kind=smtp.Kind.PROVIDER, stage=smtp.Stage.BANNER, reason=reason, code=554, text='100% no')
+            with self.subTest(reason):
+                english, german = (
+                    self.provider.with_context(lang=lang)._describe_fault(outcome) for lang in ('en_US', 'de_DE'))
+                self.assertNotEqual(english.splitlines()[0], german.splitlines()[0])
+                for words in (english, german):
+                    self.assertNotIn('%(', words)
+                    self.assertIn('554 100% no', words)
 
     # === NOTHING ELSE GOES THROUGH THE LOGIN === #
 

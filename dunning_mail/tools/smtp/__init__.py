@@ -23,11 +23,12 @@ CRLF, is written completely first, the terminator ``. CRLF`` after it in a write
 * whatever goes wrong while or after it is written, but for a readable refusal, is *unclear*: it may have been sent
   even if the write itself reported an error (a write to TLS can fail after its record has left).
 
-See :func:`classify` for the whole table.
+See :data:`rules.RULES` for what a refusal means, and :data:`classify.FAULTS` for what a fault without a reply does.
 """
 from .classify import classify, classify_exception
+from .opening import open_session, verifying_context
 from .outcome import MAX_TEXT, DeliveryFault, GarbageError, Kind, LoginError, Outcome, Reason, Stage
-from .session import Session, open_session, verifying_context
+from .session import Session
 
 __all__ = [
     'MAX_TEXT', 'DeliveryFault', 'GarbageError', 'Kind', 'LoginError', 'Outcome', 'Reason', 'Session', 'Stage',

@@ -1,148 +1,21 @@
-"""Open, logged-in connections, and how one message goes over them."""
+"""How one message goes over an open, logged-in connection."""
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import re
-import smtplib
-import socket
-import ssl
 from collections.abc import Callable, Iterable
 
 from .classify import classify, classify_exception
+from .envelope import UndeliverableError, check_message, encode_address, stuff
 from .link import Link
-from .outcome import DeliveryFault, Kind, Outcome, Reason, Stage, clean
+from .outcome import Kind, Outcome, Reason, Stage, clean
 
-__all__ = ['Session', 'open_session', 'verifying_context']
-
-# RFC 5321, 4.5.3.1.3: a path has at most 256 octets, its angle brackets among them.
-MAX_ADDRESS = 254
-
-
-def verifying_context() -> ssl.SSLContext:
-    """A TLS context that checks the certificate's chain, dates and host name, and speaks TLS 1.2 or newer.
-
-    It trusts the system's authorities, or those that the environment's ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name.
-    """
-    context = ssl.create_default_context()
-    context.check_hostname = True
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-@functools.lru_cache(maxsize=1)
-def _own_name() -> str:
-    """What to say in EHLO: the host's full name, else an address literal (RFC 5321, 4.1.4). Asked once a process, for
-    the resolver can be slow to say that it does not know."""
-    name = socket.getfqdn()
-    if '.' in name and re.fullmatch(r'[A-Za-z0-9.-]+', name):
-        return name
-    address = '127.0.0.1'
-    with contextlib.suppress(OSError):
-        address = socket.gethostbyname(socket.gethostname())
-    return f'[{address}]'
-
-
-def open_session(
-    host: str,
-    port: int,
-    *,
-    implicit_tls: bool,
-    login: Callable[[smtplib.SMTP], None] | None,
-    timeout: float,
-    context: ssl.SSLContext | None = None,
-    local_hostname: str | None = None,
-    total_timeout: float | None = None,
-) -> Session:
-    """Connect, secure the connection with verified TLS, and log in.
-
-    There is no way around TLS: a server that does not offer STARTTLS is a fault. Nor is there a fallback to HELO.
-
-    :param host: the server's name; the one that its certificate must carry
-    :param port: its port
-    :param implicit_tls: TLS from the first byte (RFC 8314), else STARTTLS
-    :param login: called with the ``smtplib.SMTP`` object, after the last EHLO, to log in: with ``login()``, or with an
-        AUTH of its own over ``docmd()``, whose reply it need not look at. May raise :class:`LoginError`. What it raises
-        besides, unless it is an ``OSError`` or ``ValueError``, is passed on. ``None``: no login.
-    :param timeout: seconds for each step: connecting, each command with its answer, the handshake
-    :param context: default is :func:`verifying_context`; it must verify chain and host name
-    :param local_hostname: what to say in EHLO; default is this host's full name
-    :param total_timeout: seconds for all steps together, but for what ``login`` does elsewhere; default is twice
-        ``timeout``
-    :raises DeliveryFault: it did not work; its outcome says at which stage, why, and whether it may pass
-    :raises ValueError: the context does not verify, or the local host name cannot be one
-    """
-    context = context or verifying_context()
-    if context.verify_mode != ssl.CERT_REQUIRED or not context.check_hostname:
-        raise ValueError("The TLS context must verify the server's certificate and host name.")
-    local_hostname = local_hostname or _own_name()
-    if not re.fullmatch(r'[\x21-\x7e]+', local_hostname):
-        raise ValueError('The local host name must be printable ASCII without spaces.')
-
-    link = Link(local_hostname, timeout)
-    link.deadline = link.clock() + (2 * timeout if total_timeout is None else total_timeout)
-    try:
-        session = _open(link, host, port, implicit_tls, login, context)
-        if isinstance(session, Session):
-            return session
-        outcome = session
-    except (OSError, ValueError, OverflowError) as exc:
-        outcome = classify_exception(link.stage, exc)
-    except BaseException:
-        link.abort()
-        raise
-    link.abort()
-    # Out here, so that the exception has no context: its frames hold the login callable, and so the password.
-    raise DeliveryFault(dataclasses.replace(outcome, host=host, tls_version=link.tls_version))
-
-
-def _open(link, host, port, implicit_tls, login, context) -> Session | Outcome:
-    link.open(host, port)
-    if implicit_tls:
-        link.wrap(context, host)
-    link.stage = Stage.BANNER
-    code, banner = link.getreply()
-    if code != 220:
-        return classify(Stage.BANNER, code, banner)
-
-    def greet() -> Outcome | None:
-        link.stage = Stage.EHLO
-        code, text = link.ehlo()
-        # smtplib reads the extensions of a 250 alone.
-        return None if code == 250 else classify(Stage.EHLO, code if code >= 400 else -1, text)
-
-    if fault := greet():
-        return fault
-    if not implicit_tls:
-        link.stage = Stage.STARTTLS
-        if not link.has_extn('starttls'):
-            raise smtplib.SMTPNotSupportedError('STARTTLS not offered')
-        code, text = link.ask(Stage.STARTTLS, b'STARTTLS')
-        if code != 220:
-            return classify(Stage.STARTTLS, code, text)
-        link.wrap(context, host)
-        if fault := greet():
-            return fault
-    if login is not None and (fault := link.ask_login(login)):
-        return fault
-    link.deadline = None
-    return Session(link, host, port, banner)
-
-
-class _Undeliverable(Exception):
-    """An address that cannot be put into a command."""
-
-    def __init__(self, reason: Reason, text: str):
-        super().__init__(text)
-        self.reason = reason
-        self.text = text
+__all__ = ['Session']
 
 
 class Session:
-    """One open, logged-in connection; made by :func:`open_session`. For many messages, one after the other; not for
-    several threads.
+    """One open, logged-in connection; made by :func:`.opening.open_session`. For many messages, one after the other;
+    not for several threads.
 
     :ivar host: the server, as it was asked for
     :ivar port: its port
@@ -243,9 +116,9 @@ class Session:
             raise ValueError('A message needs a recipient.')
         self._handed_over = False
         self._refused = {}
-        if fault := self._check_message(message):
-            return self._complete(fault)
         link = self._link
+        if fault := check_message(message, eight_bit='8bitmime' in link.esmtp_features, max_size=self.max_size):
+            return self._complete(fault)
         end = None if total_timeout is None else link.clock() + total_timeout
         limits = [limit for limit in (envelope_timeout, total_timeout) if limit is not None]
         link.deadline = link.clock() + min(limits) if limits else None
@@ -256,13 +129,16 @@ class Session:
         if fault:
             return self._complete(fault)
         if on_handover is not None:
-            try:
-                on_handover()
-            except BaseException:
-                # The server waits for a message now, and there is no command to tell it otherwise.
-                self._link.abort()
-                raise
+            self._announce(on_handover)
         return self._complete(self._guarded(self._body, message, body_timeout, answer_timeout, end))
+
+    def _announce(self, on_handover: Callable[[], None]) -> None:
+        try:
+            on_handover()
+        except BaseException:
+            # The server waits for a message now, and there is no command to tell it otherwise.
+            self._link.abort()
+            raise
 
     def check_sender(self, mail_from: str, probe_recipient: str | None = None) -> Outcome:
         """Find out whether the server takes mail from a sender, without sending any: MAIL, RCPT if a recipient is
@@ -336,60 +212,15 @@ class Session:
             self._needs_reset = False
         return None
 
-    def _check_message(self, message: bytes) -> Outcome | None:
-        def refuse(reason: Reason, text: str, **values) -> Outcome:
-            return Outcome(kind=Kind.RECIPIENT, stage=Stage.MAIL, reason=reason, text=text, **values)
-
-        breaks = message.count(b'\r\n')
-        if not message or message.count(b'\r') != breaks or message.count(b'\n') != breaks or b'\0' in message:
-            # RFC 5321, 2.3.8. A bare line feed with a dot behind it ends the message for some servers.
-            return refuse(Reason.MESSAGE_MALFORMED, 'The message is empty, or has a NUL or a line end other than CRLF.')
-        if not message.isascii() and '8bitmime' not in self._link.esmtp_features:
-            return refuse(Reason.MESSAGE_MALFORMED, 'The message has 8-bit characters, and this server takes none.')
-        limit = self.max_size
-        if limit and len(message) > limit:
-            return refuse(
-                Reason.MESSAGE_TOO_LARGE,
-                f'The message has {_size_words(len(message))}, this server takes {_size_words(limit)} at most.',
-                message_size=len(message), size_limit=limit,
-            )
-        return None
-
-    def _encode(self, address: str) -> bytes:
-        """Make an address fit for a command.
-
-        :raises _Undeliverable: it is none (a line break would be a command of its own), or needs SMTPUTF8
-        """
-        if not address.isascii():
-            local, _at, domain = address.rpartition('@')
-            if 'smtputf8' in self._link.esmtp_features:
-                encoded = address.encode('utf-8', 'surrogatepass')
-                printable = address.replace(' ', '').isprintable()
-                if printable and not re.search(r'[\s<>]', address) and local and domain and len(encoded) <= MAX_ADDRESS:
-                    return encoded
-                raise _Undeliverable(Reason.ADDRESS_INVALID, 'This is no valid address.')
-            if not local.isascii():
-                raise _Undeliverable(
-                    Reason.SMTPUTF8_MISSING, 'The address has characters that this server cannot take (no SMTPUTF8).')
-            try:
-                address = f"{local}@{domain.encode('idna').decode()}"
-            except UnicodeError:
-                raise _Undeliverable(Reason.ADDRESS_INVALID, "The address's domain is no valid name.") from None
-        quoted = r'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"'
-        if len(address) > MAX_ADDRESS or not re.fullmatch(
-                rf'(?:[^\x00-\x20\x7f<>()\[\]\\,;:@"]+|{quoted})@[^\x00-\x20\x7f<>()\\,;@"]+', address):
-            raise _Undeliverable(Reason.ADDRESS_INVALID, 'This is no valid address.')
-        return address.encode('ascii')
-
     def _mail(self, mail_from: str, recipients: Iterable[str], size: int | None, eight_bit: bool) -> Outcome | None:
         if fault := self._begin(Stage.MAIL):
             return fault
+        features = self._link.esmtp_features
         try:
-            sender = self._encode(mail_from) if mail_from else b''
-        except _Undeliverable as exc:
+            sender = encode_address(mail_from, smtputf8='smtputf8' in features) if mail_from else b''
+        except UndeliverableError as exc:
             return Outcome(kind=Kind.PROVIDER, stage=Stage.MAIL, reason=exc.reason, text=exc.text)
         line = b'MAIL FROM:<%s>' % sender
-        features = self._link.esmtp_features
         if 'size' in features and size is not None:
             line += b' SIZE=%d' % size
         if eight_bit:
@@ -400,9 +231,15 @@ class Session:
         return None if code // 100 == 2 else self._refusal(Stage.MAIL, code, text)
 
     def _rcpt(self, address: str) -> Outcome | None:
+        fault = self._try_rcpt(address)
+        if fault:
+            self._refused[address] = fault.code, ' '.join(part for part in (fault.enhanced, fault.text) if part)
+        return fault
+
+    def _try_rcpt(self, address: str) -> Outcome | None:
         try:
-            encoded = self._encode(address)
-        except _Undeliverable as exc:
+            encoded = encode_address(address, smtputf8='smtputf8' in self._link.esmtp_features)
+        except UndeliverableError as exc:
             return Outcome(kind=Kind.RECIPIENT, stage=Stage.RCPT, reason=exc.reason, text=exc.text)
         code, text = self._link.ask(Stage.RCPT, b'RCPT TO:<%s>' % encoded)
         return None if code // 100 == 2 else self._refusal(Stage.RCPT, code, text)
@@ -416,7 +253,6 @@ class Session:
         refusals = []
         for address in recipients:
             if fault := self._rcpt(address):
-                self._refused[address] = fault.code, ' '.join(part for part in (fault.enhanced, fault.text) if part)
                 if self.is_dead:
                     return fault
                 refusals.append(fault)
@@ -433,22 +269,22 @@ class Session:
         answer_timeout: float,
         end: float | None,
     ) -> Outcome:
-        """Write the message, then the terminator, then wait. See the module's docstring for why in this order.
+        """Write the message, then the terminator, then wait. See the package's docstring for why in this order.
 
         :param end: the moment (of the link's clock) by which all of it must be over
         """
-        link = self._link
-        link.stage = Stage.BODY
-        stuffed = message.replace(b'\r\n.', b'\r\n..')
-        if stuffed.startswith(b'.'):
-            stuffed = b'.' + stuffed
-        if not stuffed.endswith(b'\r\n'):
-            stuffed += b'\r\n'
         def until_at_most(timeout: float) -> float:
-            moment = link.clock() + timeout
+            moment = self._link.clock() + timeout
             return moment if end is None else min(moment, end)
 
-        until = until_at_most(body_timeout)
+        if early := self._write(stuff(message), until_at_most(body_timeout)):
+            return early
+        return self._terminate(until_at_most(answer_timeout))
+
+    def _write(self, stuffed: bytes, until: float) -> Outcome | None:
+        """:return: what the server said in the middle of the message; ``None`` when it waits for its end"""
+        link = self._link
+        link.stage = Stage.BODY
         self._handed_over = True
         try:
             link.write_all(stuffed, until)
@@ -459,23 +295,26 @@ class Session:
             if outcome := self._last_words():
                 return outcome
             raise
-        if early:
-            # An answer before the end was sent: a refusal, or nonsense. Either way the end must not follow, for this
-            # answer would be taken for the one to it.
-            return self._last_words() or Outcome(
-                kind=Kind.TRANSIENT, stage=Stage.BODY, reason=Reason.GARBAGE, passing=True)
+        if not early:
+            return None
+        # An answer before the end was sent: a refusal, or nonsense. Either way the end must not follow, for this answer
+        # would be taken for the one to it.
+        return self._last_words() or Outcome(
+            kind=Kind.TRANSIENT, stage=Stage.BODY, reason=Reason.GARBAGE, passing=True)
+
+    def _terminate(self, until: float) -> Outcome:
+        link = self._link
         link.stage = Stage.EOD
-        until = until_at_most(answer_timeout)
         link.write_all(b'.\r\n', until)
         code, text = link.getreply(max(until - link.clock(), 0))
-        if code // 100 == 2 or code // 100 == 3:
-            outcome = classify(Stage.EOD, code, text)
-            if outcome.kind is Kind.ACCEPTED:
-                self._needs_reset = False
-            else:
-                link.abort()
-            return outcome
-        return self._refusal(Stage.EOD, code, text)
+        if code // 100 not in (2, 3):
+            return self._refusal(Stage.EOD, code, text)
+        outcome = classify(Stage.EOD, code, text)
+        if outcome.kind is Kind.ACCEPTED:
+            self._needs_reset = False
+        else:
+            link.abort()
+        return outcome
 
     def _last_words(self) -> Outcome | None:
         """Read a refusal that came in the middle of the message, and leave: the transaction cannot be ended properly.
@@ -497,15 +336,6 @@ class Session:
         self._needs_reset = True
         for address in recipients:
             if fault := self._rcpt(address):
-                self._refused[address] = fault.code, ' '.join(part for part in (fault.enhanced, fault.text) if part)
                 return fault
         stage = Stage.RCPT if recipients else Stage.MAIL
         return Outcome(kind=Kind.ACCEPTED, stage=stage, reason=Reason.OK)
-
-
-def _size_words(size: int) -> str:
-    """``12345678`` -> ``12.3 MB``"""
-    for factor, unit in ((1_000_000, 'MB'), (1_000, 'kB')):
-        if size >= factor:
-            return f'{size / factor:.1f} {unit}'
-    return f'{size} bytes'

@@ -1,0 +1,131 @@
+import logging
+from datetime import UTC, timedelta
+
+import psycopg2
+
+from odoo import api, models
+from odoo.tools import SQL
+
+from .dunning_provider import SAFE_INTERVAL
+
+_logger = logging.getLogger(__name__)
+
+# How far ahead sending hours are looked for.
+CALENDAR_DAYS = 21
+
+
+class DunningProvider(models.Model):
+    """When a service provider may send its next mail, and that only one process sends for it."""
+    _inherit = 'dunning.provider'
+
+    # === THE ONE SENDER === #
+
+    def _lock(self):
+        """Try to become the one sender of this provider, over all processes and hosts.
+
+        A session-level advisory lock of PostgreSQL: it survives commits and dies with its connection. Release it with
+        `_unlock()` on the same cursor, since Odoo's connection pool would keep it.
+
+        :return: whether the lock was taken
+        """
+        self.ensure_one()
+        self.env.cr.execute("SELECT pg_try_advisory_lock(hashtext('dunning_mail.provider'), %s)", [self.id])
+        return self.env.cr.fetchone()[0]
+
+    def _get_lock_condition(self):
+        """Return what says in a query whether the connection that runs it holds the lock.
+
+        It is asked in the transaction that is to be committed before a handover: behind a pooler that may be on another
+        connection than the one which took the lock.
+        """
+        self.ensure_one()
+        return SQL(
+            """
+            EXISTS (
+                SELECT 1
+                  FROM pg_locks
+                 WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                   AND classid::bigint = hashtext('dunning_mail.provider')::bigint & 4294967295
+                   AND objid::bigint = %s AND objsubid = 2)
+            """, self.id)
+
+    def _unlock(self):
+        """Give the lock back. On a connection that is lost it has gone already."""
+        for provider in self:
+            try:
+                self.env.cr.execute("SELECT pg_advisory_unlock(hashtext('dunning_mail.provider'), %s)", [provider.id])
+            except psycopg2.Error as error:
+                _logger.warning("Lock of dunning provider %s not given back: %s", provider.id, error)
+
+    def _is_locked_elsewhere(self):
+        """Whether another process is the provider's sender at this moment."""
+        self.ensure_one()
+        if self._lock():
+            self._unlock()
+            return False
+        return True
+
+    # === SLOTS === #
+
+    @api.depends('send_interval')
+    def _compute_is_interval_short(self):
+        for provider in self:
+            provider.is_interval_short = 0 <= provider.send_interval < SAFE_INTERVAL
+
+    def _get_next_slot(self, now, recipient_count=1):
+        """Return when the provider may send its next mail, as far as its pace and limits say.
+
+        :param datetime now: naive UTC
+        :param int recipient_count: recipients of that mail
+        :return: naive UTC datetime, not before `now`
+        """
+        self.ensure_one()
+        slot = max(now, self._get_stored_slot() or now, (self.state == 'paused' and self.resume_at) or now)
+        for limit, window in ((self.hourly_limit, timedelta(hours=1)), (self.daily_limit, timedelta(days=1))):
+            if limit:
+                slot = max(slot, self.env['dunning.delivery.log']._get_limit_slot(
+                    self, limit, window, now, recipient_count))
+        return self._get_opening(slot) if self.calendar_id else slot
+
+    def _get_opening(self, moment):
+        """Return the first moment within the sending hours.
+
+        :param datetime moment: naive UTC
+        :return: naive UTC, not before `moment`
+        """
+        self.ensure_one()
+        start = moment.replace(tzinfo=UTC)
+        # Mostly the doors are open, or open soon.
+        for days in (1, CALENDAR_DAYS):
+            hours = self.sudo().calendar_id._work_intervals_batch(start, start + timedelta(days=days))[False]
+            for opens, closes, _attendance in hours:
+                if closes > start:
+                    return max(opens, start).astimezone(UTC).replace(tzinfo=None)
+        # Nothing in sight, for example a company holiday: looked at again then.
+        return moment + timedelta(days=CALENDAR_DAYS)
+
+    def _set_next_slot(self, ended_at):
+        """Store the next slot, measured from the end of a handover.
+
+        :param datetime ended_at: naive UTC, to the microsecond
+        """
+        self.ensure_one()
+        # Without an interval it only says who among several providers has waited longest.
+        self._store_slot(ended_at + timedelta(seconds=self.send_interval))
+
+    def _get_stored_slot(self):
+        """Return the stored slot to the microsecond, False where there is none."""
+        self.ensure_one()
+        return self.next_send_at and self.next_send_at - timedelta(microseconds=self.next_send_lead)
+
+    def _store_slot(self, slot):
+        """Keep a slot to the microsecond: Odoo keeps datetimes in whole seconds.
+
+        :param datetime slot: naive UTC
+        """
+        self.ensure_one()
+        # Rounded up, so that whoever looks at the datetime alone does not send too early.
+        rounded = slot.replace(microsecond=0) + timedelta(seconds=bool(slot.microsecond))
+        self.sudo().write({
+            'next_send_at': rounded, 'next_send_lead': round((rounded - slot).total_seconds() * 1_000_000)})

@@ -1,0 +1,257 @@
+"""What a refusal means: a list of rules, of which the first that fits decides.
+
+A reply is judged by the step that it answers, its code, its RFC 3463 code if it begins with one, and its words where
+these leave it open.
+
+A 5.7.1 at RCPT, or after the dot, can be this recipient's policy or one against us all. It is taken for the
+recipient's unless code or words name the sender, its network, login or quota: wrongly failing one notice is mended by
+one click, wrongly stopping a run is not seen until somebody looks. The opposite case shows by repetition, see
+:attr:`Outcome.is_policy`.
+
+Sources: RFC 5321 (4.2, 4.3.2, 4.5.3), RFC 3463, RFC 5248 and its IANA registry (Enhanced Status Codes), RFC 1870
+(SIZE), RFC 2034, RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 6531 (SMTPUTF8), RFC 7372 (x.7.20 - 26), RFC 7504
+(521, 556), RFC 8689; "Email non-delivery reports and SMTP errors in Exchange Online" (Microsoft); "Gmail SMTP
+errors and codes" (Google); access(5) and postconf(5), smtpd_delay_reject (Postfix).
+"""
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .outcome import Kind, Reason, Stage
+
+__all__ = ['OPENING', 'RULES', 'Rule', 'judge']
+
+OPENING = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.BANNER, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
+
+
+def _pattern(*alternatives: str) -> re.Pattern:
+    return re.compile('|'.join(alternatives), re.IGNORECASE)
+
+
+# Many servers say in words only what RFC 3463 has a code for. The words below are English: no server was seen to
+# refuse in another language without giving a code.
+_AUTH_WORDS = _pattern(
+    r'authentication (is )?(required|needed)', r'not authenticated', r'auth(entication)? (command )?(is )?required',
+    r'must (first )?(log ?in|authenticate|issue a starttls)', r'log ?in (first|required)', r'not logged in',
+    r'authenticate first', r'invalid credentials', r'must be authenticated',
+)
+_SENDER_AUTH_WORDS = _pattern(r'\b(dmarc|dkim|spf)\b')
+_SENDER_WORDS = _pattern(
+    r'sender (address |domain |verify |verification )?(rejected|refused|denied|blocked|failed|invalid)',
+    r'send ?as ?denied', r'send as this sender', r'not allowed to send as', r'not owned by',
+    r'sender (address )?(is )?not (allowed|permitted|authori[sz]ed|verified)( to (send|use|relay))?\b(?! .*recipient)',
+    r'from address .*(not (allowed|permitted|authori[sz]ed|verified|match)|does not match)',
+    r'email address is not verified', r'unverified sender', r'bad outbound sender', r'banned sender',
+)
+_RELAY_WORDS = _pattern(
+    r'relay(ing)?( access)? (is )?(denied|not (permitted|allowed)|prohibited)', r'(unable|not permitted) to relay',
+    r'(can ?not|do(es)? not|won.t) relay', r'mail sending denied',
+)
+_CLIENT_WORDS = _pattern(
+    r'client host', r'helo command', r'reverse (dns|host ?name)', r'\bPTR\b', r'\byour (ip|host|server|network)\b',
+    r'(sending|client|source) ip\b', r'the ip you.re using',
+)
+# At MAIL and RCPT nothing of the message is known yet: a list can only be about the client.
+_LIST_WORDS = _pattern(r'blocked using', r'(black|block|deny) ?-?list', r'\bRBL\b', r'spamhaus', r'\bip .*reputation')
+_POLICY_WORDS = _pattern(
+    r'spam', r'\bjunk\b', r'unsolicited', r'\bbulk\b', r'polic(y|ies)', r'(black|block|deny) ?-?list', r'blocked',
+    r'reputation', r'access denied', r'not allowed', r'prohibited', r'suspicious',
+)
+_GREYLIST_WORDS = _pattern(r'gr[ae]y ?-?list')
+_SIZE_WORDS = _pattern(
+    r'(message|mail|e-?mail|data|content) (is |was )?(too (large|big)|size)',
+    r'(maximum|max\.?|exceed\w*).{0,40}\bsize', r'size (limit|exceed)', r'\btoo large\b',
+)
+_RECIPIENTS_WORDS = _pattern(r'too many recipients')
+# About sending, beyond doubt: also where the code says "mailbox" (Google: 450 4.2.1 Peak SMTP relay limit exceeded).
+_SENDING_QUOTA_WORDS = _pattern(
+    r'(sending|submission|relay|outgoing|outbound|hourly|daily|monthly) (\w+ ){0,2}(quota|limit|rate|volume)',
+    r'submission ?quota', r'(quota|limit|max(imum)?|exceed\w*)\b.{0,60} (per|an|a) (second|minute|hour|day|month)\b',
+    r'max(imum)? (number of )?(e-?mails|messages|defers)', r'rate[- ]limit', r'throttl', r'unusual rate',
+    r'limit for message recipients',
+)
+_QUOTA_WORDS = _pattern(
+    _SENDING_QUOTA_WORDS.pattern, r'(message|e-?mail) (quota|rate)', r'(message|e-?mail) limit (exceed|reach)\w+',
+    r'too many (e-?mails|messages|mails|connections|sessions|requests|concurrent|log)', r'exceed\w*.{0,40} rate\b',
+    r'exceeded permitted limits', r'too (fast|quickly|frequently)', r'slow down',
+)
+_WINDOW_WORDS = _pattern(r'\b(daily|hourly)\b', r'\b(per|a|an) (day|hour)\b')
+_MAILBOX_WORDS = _pattern(
+    r'(mailbox|inbox|mail ?drop).{0,60}(full|quota|storage|limit|exceed)',
+    r'(full|quota|exceed\w*).{0,60}(mailbox|inbox)',
+    r'out of (disk |storage )?space', r'out of storage', r'(disk|storage) (quota|full)', r'user is over',
+)
+# Said of the mailbox from RCPT on (Dovecot says so), of the sender's at MAIL.
+_FULL_WORDS = _pattern(r'over ?-?quota', r'quota (is )?(exceeded|full)', r'exceed\w* .{0,20}(quota|storage)')
+_MESSAGE_QUOTA_WORDS = _pattern(r'(message|e-?mail) quota')
+_UNKNOWN_WORDS = _pattern(
+    r'unknown', r'no such', r'not? (a )?(known|valid|existing)', r'does ?n.t exist', r'does not exist', r'not exist',
+    r'invalid (recipient|mailbox|address|user)', r'no mailbox',
+    r'(user|mailbox|recipient|account|address)( \S+)?( is| was)? not found', r'undeliverable', r'not our customer',
+    r'not listed',
+)
+
+def _security(*details: int) -> list[str]:
+    """RFC 3463, subject 7."""
+    return [f'x.7.{detail}' for detail in details]
+
+
+# RFC 5248 registry and Microsoft's list of non-delivery reports: details that are about the sender, its login or its
+# network, whoever the recipient is ...
+_LOGIN_DETAILS = _security(3, 8, 9, 10, 11, 12, 13, 14, 57, 139)
+_SENDER_AUTH_DETAILS = _security(*range(20, 25), 26, 29, 509, 515)
+_SENDER_DETAILS = _security(27, 60, 501, 502, 503, 511)
+_QUOTA_DETAILS = _security(28, 232, 233, 500, 508, 705)
+_NETWORK_DETAILS = _security(4, 25, *range(504, 600), *range(606, 650), *range(700, 751))
+# ... and details that are about the recipient: moved owners, restricted groups.
+_RESTRICTED_DETAILS = _security(17, 18, 19, 124, 129, *range(133, 137), 193)
+
+# A reply without an RFC 3463 code.
+_BARE = 'bare'
+_AFTER_MAIL = (Stage.RCPT, Stage.DATA, Stage.BODY, Stage.EOD)
+
+
+def _signs(stage: Stage, code: int, enhanced: str) -> set[str | int]:
+    """All that a rule can ask for but words. ``x`` stands for any part: ``x.7.1`` for 4.7.1 and 5.7.1, ``x.7.x`` for
+    the whole subject."""
+    signs = {stage, code, f'{code // 100}xx'}
+    if not enhanced:
+        return signs | {_BARE}
+    digit, subject, detail = enhanced.split('.')
+    return signs | {enhanced, f'{digit}.{subject}.x', f'x.{int(subject)}.{int(detail)}', f'x.{int(subject)}.x'}
+
+
+class Blame(NamedTuple):
+    """Whose fault it is; of a reply 4xx and of one 5xx, each with whether it may pass by itself."""
+    of_4xx: tuple[Kind, bool]
+    of_5xx: tuple[Kind, bool]
+
+
+_PROVIDER = Blame((Kind.PROVIDER, True), (Kind.PROVIDER, False))
+_PROVIDER_PASSING = Blame((Kind.PROVIDER, True), (Kind.PROVIDER, True))
+_PROVIDER_LASTING = Blame((Kind.PROVIDER, False), (Kind.PROVIDER, False))
+_RECIPIENT = Blame((Kind.TRANSIENT, True), (Kind.RECIPIENT, False))
+_TRANSIENT = Blame((Kind.TRANSIENT, True), (Kind.TRANSIENT, True))
+
+
+class Rule:
+    """One line of :data:`RULES`.
+
+    :ivar blame: whose fault it is if the rule fits
+    :ivar reason: why
+    :ivar groups: of each of them, one sign at least must be there: a stage, a code, an RFC 3463 code, or words
+    :ivar unless: none of these must be there
+    """
+
+    def __init__(self, blame: Blame, reason: Reason, *groups, unless=()):
+        self.blame = blame
+        self.reason = reason
+        self.groups = groups
+        self.unless = unless
+
+    def fits(self, signs: set[str | int], words: str) -> bool:
+        """:param signs: what :func:`_signs` returned"""
+        def has(group) -> bool:
+            return any(
+                sign.search(words) if isinstance(sign, re.Pattern) else sign in signs for sign in group)
+        return all(has(group) for group in self.groups) and not has(self.unless)
+
+
+RULES = (
+    # --- AUTH
+    # RFC 4954: a password transition is needed.
+    Rule(_PROVIDER_LASTING, Reason.LOGIN_REFUSED, [Stage.AUTH], [432]),
+    Rule(_PROVIDER, Reason.LOGIN_UNAVAILABLE, [Stage.AUTH], ['4xx']),
+    # The mechanism, basic login as such, or this password where an application password is wanted.
+    Rule(_PROVIDER, Reason.LOGIN_NOT_SUPPORTED, [Stage.AUTH],
+         [500, 502, 503, 504, 534, 538, '5.7.9', '5.7.30', '5.7.139']),
+    Rule(_PROVIDER, Reason.LOGIN_REFUSED, [Stage.AUTH]),
+    # --- the other steps of the opening
+    Rule(_PROVIDER, Reason.TLS_UNAVAILABLE, [Stage.STARTTLS], ['4xx']),
+    Rule(_PROVIDER, Reason.NO_STARTTLS, [Stage.STARTTLS]),
+    Rule(_PROVIDER, Reason.QUOTA, OPENING, ['4xx'], [_QUOTA_WORDS]),
+    Rule(_PROVIDER, Reason.SERVICE_UNAVAILABLE, OPENING, ['4xx']),
+    Rule(_PROVIDER, Reason.EHLO_REFUSED, [Stage.EHLO]),
+    Rule(_PROVIDER, Reason.POLICY_BLOCK, OPENING, ['5.7.x', _CLIENT_WORDS, _LIST_WORDS]),
+    Rule(_PROVIDER, Reason.SERVICE_REFUSED, OPENING),
+
+    # --- from MAIL to the answer to the dot: the sender, its login and its right to send. Postfix and others keep their
+    # verdict on the sender and the client back until RCPT, so all stages are looked at.
+    Rule(_PROVIDER, Reason.LOGIN_NOT_SUPPORTED, ['x.7.9', 'x.7.139']),
+    Rule(_PROVIDER, Reason.LOGIN_REQUIRED, [530, 534, 535, 538, *_LOGIN_DETAILS]),
+    Rule(_PROVIDER, Reason.LOGIN_NOT_SUPPORTED, ['x.7.30']),
+    # This recipient takes mail from some only.
+    Rule(_RECIPIENT, Reason.POLICY_BLOCK, _RESTRICTED_DETAILS),
+    # Too many in one mail, 5xx too (RFC 5321, 4.5.3.1.10); too many a day are a quota.
+    Rule(_TRANSIENT, Reason.TOO_MANY_RECIPIENTS, ['x.5.3'], unless=[_WINDOW_WORDS]),
+    # Quotas are windows, so all of it passes, 5xx too.
+    Rule(_PROVIDER_PASSING, Reason.QUOTA, [_SENDING_QUOTA_WORDS, *_QUOTA_DETAILS, '5.4.5', '5.1.90']),
+    Rule(_PROVIDER, Reason.SENDER_AUTHENTICATION, [_SENDER_AUTH_WORDS, *_SENDER_AUTH_DETAILS]),
+    Rule(_PROVIDER, Reason.SENDER_REFUSED, [_SENDER_WORDS, *_SENDER_DETAILS, 'x.1.7', 'x.1.8']),
+    Rule(_PROVIDER, Reason.RELAY_DENIED, [_RELAY_WORDS, *_security(54, 64)]),
+    Rule(_PROVIDER, Reason.LOGIN_REQUIRED, [_AUTH_WORDS]),
+
+    # --- a mailbox (RFC 3463, X.2.X, and the same in words). At MAIL there is only one to speak of: the sender's.
+    Rule(_PROVIDER_PASSING, Reason.QUOTA, [Stage.MAIL], ['x.2.2', _MAILBOX_WORDS], unless=['x.1.x']),
+    Rule(_PROVIDER_PASSING, Reason.QUOTA, [Stage.MAIL], [_FULL_WORDS],
+         unless=['x.1.x', _SIZE_WORDS, _MESSAGE_QUOTA_WORDS]),
+    Rule(_RECIPIENT, Reason.MAILBOX_FULL, _AFTER_MAIL, ['x.2.2', _MAILBOX_WORDS], unless=['x.1.x']),
+    Rule(_RECIPIENT, Reason.MAILBOX_FULL, _AFTER_MAIL, [_FULL_WORDS],
+         unless=['x.1.x', _SIZE_WORDS, _MESSAGE_QUOTA_WORDS]),
+    Rule(_RECIPIENT, Reason.MAILBOX_BUSY, _AFTER_MAIL, ['x.2.1'], ['4xx'], unless=[_GREYLIST_WORDS]),
+    Rule(_RECIPIENT, Reason.MAILBOX_DISABLED, _AFTER_MAIL, ['x.2.1'], unless=[_GREYLIST_WORDS]),
+    Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, _AFTER_MAIL, ['x.2.3']),
+    # At RCPT nothing is known of the message: without words it is the mailbox's quota.
+    Rule(_RECIPIENT, Reason.MAILBOX_FULL, [Stage.RCPT], [552], [_BARE], unless=[_SIZE_WORDS, _RECIPIENTS_WORDS]),
+    Rule(_TRANSIENT, Reason.GREYLISTED, ['4xx'], [_GREYLIST_WORDS]),
+
+    # --- the message, and how much of it
+    # RFC 1870.
+    Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, ['5xx'], [523, 'x.2.3', 'x.3.4', _SIZE_WORDS],
+         unless=[_RECIPIENTS_WORDS]),
+    Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, [552], [_BARE, 'x.0.x', 'x.3.x'], unless=[_RECIPIENTS_WORDS]),
+    Rule(_PROVIDER_PASSING, Reason.QUOTA, [_QUOTA_WORDS]),
+    Rule(_TRANSIENT, Reason.TOO_MANY_RECIPIENTS, [_RECIPIENTS_WORDS]),
+
+    # --- the client's network is on a list
+    Rule(_PROVIDER, Reason.POLICY_BLOCK, [Stage.MAIL, Stage.RCPT], [_LIST_WORDS]),
+    Rule(_PROVIDER, Reason.POLICY_BLOCK, [_CLIENT_WORDS, *_NETWORK_DETAILS]),
+
+    # --- what is left at MAIL
+    Rule(_PROVIDER_PASSING, Reason.PROTOCOL, [Stage.MAIL], [500, 502, 503, 504, 555]),
+    Rule(_PROVIDER, Reason.SENDER_REFUSED, [Stage.MAIL], ['5xx']),
+    Rule(_PROVIDER, Reason.SERVICE_UNAVAILABLE, [Stage.MAIL], ['x.7.x']),
+
+    # --- what is left of 4xx
+    Rule(_TRANSIENT, Reason.SERVICE_UNAVAILABLE, [421]),
+    Rule(_TRANSIENT, Reason.SERVER_STORAGE, ['4xx'], [452, 'x.3.1']),
+    Rule(_TRANSIENT, Reason.TEMPORARY, ['4xx']),
+
+    # --- what is left of 5xx
+    # A command that every server must know: it says nothing of the recipient.
+    Rule(_PROVIDER_PASSING, Reason.PROTOCOL, [502, 503]),
+    Rule(_PROVIDER_PASSING, Reason.PROTOCOL, [Stage.RCPT], [500]),
+    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, ['x.1.x']),
+    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [Stage.RCPT], ['x.4.1', 'x.4.4']),
+    Rule(_RECIPIENT, Reason.POLICY_BLOCK, ['x.7.x']),
+    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [Stage.RCPT], [550, 551, 553], [_BARE], [_UNKNOWN_WORDS]),
+    Rule(_RECIPIENT, Reason.POLICY_BLOCK, [_POLICY_WORDS]),
+    Rule(_RECIPIENT, Reason.RECIPIENT_REFUSED, [Stage.RCPT]),
+    Rule(_RECIPIENT, Reason.CONTENT_REFUSED),
+)
+
+
+def judge(stage: Stage, code: int, enhanced: str, words: str) -> tuple[Kind, Reason, bool]:
+    """Walk through :data:`RULES`.
+
+    :param stage: any but QUIT, whose answer nothing depends on
+    :param code: 400 to 599
+    :param enhanced: the RFC 3463 code, or ``''``
+    :param words: the reply's words without it
+    :return: whose fault it is, why, and whether it may pass by itself
+    """
+    signs = _signs(stage, code, enhanced)
+    rule = next(rule for rule in RULES if rule.fits(signs, words))
+    kind, passing = rule.blame.of_4xx if code < 500 else rule.blame.of_5xx
+    return kind, rule.reason, passing

@@ -232,31 +232,34 @@ class DunningProposal(models.AbstractModel):
             if key in excluded:
                 exceptions += self._list_excluded(run, debt, excluded[key], known_items)
                 continue
-            proposed, left_out = judgement.judge(
-                debt, self._get_customer(basis, partner, procedure), basis.get_currency(debt.currency_id), basis.terms)
-            for candidate in proposed:
-                recipient = recipients[partner.id]
-                candidate.recipient_id = recipient.id
-                candidate.lang = basis.choose_lang((partner.lang, recipient.lang), candidate.level.id)
+            proposed, left_out = self._judge(basis, debt, partner, procedure, recipients.get(partner.id))
             candidates += proposed
             exceptions += [
                 self._prepare_exception_values(run, debt, item, reason.code, describe(reason))
                 for reason, item in left_out]
-        judgement.set_fees(
-            candidates, basis.terms, lambda line_ids: self._get_earlier_fees(line_ids, company))
+        judgement.set_fees(candidates, basis.terms, lambda line_ids: self._get_earlier_fees(line_ids, company))
         return [self._prepare_notice_values(run, candidate) for candidate in candidates], exceptions
 
     @api.model
-    def _get_customer(self, basis, partner, procedure):
-        """Return what the judgement asks of a customer, None for none.
+    def _judge(self, basis, debt, partner, procedure, recipient):
+        """Decide on what one customer owes in one currency, and address what is proposed.
 
         :param basis: :class:`Basis`
-        :param partner: `res.partner`
+        :param debt: :class:`Debt`
+        :param partner: `res.partner`, empty where the items have no customer
         :param procedure: `dunning.procedure` by which it is dunned
+        :param recipient: `res.partner`, whose address stands on the notice
+        :return: as :func:`~..tools.judgement.judge`
         """
-        return judgement.Customer(
+        customer = judgement.Customer(
             basis.get_procedure(procedure) if procedure else None, partner.active, partner.dunning_hold_until or None,
             partner.dunning_hold_reason or '') if partner else None
+        candidates, left_out = judgement.judge(
+            debt, customer, basis.get_currency(debt.currency_id), basis.terms)
+        for candidate in candidates:
+            candidate.recipient_id = recipient.id
+            candidate.lang = basis.choose_lang((partner.lang, recipient.lang), candidate.level.id)
+        return candidates, left_out
 
     @api.model
     def _find_excluded(self, run):

@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 try:
     from odoo.tests import BaseCase, tagged
 
-    from odoo.addons.dunning_mail.tools import judgement, recheck
+    from ..tools import judgement, recheck
 except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
     from tools import judgement, recheck
@@ -272,6 +272,13 @@ class TestCredits(JudgementCase):
         items = [self.make_item(0.1) for _number in range(10)]
         self.assertEqual(self.set_off(items, [self.make_item(-0.3), self.make_item(-0.6)]), [0.0] * 9 + [0.1])
         self.assertEqual([amount for _credit, amount in judgement.sum_credits(items, self.own)], [0.3, 0.6])
+        self.assertEqual({part for item in items for _credit, part in item.credit_parts}, {0.1})
+        self.assertEqual(self.set_off([self.make_item(0.3)], [self.make_item(-0.1)]), [0.2])
+
+    def test_less_than_half_a_cent_is_nothing(self):
+        dust, item = self.make_item(0.004), self.make_item(100.0)
+        (candidate,), reasons = self.judge(dust, item)
+        self.assertEqual((candidate.due, reasons), ([item], {dust.line_id: judgement.Reason('covered')}))
 
     def test_all_covered(self):
         candidates, reasons = self.judge(

@@ -355,8 +355,7 @@ def apply_minimum(items, currency, procedure, terms):
     amount = terms.to_company(sum(item.uncovered for item in items), currency)
     compare, reached = terms.currency.compare, set()
     if compare(amount, terms.min_amount) >= 0:
-        reached = {number for number, level in levels.items() if (
-            not level.min_amount or compare(amount, level.min_amount) >= 0)}
+        reached = {number for number, level in levels.items() if compare(amount, level.min_amount) >= 0}
         if reached and not procedure.per_level:
             reached = {number for number in levels if number <= max(reached)}
     if len(reached) == len(levels):

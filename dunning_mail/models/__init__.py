@@ -14,6 +14,8 @@ from . import dunning_run_print
 from . import dunning_run_exception
 from . import dunning_schedule
 from . import dunning_proposal
+from . import dunning_proposal_values
+from . import dunning_proposal_recheck
 from . import dunning_notice
 from . import dunning_notice_state
 from . import dunning_notice_text

@@ -11,6 +11,7 @@ class History(NamedTuple):
     move_line_id: int
     is_counted: bool
     level_id: int
+    level_sequence: int
     date_left: date
     date_deadline: date
     notice_id: int
@@ -98,13 +99,15 @@ class DunningNoticeLine(models.Model):
         :return: list of :class:`History`
         """
         self.env['dunning.notice'].flush_model()
+        self.env['dunning.level'].flush_model(['sequence'])
         self.flush_model()
         return [History(*row) for row in self.env.execute_query(SQL(
             """
             SELECT DISTINCT ON (l.move_line_id, n.is_counted)
-                   l.move_line_id, n.is_counted, l.level_id, n.date_left, n.date_deadline, n.id, n.name
+                   l.move_line_id, n.is_counted, l.level_id, v.sequence, n.date_left, n.date_deadline, n.id, n.name
               FROM dunning_notice_line l
               JOIN dunning_notice n ON n.id = l.notice_id
+              LEFT JOIN dunning_level v ON v.id = l.level_id
              WHERE l.move_line_id = ANY(%s) AND l.kind = 'due' AND (n.is_counted OR l.is_reserved)
                AND NOT (n.state = 'draft' AND n.run_id IS NOT DISTINCT FROM %s)
              ORDER BY l.move_line_id, n.is_counted, n.date_left DESC, n.id DESC

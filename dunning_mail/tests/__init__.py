@@ -8,6 +8,8 @@ from . import test_engine
 from . import test_flow
 from . import test_guard
 from . import test_issue
+from . import test_judgement
+from . import test_judgement_properties
 from . import test_letter
 from . import test_letter_pictures
 from . import test_mail

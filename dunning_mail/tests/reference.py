@@ -4,7 +4,7 @@ Written from the rules and not from the addon's code, to be compared with it: no
 numbers, amounts are whole cents, currencies are `own` (the company's) and `foreign`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor
 
@@ -311,43 +311,3 @@ def _add_fee(setting, ledger, day, notices, earlier):
                 fee += setting.to_own(min(notice.own_fee, notice.fee), notice.currency, notice.day)
     bearer.fee = setting.from_own(fee, bearer.currency, day)
     bearer.own_fee = setting.from_own(level.fee, bearer.currency, day)
-
-
-def simplify(ledger):
-    """Yield ledgers that are a little simpler, to make one that fails small."""
-    def without(values, position):
-        return values[:position] + values[position + 1:]
-
-    def change(number, **values):
-        entries = list(ledger.entries)
-        entries[number] = replace(entries[number], **values)
-        return replace(ledger, entries=tuple(entries))
-
-    for number, entry in enumerate(ledger.entries):
-        yield replace(ledger, entries=without(ledger.entries, number))
-        if len(entry.items) > 1:
-            for position in range(len(entry.items)):
-                yield change(number, items=without(entry.items, position))
-        for position, item in enumerate(entry.items):
-            for values in ({'paid': ()}, {'hold': None}, {'partial': 0}, {'no_followup': False}, {'amount': 10000}):
-                items = list(entry.items)
-                items[position] = replace(item, **values)
-                yield change(number, items=tuple(items))
-        for values in ({'hold': None}, {'posted_from': 0}, {'payment_state': 'not_paid'}, {'currency': 'own'}):
-            yield change(number, **values)
-    yield replace(ledger, hold=None)
-    for number in range(len(ledger.outcomes)):
-        outcomes = list(ledger.outcomes)
-        outcomes[number] = ('printed',)
-        yield replace(ledger, outcomes=tuple(outcomes))
-    procedure = ledger.procedure
-    if len(procedure.levels) > 1:
-        for position in range(len(procedure.levels)):
-            yield replace(ledger, procedure=replace(procedure, levels=without(procedure.levels, position)))
-    for values in ({'grace': 0}, {'per_level': False}):
-        yield replace(ledger, procedure=replace(procedure, **values))
-    for position, level in enumerate(procedure.levels):
-        for values in ({'fee': 0}, {'minimum': 0}, {'cumulated': False}, {'repeat': False}, {'deadline': 10}):
-            levels = list(procedure.levels)
-            levels[position] = replace(level, **values)
-            yield replace(ledger, procedure=replace(procedure, levels=tuple(levels)))

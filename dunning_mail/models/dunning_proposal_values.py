@@ -1,0 +1,184 @@
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.tools import format_amount, format_date
+
+NUMBERS_SHOWN = 3
+# How lines stand on a notice.
+KIND_ORDER = {'due': 1, 'credit': 2, 'info': 3}
+
+
+class DunningProposal(models.AbstractModel):
+    """What was decided, as values of records and in words."""
+    _inherit = 'dunning.proposal'
+
+    @api.model
+    def _prepare_exception_values(self, run, debt, item, code, words):
+        """Values of one `dunning.run.exception`; a hook for other addons."""
+        amount = item.residual if item else sum(open_item.residual for open_item in debt.items)
+        return {
+            'run_id': run.id,
+            'partner_id': debt.partner_id,
+            'currency_id': debt.currency_id,
+            'move_line_id': item.line_id if item else False,
+            'amount': amount,
+            'date_due': item.date_due if item else min(open_item.date_due for open_item in debt.items),
+            'document': self._list_numbers([item] if item else debt.items),
+            'notice_id': False,
+            'reason': code,
+            'description': words,
+        }
+
+    @api.model
+    def _list_numbers(self, items):
+        """Name items by their numbers, as many as a list has room for.
+
+        :param items: what has a `number`, oldest first
+        """
+        numbers = list(dict.fromkeys(item.number for item in items))
+        return ', '.join(numbers[:NUMBERS_SHOWN]) + (' …' if len(numbers) > NUMBERS_SHOWN else '')
+
+    @api.model
+    def _prepare_notice_values(self, run, candidate):
+        """Values of one `dunning.notice` with its lines; a hook for other addons.
+
+        :param run: `dunning.run`
+        :param candidate: :class:`~..tools.judgement.Candidate`
+        """
+        level = candidate.level
+        return {
+            'run_id': run.id,
+            'partner_id': candidate.partner_id,
+            'recipient_id': candidate.recipient_id,
+            'level_id': level.id,
+            'currency_id': candidate.currency.id,
+            'date': run.date,
+            'date_deadline': run.date + timedelta(days=level.deadline_days),
+            'amount_fee': candidate.fee,
+            'amount_fee_own': candidate.fee_own,
+            'lang': candidate.lang,
+            'line_ids': [
+                fields.Command.create(values) for values in [
+                    *(self._prepare_line_values(item, 'due', item.next_level.id, run.date)
+                      for item in candidate.due),
+                    *(self._prepare_line_values(item, 'info', item.previous_level_id, run.date)
+                      for item in candidate.info),
+                    *(self._prepare_credit_values(credit, amount) for credit, amount in candidate.credits),
+                ]],
+        }
+
+    @api.model
+    def _prepare_line_values(self, item, kind, level_id, day):
+        """Values of one `dunning.notice.line` for an item; a hook for other addons.
+
+        :param item: :class:`Item`
+        :param str kind: `due` or `info`
+        :param int level_id: id of the line's `dunning.level`, False for none
+        :param date day: the notice's date
+        """
+        return {
+            'kind': kind,
+            'sequence': KIND_ORDER[kind],
+            'move_line_id': item.line_id,
+            'name': item.number,
+            'date_invoice': item.date_invoice,
+            'date_due': item.date_due,
+            'days_overdue': (day - item.date_due).days,
+            'amount_invoiced': item.invoiced,
+            'amount_residual': item.residual if kind == 'due' else item.uncovered,
+            'level_id': level_id or False,
+            'previous_level_id': item.previous_level_id or False,
+            'previous_date': item.previous_date or False,
+            'previous_notice_id': item.previous_notice_id or False,
+        }
+
+    @api.model
+    def _prepare_credit_values(self, credit, amount):
+        """Values of one `dunning.notice.line` for a credit; `amount` is positive and is subtracted."""
+        return {
+            'kind': 'credit',
+            'sequence': KIND_ORDER['credit'],
+            'move_line_id': credit.line_id,
+            'name': credit.number,
+            'date_invoice': credit.date_invoice,
+            'date_due': credit.date_due,
+            'days_overdue': 0,
+            'amount_invoiced': credit.invoiced,
+            'amount_residual': -amount,
+            'level_id': False,
+            'previous_level_id': False,
+            'previous_date': False,
+            'previous_notice_id': False,
+        }
+
+    # === WORDS === #
+
+    @api.model
+    def _describe_reason(self, reason):
+        """Say in words why something is not dunned.
+
+        :param reason: :class:`~..tools.judgement.Reason`
+        """
+        match reason.code:
+            case 'no_partner':
+                return self.env._("The item has no customer.")
+            case 'archived':
+                return self.env._("The customer is archived.")
+            case 'partner_hold' | 'item_hold':
+                return self._describe_hold(reason.day, reason.text)
+            case 'no_procedure' if reason.text:
+                return self.env._("Dunning procedure “%s” has no level.", reason.text)
+            case 'no_procedure':
+                return self.env._("Neither the customer nor the company has a dunning procedure.")
+            case 'no_rate':
+                return self.env._(
+                    "There is no rate for %(currency)s on %(day)s. Enter one under Invoicing > Configuration > "
+                    "Currencies.", currency=self.env['res.currency'].browse(reason.currency_id).name,
+                    day=format_date(self.env, reason.day))
+            case 'covered' if reason.amount is not None:
+                return self.env._("Credits of %s cover the debt.", self._format_amount(reason))
+            case 'covered':
+                return self.env._("Covered by credits of the customer.")
+            case 'below_minimum':
+                return self.env._("Less than the minimum amount (%s).", self._format_amount(reason))
+        return self._describe_block(reason) or self._describe_waiting(reason)
+
+    @api.model
+    def _describe_block(self, reason):
+        """Say in words what keeps an item from being dunned, whatever its age; None for another reason."""
+        match reason.code:
+            case 'no_due_date':
+                return self.env._("The item has no due date.")
+            case 'no_followup':
+                return self.env._("Excluded from follow-up on the entry.")
+            case 'in_payment':
+                return self.env._("The invoice is paid or in payment, its open amount is not settled yet.")
+            case 'blocked':
+                return self.env._("The invoice is blocked for payment.")
+            case 'reserved':
+                return self.env._("Already on another open notice (%s).", reason.text or self.env._("draft"))
+        return None
+
+    @api.model
+    def _describe_waiting(self, reason):
+        """Say in words what an item waits for before it reaches the next level."""
+        day = format_date(self.env, reason.day)
+        match reason.code:
+            case 'last_level':
+                return self.env._("The last level was reached on %s and is not repeated.", day)
+            case 'grace':
+                return self.env._("Within the days of grace until %s.", day)
+            case 'not_yet':
+                return self.env._("Next notice on %s.", day)
+        raise ValueError(reason.code)
+
+    @api.model
+    def _describe_hold(self, until, reason):
+        day = format_date(self.env, until)
+        if reason:
+            return self.env._("On hold until %(day)s: %(reason)s", day=day, reason=reason)
+        return self.env._("On hold until %(day)s.", day=day)
+
+    @api.model
+    def _format_amount(self, reason):
+        return format_amount(self.env, reason.amount, self.env['res.currency'].browse(reason.currency_id))

@@ -1,0 +1,548 @@
+"""The judgement by itself, on plain values: no database. Without Odoo too, in a moment:
+
+    python dunning_mail/tests/test_judgement.py
+"""
+
+import ast
+import pathlib
+import sys
+import unittest
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+try:
+    from odoo.tests import BaseCase, tagged
+
+    from ..tools import judgement, recheck
+except ImportError:
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+    from tools import judgement, recheck
+
+    BaseCase = unittest.TestCase
+
+    def tagged(*_tags):
+        return lambda case: case
+
+TODAY = date(2026, 11, 1)
+OWN, FOREIGN = 1, 2
+
+
+def day(number):
+    return TODAY + timedelta(days=number)
+
+
+def make_currency(currency_id=OWN, rate=1.0, rounding='0.01'):
+    def to_steps(amount):
+        return (Decimal(repr(amount)) / Decimal(rounding)).quantize(Decimal(1), ROUND_HALF_UP)
+
+    def compare(one, other):
+        return (to_steps(one) > to_steps(other)) - (to_steps(one) < to_steps(other))
+
+    return judgement.Currency(
+        currency_id, float(rounding), lambda amount: float(to_steps(amount) * Decimal(rounding)), compare,
+        lambda: rate)
+
+
+def make_level(number, delay=10, **values):
+    return judgement.Level(100 + number, number, delay, 10, **values)
+
+
+class JudgementCase(BaseCase):
+
+    def setUp(self):
+        super().setUp()
+        self.next_id = 0
+        self.own = make_currency()
+        self.foreign = make_currency(FOREIGN, rate=0.5)
+        self.levels = make_level(1), make_level(2), make_level(3)
+
+    def make_procedure(self, *levels, **values):
+        return judgement.Procedure('Usual', levels or self.levels, **values)
+
+    def make_terms(self, min_amount=0.0):
+        return judgement.Terms(TODAY, self.own, min_amount)
+
+    def make_item(self, amount=100.0, due=-30, before=None, **values):
+        """An open item; `before` is (number of the level, day, deadline, id of the notice) of the one that counted."""
+        self.next_id += 1
+        if before:
+            number, left, deadline, notice_id = before
+            values.update(
+                previous_level_id=100 + number, previous_sequence=number, previous_date=day(left),
+                previous_deadline=day(deadline), previous_notice_id=notice_id)
+        return judgement.Item(
+            line_id=self.next_id, move_id=self.next_id, number=f'RE/{self.next_id}', partner_id=7, currency_id=OWN,
+            residual=amount, invoiced=values.pop('invoiced', amount), date_due=day(due), date_invoice=day(due - 30),
+            **values)
+
+    def make_debt(self, *items, credits=(), currency=None, partner_id=7):
+        return judgement.Debt(partner_id, (currency or self.own).id, list(items), list(credits))
+
+    def judge(self, *items, credits=(), currency=None, procedure=None, min_amount=0.0, **customer):
+        """Judge one debt.
+
+        :return: (candidates, dict id of the item or None -> reason)
+        """
+        candidates, left_out = judgement.judge(
+            self.make_debt(*items, credits=credits, currency=currency),
+            judgement.Customer(procedure or self.make_procedure(), **customer), currency or self.own,
+            self.make_terms(min_amount))
+        reasons = {item.line_id if item else None: reason for reason, item in left_out}
+        self.assertEqual(len(reasons), len(left_out), "one reason for each")
+        return candidates, reasons
+
+    def assertLevel(self, item, number, procedure=None):
+        judgement.set_level(item, procedure or self.make_procedure(), TODAY)
+        self.assertEqual(item.next_level and item.next_level.sequence, number)
+        self.assertEqual(item.reason is None, number is not None)
+
+    def assertReason(self, item, code, until, procedure=None):
+        self.assertLevel(item, None, procedure)
+        self.assertEqual(item.reason, judgement.Reason(code, day=until))
+
+
+@tagged('post_install', '-at_install')
+class TestLevels(JudgementCase):
+
+    def test_first_level_counts_from_the_due_date(self):
+        self.assertLevel(self.make_item(due=-10), 1)
+        self.assertReason(self.make_item(due=-9), 'not_yet', day(1))
+
+    def test_without_delay_on_the_day_after(self):
+        procedure = self.make_procedure(make_level(1, delay=0))
+        self.assertLevel(self.make_item(due=-1), 1, procedure)
+        self.assertReason(self.make_item(due=0), 'not_yet', day(1), procedure)
+
+    def test_later_level_waits_for_its_delay(self):
+        self.assertLevel(self.make_item(before=(1, -10, -5, 1)), 2)
+        self.assertReason(self.make_item(before=(1, -9, -5, 1)), 'not_yet', day(1))
+
+    def test_later_level_waits_for_the_deadline(self):
+        self.assertLevel(self.make_item(before=(1, -20, -1, 1)), 2)
+        self.assertReason(self.make_item(before=(1, -20, 0, 1)), 'not_yet', day(1))
+        self.assertReason(self.make_item(before=(1, -20, 14, 1)), 'not_yet', day(15))
+
+    def test_without_a_deadline_the_notice_day_stands_for_it(self):
+        item = self.make_item(before=(1, 0, 0, 1))
+        item.previous_deadline = None
+        self.assertReason(item, 'not_yet', day(1), self.make_procedure(make_level(1), make_level(2, delay=0)))
+
+    def test_after_the_last_level(self):
+        self.assertReason(self.make_item(before=(3, -20, -10, 1)), 'last_level', day(-20))
+
+    def test_last_level_again(self):
+        procedure = self.make_procedure(make_level(1), make_level(2, repeat=True))
+        self.assertLevel(self.make_item(before=(2, -20, -10, 1)), 2, procedure)
+        self.assertReason(self.make_item(before=(2, -5, -1, 1)), 'not_yet', day(5), procedure)
+
+    def test_repeat_on_another_than_the_last_level(self):
+        procedure = self.make_procedure(make_level(1, repeat=True), make_level(2))
+        self.assertLevel(self.make_item(before=(1, -20, -10, 1)), 2, procedure)
+        self.assertReason(self.make_item(before=(2, -20, -10, 1)), 'last_level', day(-20), procedure)
+
+    def test_level_of_another_procedure_counts_by_its_number(self):
+        procedure = self.make_procedure(make_level(1), make_level(4), make_level(7))
+        self.assertLevel(self.make_item(before=(3, -20, -10, 1)), 4, procedure)
+        self.assertLevel(self.make_item(before=(5, -20, -10, 1)), 7, procedure)
+        self.assertReason(self.make_item(before=(9, -20, -10, 1)), 'last_level', day(-20), procedure)
+
+    def test_grace(self):
+        procedure = self.make_procedure(grace_days=20)
+        self.assertLevel(self.make_item(due=-21), 1, procedure)
+        self.assertReason(self.make_item(due=-20), 'grace', day(1), procedure)
+        self.assertReason(self.make_item(due=-5), 'grace', day(16), procedure)
+
+    def test_grace_changes_no_level(self):
+        """Where the delay is longer, it is what the item waits for."""
+        procedure = self.make_procedure(grace_days=3)
+        self.assertLevel(self.make_item(due=-10), 1, procedure)
+        self.assertReason(self.make_item(due=-4), 'not_yet', day(6), procedure)
+        self.assertReason(self.make_item(due=-2), 'grace', day(8), procedure)
+        self.assertLevel(self.make_item(due=-30, before=(1, -10, -1, 1)), 2, procedure)
+
+    def test_asked_again_nothing_is_left_of_the_answer_before(self):
+        item = self.make_item(due=-5)
+        self.assertReason(item, 'not_yet', day(5))
+        self.assertLevel(item, 1, self.make_procedure(make_level(1, delay=5)))
+
+
+@tagged('post_install', '-at_install')
+class TestReasons(JudgementCase):
+
+    def test_blocks(self):
+        none = ((None, None),) * 4
+        for code, *facts in (
+                (None, day(-30), False, none, 'not_paid'),
+                (None, day(-30), False, none, 'partial'),
+                (None, day(-30), False, ((day(-1), 'over'), *none), 'not_paid'),
+                ('no_due_date', None, True, none, 'paid'),
+                ('no_followup', day(-30), True, ((day(0), ''),), 'paid'),
+                ('item_hold', day(-30), False, ((None, None), (day(0), None)), 'paid'),
+                ('in_payment', day(-30), False, none, 'in_payment'),
+                ('in_payment', day(-30), False, none, 'paid'),
+                ('in_payment', day(-30), False, none, 'reversed'),
+                ('blocked', day(-30), False, none, 'blocked')):
+            with self.subTest(code=code, facts=facts):
+                reason = judgement.find_block(*facts, TODAY)
+                self.assertEqual(reason and reason.code, code)
+
+    def test_hold_names_its_day_and_reason(self):
+        reason = judgement.find_block(
+            day(-30), False, ((day(-1), 'over'), (day(3), 'Complaint'), (day(9), 'Later')), 'not_paid', TODAY)
+        self.assertEqual(reason, judgement.Reason('item_hold', day=day(3), text='Complaint'))
+
+    def test_customers(self):
+        item = self.make_item()
+        for code, customer in (
+                ('archived', {'is_active': False, 'hold_until': day(0)}),
+                ('partner_hold', {'hold_until': day(0), 'hold_reason': 'Instalments'})):
+            candidates, reasons = self.judge(item, **customer)
+            self.assertFalse(candidates)
+            self.assertEqual([(key, reason.code) for key, reason in reasons.items()], [(None, code)])
+        self.assertEqual(reasons[None], judgement.Reason('partner_hold', day=day(0), text='Instalments'))
+        candidates, reasons = self.judge(item, hold_until=day(-1))
+        self.assertEqual((len(candidates), reasons), (1, {}))
+
+    def test_procedures(self):
+        for procedure, text in ((None, ''), (judgement.Procedure('Empty', ()), 'Empty')):
+            candidates, left_out = judgement.judge(
+                self.make_debt(self.make_item()), judgement.Customer(procedure), self.own, self.make_terms())
+            self.assertEqual((candidates, left_out), ([], [(judgement.Reason('no_procedure', text=text), None)]))
+
+    def test_items_without_customer(self):
+        hold = judgement.Reason('item_hold', day=day(5))
+        one, held = self.make_item(), self.make_item(blocked_by=hold)
+        candidates, left_out = judgement.judge(
+            self.make_debt(one, held, partner_id=None), None, self.own, self.make_terms())
+        self.assertEqual((candidates, left_out), ([], [(judgement.Reason('no_partner'), one), (hold, held)]))
+
+    def test_no_rate(self):
+        currency = make_currency(FOREIGN, rate=None)
+        blocked = judgement.Reason('no_followup')
+        candidates, reasons = self.judge(
+            self.make_item(), self.make_item(blocked_by=blocked), currency=currency)
+        self.assertFalse(candidates)
+        self.assertEqual(reasons, {2: blocked, None: judgement.Reason('no_rate', day=TODAY, currency_id=FOREIGN)})
+
+    def test_no_rate_where_nothing_is_asked(self):
+        currency = make_currency(FOREIGN, rate=None)
+        _candidates, reasons = self.judge(
+            self.make_item(100.0), credits=[self.make_item(-100.0)], currency=currency)
+        self.assertEqual(reasons[None].code, 'covered')
+
+    def test_blocked_items_are_not_on_the_notice(self):
+        reason = judgement.Reason('blocked')
+        item, blocked = self.make_item(), self.make_item(blocked_by=reason)
+        (candidate,), reasons = self.judge(item, blocked)
+        self.assertEqual((candidate.due, candidate.info, reasons), ([item], [], {blocked.line_id: reason}))
+
+
+@tagged('post_install', '-at_install')
+class TestCredits(JudgementCase):
+
+    def set_off(self, items, credits):
+        debt = self.make_debt(*items, credits=credits)
+        debt.offset(self.own)
+        return [item.uncovered for item in debt.items]
+
+    def test_oldest_first(self):
+        items = self.make_item(100.0, due=-30), self.make_item(50.0, due=-20), self.make_item(70.0, due=-10)
+        first, second = self.make_item(-120.0), self.make_item(-20.0)
+        self.assertEqual(self.set_off(items, [first, second]), [0.0, 10.0, 70.0])
+        self.assertEqual(items[0].credit_parts, [(first, 100.0)])
+        self.assertEqual(items[1].credit_parts, [(first, 20.0), (second, 20.0)])
+        self.assertEqual(judgement.sum_credits(items, self.own), [(first, 120.0), (second, 20.0)])
+        self.assertEqual(judgement.sum_credits(items[1:], self.own), [(first, 20.0), (second, 20.0)])
+
+    def test_once_more_gives_the_same(self):
+        items, credits = [self.make_item(100.0)], [self.make_item(-30.0)]
+        self.assertEqual(self.set_off(items, credits), self.set_off(items, credits))
+        self.assertEqual(judgement.sum_credits(items, self.own), [(credits[0], 30.0)])
+
+    def test_blocked_items_take_no_credit(self):
+        blocked = self.make_item(100.0, blocked_by=judgement.Reason('item_hold', day=day(5)))
+        self.assertEqual(self.set_off([blocked, self.make_item(100.0)], [self.make_item(-60.0)]), [100.0, 40.0])
+
+    def test_reserved_items_do(self):
+        """It was set off on the notice that holds the item."""
+        reserved = self.make_item(100.0, blocked_by=judgement.Reason('reserved'))
+        self.assertEqual(self.set_off([reserved, self.make_item(100.0)], [self.make_item(-60.0)]), [40.0, 100.0])
+
+    def test_amounts_that_floats_cannot_hold(self):
+        items = [self.make_item(0.1) for _number in range(10)]
+        self.assertEqual(self.set_off(items, [self.make_item(-0.3), self.make_item(-0.6)]), [0.0] * 9 + [0.1])
+        self.assertEqual([amount for _credit, amount in judgement.sum_credits(items, self.own)], [0.3, 0.6])
+        self.assertEqual({part for item in items for _credit, part in item.credit_parts}, {0.1})
+        self.assertEqual(self.set_off([self.make_item(0.3)], [self.make_item(-0.1)]), [0.2])
+
+    def test_less_than_half_a_cent_is_nothing(self):
+        dust, item = self.make_item(0.004), self.make_item(100.0)
+        (candidate,), reasons = self.judge(dust, item)
+        self.assertEqual((candidate.due, reasons), ([item], {dust.line_id: judgement.Reason('covered')}))
+
+    def test_all_covered(self):
+        candidates, reasons = self.judge(
+            self.make_item(100.0), self.make_item(20.0), credits=[self.make_item(-150.0)])
+        self.assertFalse(candidates)
+        self.assertEqual(reasons, {None: judgement.Reason('covered', amount=150.0, currency_id=OWN)})
+
+    def test_partly_covered(self):
+        covered, item = self.make_item(100.0, due=-40), self.make_item(50.0)
+        credit = self.make_item(-110.0)
+        (candidate,), reasons = self.judge(covered, item, credits=[credit])
+        self.assertEqual(reasons, {covered.line_id: judgement.Reason('covered')})
+        self.assertEqual((candidate.due, candidate.credits, candidate.amount), ([item], [(credit, 10.0)], 40.0))
+
+    def test_what_is_set_off_against_items_for_information_is_not_subtracted(self):
+        waiting, due = self.make_item(105.0, due=-40, before=(1, -5, 5, 1)), self.make_item(50.0)
+        credit = self.make_item(-110.0)
+        (candidate,), _reasons = self.judge(waiting, due, credits=[credit])
+        self.assertEqual((candidate.info, candidate.credits), ([], [(credit, 5.0)]))
+        (candidate,), _reasons = self.judge(waiting, due, credits=[self.make_item(-60.0)])
+        self.assertEqual((candidate.info, candidate.credits, waiting.uncovered), ([waiting], [], 45.0))
+
+    def test_left_overs_of_payments(self):
+        """(payments as (open, paid), fees printed, items open, what is a credit)."""
+        for payments, fees, open_amounts, expected in (
+                (((-10.0, -110.0),), 10.0, (50.0,), []),
+                (((-10.01, -110.0),), 10.0, (50.0,), [-10.01]),
+                (((-6.0, -110.0), (-4.0, -50.0)), 10.0, (50.0,), []),
+                (((-6.0, -110.0), (-5.0, -50.0)), 10.0, (50.0,), [-6.0, -5.0]),
+                (((-10.0, -110.0),), 10.0, (50.0, 10.0), [-10.0]),
+                (((-10.0, -110.0),), 10.0, (10.01,), []),
+                (((-10.0, -10.0), (-5.0, -100.0)), 10.0, (50.0,), [-10.0]),
+                (((-10.0, -110.0),), 0.0, (50.0,), [-10.0])):
+            with self.subTest(payments=payments, fees=fees, open_amounts=open_amounts):
+                debt = self.make_debt(
+                    *(self.make_item(amount) for amount in open_amounts),
+                    credits=[self.make_item(amount, invoiced=paid, is_payment=True) for amount, paid in payments])
+                debt.drop_left_overs(fees, self.own.compare)
+                self.assertEqual([credit.residual for credit in debt.credits], expected)
+
+    def test_left_overs_of_other_entries_are_credits(self):
+        note = self.make_item(-5.0, invoiced=-100.0)
+        debt = self.make_debt(self.make_item(), credits=[note, self.make_item(-1.0, invoiced=-9.0, is_payment=True)])
+        debt.drop_left_overs(10.0, self.own.compare)
+        self.assertEqual(debt.credits, [note])
+
+    def test_sum_overdue(self):
+        debt = self.make_debt(
+            self.make_item(100.0, due=-1), self.make_item(10.0, due=0),
+            self.make_item(5.0, blocked_by=judgement.Reason('blocked')), credits=[self.make_item(-30.0)])
+        debt.offset(self.own)
+        self.assertEqual(debt.sum_overdue(TODAY), 70.0)
+
+
+@tagged('post_install', '-at_install')
+class TestNotices(JudgementCase):
+
+    def test_one_notice_bears_the_highest_level(self):
+        old, new, waiting = self.make_item(before=(2, -20, -5, 1)), self.make_item(), self.make_item(due=-3)
+        (candidate,), reasons = self.judge(old, new, waiting)
+        self.assertEqual((candidate.level.sequence, candidate.partner_id, candidate.currency), (3, 7, self.own))
+        self.assertEqual((candidate.due, candidate.info), ([old, new], [waiting]))
+        self.assertEqual([item.next_level.sequence for item in candidate.due], [3, 1])
+        self.assertEqual(reasons, {waiting.line_id: judgement.Reason('not_yet', day=day(7))})
+
+    def test_a_notice_for_each_level(self):
+        old, new, waiting = self.make_item(before=(2, -20, -5, 1)), self.make_item(), self.make_item(due=-3)
+        candidates, _reasons = self.judge(old, new, waiting, procedure=self.make_procedure(per_level=True))
+        self.assertEqual([(candidate.level.sequence, candidate.due, candidate.info) for candidate in candidates], [
+            (1, [new], []), (3, [old], [waiting])])
+
+    def test_no_notice_of_what_only_waits(self):
+        candidates, reasons = self.judge(self.make_item(due=-3), self.make_item(before=(3, -20, -5, 1)))
+        self.assertFalse(candidates)
+        self.assertEqual([reason.code for reason in reasons.values()], ['not_yet', 'last_level'])
+
+
+@tagged('post_install', '-at_install')
+class TestMinimum(JudgementCase):
+
+    def dunned(self, *items, **values):
+        """(level, amount) of each notice, codes of the reasons."""
+        candidates, reasons = self.judge(*items, **values)
+        return [(candidate.level.sequence, candidate.amount) for candidate in candidates], [
+            reason.code for reason in reasons.values()]
+
+    def test_of_the_company(self):
+        self.assertEqual(self.dunned(self.make_item(49.99), min_amount=50.0), ([], ['below_minimum']))
+        self.assertEqual(self.dunned(self.make_item(50.0), min_amount=50.0), ([(1, 50.0)], []))
+
+    def test_names_the_amount(self):
+        item = self.make_item(30.0)
+        _candidates, reasons = self.judge(item, currency=self.foreign, min_amount=50.0)
+        self.assertEqual(reasons[item.line_id], judgement.Reason('below_minimum', amount=15.0, currency_id=OWN))
+
+    def test_in_the_companys_currency(self):
+        self.assertEqual(self.dunned(self.make_item(99.99), currency=self.foreign, min_amount=50.0)[0], [(1, 99.99)])
+        self.assertEqual(self.dunned(self.make_item(99.98), currency=self.foreign, min_amount=50.0)[0], [])
+
+    def test_of_all_that_is_owed(self):
+        """What is not due for a notice counts, what credits cover does not."""
+        items = self.make_item(30.0), self.make_item(30.0, due=-3)
+        self.assertEqual(self.dunned(*items, min_amount=60.0), ([(1, 30.0)], ['not_yet']))
+        self.assertEqual(
+            self.dunned(*items, credits=[self.make_item(-1.0)], min_amount=60.0), ([], ['below_minimum', 'not_yet']))
+
+    def test_falls_back_level_by_level(self):
+        """An item that reached the higher level waits: the level before has gone out already."""
+        procedure = self.make_procedure(make_level(1), make_level(2, min_amount=70.0), make_level(3, min_amount=300.0))
+        items = [self.make_item(50.0), self.make_item(20.0, before=(1, -20, -5, 1)),
+                 self.make_item(10.0, before=(2, -20, -5, 2))]
+        self.assertEqual(self.dunned(*items, procedure=procedure), ([(2, 70.0)], ['below_minimum']))
+        self.assertEqual(self.dunned(*items[:2], procedure=procedure), ([(2, 70.0)], []))
+        items[1].residual = 9.99
+        self.assertEqual(self.dunned(*items[:2], procedure=procedure), ([(1, 50.0)], ['below_minimum']))
+        self.assertEqual(self.dunned(*items[1:2], procedure=procedure), ([], ['below_minimum']))
+
+    def test_lower_levels_are_not_asked_where_a_higher_one_is_reached(self):
+        levels = make_level(1, min_amount=500.0), make_level(2, min_amount=50.0)
+        items = self.make_item(60.0), self.make_item(40.0, before=(1, -20, -5, 1))
+        self.assertEqual(self.dunned(*items, procedure=self.make_procedure(*levels)), ([(2, 100.0)], []))
+        self.assertEqual(
+            self.dunned(*items, procedure=self.make_procedure(*levels, per_level=True)),
+            ([(2, 40.0)], ['below_minimum']))
+
+    def test_what_falls_short_is_for_information(self):
+        levels = make_level(1), make_level(2, min_amount=500.0)
+        new, old = self.make_item(60.0), self.make_item(40.0, before=(1, -20, -5, 1))
+        (candidate,), _reasons = self.judge(new, old, procedure=self.make_procedure(*levels))
+        self.assertEqual((candidate.due, candidate.info), ([new], [old]))
+
+
+@tagged('post_install', '-at_install')
+class TestFees(JudgementCase):
+
+    def set_fees(self, *candidates, earlier=None):
+        """(fee, own fee) of each candidate; which items were asked for is kept in `asked`."""
+        self.asked = []
+
+        def get_earlier_fees(line_ids):
+            self.asked += line_ids
+            return earlier or {}
+
+        judgement.set_fees(candidates, self.make_terms(), get_earlier_fees)
+        return [(candidate.fee, candidate.fee_own) for candidate in candidates]
+
+    def make_candidate(self, level, *amounts, currency=None, partner_id=7):
+        due = [self.make_item(amount, uncovered=amount) for amount in amounts or (100.0,)]
+        return judgement.Candidate(partner_id, currency or self.own, level, due, [], [])
+
+    def test_single(self):
+        candidate = self.make_candidate(make_level(2, fee=20.0))
+        self.assertEqual(self.set_fees(candidate, earlier={1: [(5, 10.0)]}), [(20.0, 20.0)])
+        self.assertEqual(self.asked, [])
+
+    def test_none(self):
+        self.assertEqual(self.set_fees(self.make_candidate(make_level(1))), [(0.0, 0.0)])
+
+    def test_cumulated_each_notice_once(self):
+        level = make_level(2, fee=20.0, is_cumulated=True)
+        candidate = self.make_candidate(level, 100.0, 50.0, 30.0)
+        earlier = {1: [(5, 10.0)], 2: [(5, 10.0), (6, 3.5)]}
+        self.assertEqual(self.set_fees(candidate, earlier=earlier), [(33.5, 20.0)])
+        self.assertEqual(self.asked, [1, 2, 3])
+
+    def test_cumulated_without_a_fee_of_its_own(self):
+        candidate = self.make_candidate(make_level(3, is_cumulated=True))
+        self.assertEqual(self.set_fees(candidate, earlier={1: [(5, 10.0)]}), [(10.0, 0.0)])
+
+    def test_once_for_each_customer(self):
+        """The highest level's, on the notice with the larger amount in the company's currency."""
+        own = self.make_candidate(make_level(1, fee=5.0), 60.0)
+        foreign = self.make_candidate(make_level(2, fee=20.0), 100.0, currency=self.foreign)
+        other = self.make_candidate(make_level(1, fee=5.0), 10.0, partner_id=8)
+        self.assertEqual(self.set_fees(own, foreign, other), [(20.0, 20.0), (0.0, 0.0), (5.0, 5.0)])
+
+    def test_in_the_currency_of_the_notice(self):
+        own = self.make_candidate(make_level(1), 40.0)
+        foreign = self.make_candidate(make_level(2, fee=20.0, is_cumulated=True), 100.0, currency=self.foreign)
+        self.assertEqual(self.set_fees(own, foreign, earlier={1: [(5, 2.5)]}), [(0.0, 0.0), (45.0, 40.0)])
+
+    def test_of_two_same_amounts(self):
+        foreign = self.make_candidate(make_level(1, fee=5.0), 100.0, currency=self.foreign)
+        own = self.make_candidate(make_level(1, fee=5.0), 50.0)
+        self.assertEqual(self.set_fees(foreign, own), [(0.0, 0.0), (5.0, 5.0)])
+
+    def test_credits_count_for_the_amount(self):
+        own = self.make_candidate(make_level(1, fee=5.0), 100.0)
+        own.due[0].uncovered = 40.0
+        foreign = self.make_candidate(make_level(1, fee=5.0), 100.0, currency=self.foreign)
+        self.assertEqual(self.set_fees(own, foreign), [(0.0, 0.0), (10.0, 10.0)])
+
+
+@tagged('post_install', '-at_install')
+class TestAskingAgain(JudgementCase):
+
+    def find_fault(self, item, claim=None, **values):
+        claim = claim or self.make_claim(item, **values)
+        self.make_debt(item).offset(self.own)
+        reason = recheck.find_fault(claim, item, self.own, TODAY)
+        return reason and reason.code
+
+    def make_claim(self, item, **values):
+        return recheck.Claim(**{
+            'notice_id': 9, 'kind': 'due', 'date_due': item.date_due, 'previous_notice_id': item.previous_notice_id,
+            'previous_date': item.previous_date, **values})
+
+    def test_as_it_was(self):
+        self.assertIsNone(self.find_fault(self.make_item()))
+        self.assertIsNone(self.find_fault(self.make_item(before=(1, -20, -5, 4))))
+
+    def test_reserved_by_the_notice_itself(self):
+        item = self.make_item(blocked_by=judgement.Reason('reserved'), reserved_by=9)
+        self.assertIsNone(self.find_fault(item))
+        self.assertEqual(self.find_fault(item, notice_id=10), 'reserved')
+
+    def test_blocked_since(self):
+        for code in ('in_payment', 'item_hold'):
+            self.assertEqual(self.find_fault(self.make_item(blocked_by=judgement.Reason(code))), code)
+        self.assertEqual(recheck.SETTLING, {'in_payment', 'covered'})
+
+    def test_not_overdue_any_more(self):
+        self.assertEqual(self.find_fault(self.make_item(due=0)), 'not_overdue')
+        self.assertIsNone(self.find_fault(self.make_item(due=-1)))
+
+    def test_dunned_meanwhile(self):
+        item = self.make_item(before=(1, -3, 7, 4))
+        self.assertEqual(self.find_fault(item, previous_notice_id=False), 'other_history')
+        self.assertEqual(self.find_fault(item, previous_notice_id=3), 'other_history')
+        self.assertEqual(self.find_fault(self.make_item(), previous_notice_id=3), 'other_history')
+        self.assertIsNone(self.find_fault(item, previous_notice_id=3, kind='info'))
+
+    def test_history_that_is_the_notice_itself(self):
+        item = self.make_item(before=(1, 0, 10, 9))
+        claim = self.make_claim(item, previous_notice_id=False, previous_date=None)
+        self.assertIsNone(self.find_fault(item, claim))
+        self.assertFalse(recheck.must_reach_level(claim, item))
+
+    def test_covered(self):
+        item = self.make_item(100.0)
+        self.make_debt(item, credits=[self.make_item(-100.0)]).offset(self.own)
+        self.assertEqual(recheck.find_fault(self.make_claim(item), item, self.own, TODAY).code, 'covered')
+
+    def test_level_is_asked_for_only_where_its_grounds_have_changed(self):
+        item = self.make_item(before=(1, -20, -5, 4))
+        for expected, values in (
+                (False, {}), (True, {'date_due': day(-31)}), (True, {'previous_date': day(-21)}),
+                (False, {'date_due': day(-31), 'kind': 'info'}), (False, {'date_due': day(-31), 'is_level_set': True})):
+            self.assertEqual(recheck.must_reach_level(self.make_claim(item, **values), item), expected, values)
+
+
+@tagged('post_install', '-at_install')
+class TestPlainValues(BaseCase):
+
+    def test_imports(self):
+        """Nothing of Odoo, of a database or a clock."""
+        for module in (judgement, recheck):
+            tree = ast.parse(pathlib.Path(module.__file__).read_text(encoding='utf-8'))
+            found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} | {
+                name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+            self.assertLessEqual(found, {'collections', 'collections.abc', 'dataclasses', 'datetime', 'judgement'})
+            called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+            self.assertFalse(called & {'today', 'now', 'env'})
+
+
+if __name__ == '__main__':
+    unittest.main()

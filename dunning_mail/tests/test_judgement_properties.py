@@ -1,0 +1,157 @@
+"""Random ledgers as plain values: the judgement against a slow reading of its rules (reference.py). No database."""
+
+import functools
+import unittest
+from datetime import timedelta
+
+from odoo.tests import BaseCase, tagged
+from odoo.tools import float_compare, float_round
+
+from odoo.addons.dunning_mail.tools import judgement
+
+from . import reference
+from .common import TODAY
+from .ledgers import SEED, find_difference, hypothesis, make_strategies
+
+LEDGERS = 1000
+CURRENCIES = {'own': 1, 'foreign': 2}
+
+
+def day(number):
+    return None if number is None else TODAY + timedelta(days=number)
+
+
+def cents(amount):
+    return round(amount * 100)
+
+
+def number_of(value):
+    return (value - TODAY).days if value else None
+
+
+class Books:
+    """One customer's ledger as it stands before a run, as plain values of the judgement."""
+
+    def __init__(self, setting, ledger, run, earlier):
+        self.setting, self.ledger, self.run, self.earlier = setting, ledger, run, earlier
+        self.day = setting.days[run]
+        self.currencies = {name: judgement.Currency(
+            CURRENCIES[name], 0.01, functools.partial(float_round, precision_rounding=0.01),
+            functools.partial(float_compare, precision_rounding=0.01),
+            functools.partial(float, 1 / setting.rate(name, self.day))) for name in CURRENCIES}
+        self.terms = judgement.Terms(day(self.day), self.currencies['own'], setting.minimum / 100)
+        self.customer = judgement.Customer(judgement.Procedure(
+            'Random', tuple(judgement.Level(
+                level.number, level.number, level.delay, level.deadline, level.minimum / 100, level.fee / 100,
+                level.cumulated, level.repeat) for level in ledger.procedure.levels),
+            ledger.procedure.grace, ledger.procedure.per_level), hold_until=day(ledger.hold))
+        # By ids of the items, which follow the order of the ledger.
+        self.keys = [
+            (number, position) for number, entry in enumerate(ledger.entries) for position in range(len(entry.items))]
+
+    def propose(self):
+        """Return what :func:`reference.propose` says of the ledger, in the words of :func:`find_difference`."""
+        candidates, reasons = [], {}
+        for name, currency in self.currencies.items():
+            debt = self.make_debt(name)
+            if not debt.items:
+                continue
+            debt.drop_left_overs(sum(
+                min(notice.own_fee, notice.fee) for notice in self.earlier
+                if notice.status == 'counts' and notice.currency == name) / 100, currency.compare)
+            found, left_out = judgement.judge(debt, self.customer, currency, self.terms)
+            candidates += found
+            for reason, item in left_out:
+                key = name, item and self.keys[item.line_id]
+                assert key not in reasons
+                reasons[key] = reason.code
+        judgement.set_fees(candidates, self.terms, self.get_earlier_fees)
+        return dict(map(self.read_candidate, candidates)), reasons
+
+    def make_debt(self, name):
+        debt = judgement.Debt(1, CURRENCIES[name])
+        for line_id, (number, position) in enumerate(self.keys):
+            entry = self.ledger.entries[number]
+            item = entry.items[position]
+            residual = item.residual(self.run)
+            if entry.currency != name or entry.posted_from > self.run or not residual:
+                continue
+            if entry.kind != 'invoice':
+                debt.credits.append(self.make_item(
+                    line_id, item, -residual, is_payment=entry.kind == 'payment', invoiced=-item.amount / 100))
+            elif item.due is None or item.due <= min(self.day - 1, self.setting.due_until[self.run]):
+                debt.items.append(self.make_item(line_id, item, residual, blocked_by=judgement.find_block(
+                    day(item.due), item.no_followup, ((day(item.hold), None), (day(entry.hold), None)),
+                    entry.payment_state, day(self.day))))
+                self.add_history(debt.items[-1])
+        for items in (debt.items, debt.credits):
+            items.sort(key=lambda item: (item.date_due, item.line_id))
+        return debt
+
+    def make_item(self, line_id, item, residual, **values):
+        due = day(item.due or 0)
+        return judgement.Item(**{
+            'line_id': line_id, 'move_id': line_id, 'number': str(line_id), 'partner_id': 1, 'currency_id': 1,
+            'residual': residual / 100, 'invoiced': item.amount / 100, 'date_due': due, 'date_invoice': due, **values})
+
+    def add_history(self, item):
+        for notice_id, notice in enumerate(self.earlier, 1):
+            line = notice.lines.get(('due', self.keys[item.line_id]))
+            if line and notice.status == 'counts':
+                item.previous_level_id = item.previous_sequence = line[1]
+                item.previous_date, item.previous_deadline = day(notice.day), day(notice.deadline)
+                item.previous_notice_id = notice_id
+            elif line and notice.status == 'open':
+                item.reserved_by = notice_id
+                item.blocked_by = item.blocked_by or judgement.Reason('reserved')
+
+    def get_earlier_fees(self, line_ids):
+        return {line_id: [
+            (notice_id, self.setting.to_own(min(notice.own_fee, notice.fee), notice.currency, notice.day) / 100)
+            for notice_id, notice in enumerate(self.earlier, 1)
+            if notice.status == 'counts' and ('due', self.keys[line_id]) in notice.lines] for line_id in line_ids}
+
+    def read_candidate(self, candidate):
+        lines = {}
+        for item in candidate.due:
+            lines['due', self.keys[item.line_id]] = (
+                cents(item.residual), item.next_level.sequence, item.previous_sequence, number_of(item.previous_date))
+        for item in candidate.info:
+            lines['info', self.keys[item.line_id]] = (
+                cents(item.uncovered), item.previous_sequence, item.previous_sequence, number_of(item.previous_date))
+        for credit, amount in candidate.credits:
+            lines['credit', self.keys[credit.line_id]] = (-cents(amount), None, None, None)
+        overdue = sum(cents(item.residual) for item in candidate.due)
+        credit = sum(cents(amount) for _credit, amount in candidate.credits)
+        name = next(name for name, number in CURRENCIES.items() if number == candidate.currency.id)
+        return (name, candidate.level.sequence), {
+            'deadline': self.day + candidate.level.deadline_days, 'overdue': overdue, 'credit': credit,
+            'fee': cents(candidate.fee), 'own_fee': cents(candidate.fee_own),
+            'total': overdue - credit + cents(candidate.fee), 'lines': lines}
+
+
+@tagged('post_install', '-at_install')
+@unittest.skipUnless(hypothesis, "needs the Python package hypothesis")
+class TestJudgementProperties(BaseCase):
+    """Three runs on each ledger, of which some notices do not count; what differs is printed as small as it gets."""
+
+    def test_random_ledgers(self):
+        checked = []
+
+        @hypothesis.seed(SEED)
+        @hypothesis.settings(
+            max_examples=LEDGERS, database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+        @hypothesis.given(*make_strategies())
+        def check(setting, ledger):
+            earlier = []
+            for run in range(len(setting.days)):
+                expected, left_out = reference.propose(setting, ledger, run, earlier)
+                difference = find_difference(expected, left_out, *Books(setting, ledger, run, earlier).propose())
+                self.assertIsNone(difference, f"run {run}")
+                for index, notice in enumerate(expected):
+                    notice.take_outcome(ledger.outcomes[run][index % len(ledger.outcomes[run])])
+                earlier += expected
+            checked.append(len(earlier))
+
+        check()
+        self.assertGreater(sum(checked), len(checked), "most ledgers are to have notices, or nothing is compared")

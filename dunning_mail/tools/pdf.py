@@ -505,6 +505,8 @@ def join(pdfs: Iterable[bytes], *, each: Callable[[int, int], int] | None = None
     if len(first) == 1 and each is None:
         return first[0]
     pdfs = itertools.chain((first.pop(0) for _index in range(len(first))), pdfs)
+    # append() and not Odoo's merge_pdf(): that lets go of its readers. Older releases of pypdf know them by nothing but
+    # their address, so that a page may become another document's; newer ones fail in it at a link within a document.
     writer = PdfWriter()
     for index, data in enumerate(pdfs):
         try:

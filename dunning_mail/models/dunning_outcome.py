@@ -192,7 +192,7 @@ class DunningEngine(models.AbstractModel):
                 f'{address} ({code} {text})' for address, (code, text) in facts.outcome.refused.items()))
         # What the computing of the day would say: but for that, company and clerk would have to be read again.
         left = False if notice.redirected_to else self._get_day(facts.now, facts.mail.tz)
-        notice._set_delivery('sent', info, facts.log, sent_at=facts.now, date_left=left, **facts.values)
+        notice._set_sent(info, facts.now, facts.log, date_left=left, **facts.values)
         return [lambda: notice._log_mail(facts.now, facts.mail.author_id)]
 
     @api.model
@@ -201,7 +201,7 @@ class DunningEngine(models.AbstractModel):
         words = self.env._(
             "The connection broke after the mail was handed over (%s). The customer may or may not have it: "
             "ask the mail provider before you send again.", facts.answer)
-        notice._set_delivery('unclear', words, facts.log, handover_at=notice.handover_at or notice.claimed_at)
+        notice._set_unclear(words, facts.log)
         return [
             lambda: notice._log_mail(facts.now, facts.mail.author_id),
             lambda: notice._ask_person('dunning_mail.mail_activity_unclear', words), notice.run_id._update_state]
@@ -224,8 +224,8 @@ class DunningEngine(models.AbstractModel):
                 "Given up after %(count)s attempts: %(answer)s", count=notice.attempt_count, answer=facts.answer)
             return self._fail(notice, words, facts)
         next_attempt_at = facts.now + timedelta(minutes=delays[notice.attempt_count - 1])
-        notice._set_delivery(
-            'released', self.env._(
+        notice._set_released(
+            self.env._(
                 "Passing fault, tried again on %(time)s: %(answer)s", answer=facts.answer,
                 time=format_datetime(self.env, next_attempt_at, tz=notice.user_id.tz, dt_format='short')),
             facts.log, next_attempt_at=next_attempt_at, **facts.values)
@@ -235,8 +235,7 @@ class DunningEngine(models.AbstractModel):
     def _pause_provider(self, notice, facts):
         """The provider's fault: the notice waits, and nothing more is tried with this login."""
         words = facts.provider._describe_fault(facts.outcome)
-        notice._set_delivery(
-            'released', words, facts.log, attempt_count=notice.attempt_count - 1, **facts.values)
+        notice._set_released(words, facts.log, attempt_count=notice.attempt_count - 1, **facts.values)
         # What looked like the recipients' fault does not pass by itself.
         passing = facts.outcome.passing and facts.outcome.kind == Kind.PROVIDER
         facts.provider._pause(words, passing=passing, now=facts.now)
@@ -245,7 +244,7 @@ class DunningEngine(models.AbstractModel):
     @api.model
     def _fail(self, notice, words, facts):
         """The mail will not get there: a person has to see to the notice."""
-        notice._set_delivery('failed', words, facts.log, **facts.values)
+        notice._set_failed(words, facts.log, **facts.values)
         return [lambda: notice._ask_person('dunning_mail.mail_activity_failed', words), notice.run_id._update_state]
 
     # === AT THE END OF A PASS === #

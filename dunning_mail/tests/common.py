@@ -1,16 +1,26 @@
+import email
+import email.policy
 import importlib.util
+import io
 import os
 import pathlib
 import unittest
 import unittest.mock
+from contextlib import contextmanager
 from datetime import date, timedelta
+from unittest.mock import patch
 
 from freezegun import freeze_time
+from pypdf import PdfReader
 
 from odoo import Command, fields
 from odoo.tests import TransactionCase, new_test_user
 
 TODAY = date(2026, 11, 24)
+ENGINE_LOGGER = 'odoo.addons.dunning_mail.models.dunning_engine'
+OUTCOME_LOGGER = 'odoo.addons.dunning_mail.models.dunning_outcome'
+CRON_LOGGER = 'odoo.addons.base.models.ir_cron'
+MAIL_LOGGERS = ('odoo.addons.mail.models.mail_thread', 'odoo.addons.mail.models.mail_mail', 'odoo.models.unlink')
 
 
 def load_smtpd():
@@ -220,3 +230,175 @@ class DunningMailCommon(DunningCommon):
 
     def mails(self):
         return [message.email for message in self.smtp.messages]
+
+
+def read_pdf(content):
+    return ' '.join(
+        ' '.join(page.extract_text().replace('\0', '').split()) for page in PdfReader(io.BytesIO(content)).pages)
+
+
+class OneCustomerCase(DunningCommon):
+
+    def setUp(self):
+        super().setUp()
+        self.partner = self.make_partner('Acme')
+
+    def make_letter(self, amount=100.0, **values):
+        invoice = self.make_invoice(self.partner, amount)
+        run = self.make_run(**values)
+        run.action_print_and_send()
+        return invoice, run
+
+
+class IssueCase(DunningCommon):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # Nothing is handed over here: a login that leads nowhere is enough.
+        cls.provider = cls.env['dunning.provider'].create({
+            'name': 'Provider', 'smtp_host': 'localhost', 'smtp_port': 1, 'email_from': 'mahnung@muster.test'})
+        cls.company.dunning_provider_id = cls.provider
+
+    def propose(self, name='Acme', amount=100.0, **values):
+        """A draft notice of a run of its own."""
+        partner = self.make_partner(name, **values)
+        self.make_invoice(partner, amount)
+        return self.make_run(partner_ids=partner.ids).notice_ids
+
+    def customer(self, notice):
+        """The customer as somebody sees it who may change it: clerks need not be allowed to."""
+        return notice.partner_id.with_env(self.env)
+
+    @staticmethod
+    def pages(content):
+        return [page.extract_text().replace('\0', '') for page in PdfReader(io.BytesIO(content)).pages]
+
+    @classmethod
+    def text(cls, notice):
+        return '\n'.join(cls.pages(notice.document_id.sudo().raw))
+
+
+class RecheckCase(DunningCommon):
+
+    def setUp(self):
+        super().setUp()
+        self.clerk.lang = 'en_US'
+
+    def issue(self, *names, email=False, **values):
+        """Issue a notice for each customer in one run, on paper by default.
+
+        :return: `dunning.notice` in the order of the names, as the clerk sees them
+        """
+        partners = [self.make_partner(name, email=email, **values) for name in names]
+        for partner in partners:
+            self.make_invoice(partner)
+        run = self.make_run(partner_ids=[partner.id for partner in partners])
+        run.action_print_and_send()
+        self.assertFalse(any(run.notice_ids.mapped('problem')), run.notice_ids.mapped('problem'))
+        return self.in_order(run, partners)
+
+    @staticmethod
+    def in_order(run, partners):
+        return run.notice_ids.browse(
+            run.notice_ids.filtered(lambda notice, partner=partner: notice.partner_id == partner).id
+            for partner in partners)
+
+    def invoice_of(self, notice):
+        return notice.line_ids.move_id.with_env(self.env)
+
+    def hand_out(self, run):
+        """The letters as their address gives them."""
+        content, words = run._hand_out_letters()
+        return (read_pdf(content) if content else ''), words
+
+    def go_to(self, day):
+        self.clock.move_to(f'{self.days(day)} 08:00:00')
+
+    # What may happen between two steps, and what comes of an unfrozen letter by it.
+
+    def pay_all(self, notice):
+        self.pay(self.invoice_of(notice))
+
+    def pay_part(self, notice):
+        self.pay(self.invoice_of(notice), 40.0)
+
+    def credit_note(self, notice):
+        self.make_invoice(notice.partner_id.with_env(self.env), 100.0, move_type='out_refund')
+
+    def hold_customer(self, notice):
+        notice.partner_id.with_env(self.env).write({
+            'dunning_hold_until': self.days(60), 'dunning_hold_reason': 'Ratenzahlung'})
+
+    def hold_invoice(self, notice):
+        self.invoice_of(notice).dunning_hold_until = self.days(60)
+
+    def exclude_item(self, notice):
+        notice.line_ids.move_line_id.with_env(self.env).no_followup = True
+
+    def reset_entry(self, notice):
+        self.invoice_of(notice).button_draft()
+
+    def archive_customer(self, notice):
+        notice.partner_id.with_env(self.env).active = False
+
+    GONE = {
+        'pay_all': "Paid: INV", 'credit_note': "covered by credits", 'hold_customer': "Ratenzahlung",
+        'hold_invoice': "On hold until", 'exclude_item': "Excluded from follow-up",
+        'reset_entry': "the entry is not posted any more", 'archive_customer': "has been archived"}
+
+
+class EngineCase(DunningMailCommon):
+    """Everything is real but the clock and the letters, whose making takes longer than all the rest."""
+
+    def setUp(self):
+        super().setUp()
+        self.waits = self.turn_clock_while_waiting()
+        self.patch(self.env.registry['dunning.notice'], '_make_documents', lambda notices: {
+            notice.id: f'%PDF-1.7 {notice.name} {notice.amount_total}'.encode() for notice in notices})
+
+    @contextmanager
+    def capture_triggers(self):
+        """Yield a list that takes up the moments at which scheduled actions are to be woken."""
+        moments = []
+        original = self.env.registry['ir.cron']._trigger_list
+
+        def trigger_list(cron, at_list):
+            moments.extend(at_list)
+            return original(cron, at_list)
+        with patch.object(self.env.registry['ir.cron'], '_trigger_list', trigger_list):
+            yield moments
+
+    def activities(self, records, kind):
+        return records.activity_ids.filtered(
+            lambda activity: activity.activity_type_id == self.env.ref(f'dunning_mail.mail_activity_{kind}'))
+
+    def accepted(self, notice=None):
+        """How often the server took mails, or those of one notice, whatever their Message-ID."""
+        return len([message for message in self.smtp.messages
+                    if not notice or message.email['X-Odoo-Objects'] == f'dunning.notice-{notice.id}'])
+
+    def assertDelivery(self, notices, state):
+        self.assertEqual(set(notices.mapped('delivery_state')), {state}, notices.mapped('delivery_info'))
+
+
+class MailCase(DunningMailCommon):
+
+    def send(self, *partners, **values):
+        notices = self.release(*partners, **values)
+        self.run_engine()
+        self.assertEqual(set(notices.mapped('delivery_state')), {'sent'}, notices.mapped('delivery_info'))
+        return notices
+
+    def message_of(self, notice):
+        return next(message for message in self.smtp.messages
+                    if message.email['X-Odoo-Objects'] == f'dunning.notice-{notice.id}')
+
+    def parsed(self, notice):
+        return email.message_from_bytes(self.message_of(notice).content, policy=email.policy.default)
+
+    def parts(self, notice):
+        """Return (text, html, list of attachments) as the customer's mail program reads them."""
+        mail = self.parsed(notice)
+        return (mail.get_body(('plain',)).get_content(), mail.get_body(('html',)).get_content(),
+                list(mail.iter_attachments()))

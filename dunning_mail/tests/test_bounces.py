@@ -8,7 +8,7 @@ from odoo.tools import mute_logger
 
 from odoo.addons.dunning_mail.tools import bounce
 
-from .test_mail import MAIL_LOGGERS, MailCase
+from .common import MAIL_LOGGERS, MailCase
 
 # As these programs send them, less what does not matter here. {id} is the Message-ID of the mail that came back,
 # {header} its header, {to} the recipient.

@@ -3,8 +3,7 @@
 from odoo import Command
 from odoo.tests import new_test_user, tagged
 
-from .common import DunningCommon, DunningMailCommon
-from .test_notice_recheck import RecheckCase, read_pdf
+from .common import DunningCommon, DunningMailCommon, RecheckCase, read_pdf
 
 
 @tagged('post_install', '-at_install')

@@ -14,31 +14,7 @@ from odoo.tools import html2plaintext, mute_logger
 
 from odoo.addons.dunning_mail.tools import bounce
 
-from .common import DunningMailCommon
-
-MAIL_LOGGERS = ('odoo.addons.mail.models.mail_thread', 'odoo.addons.mail.models.mail_mail', 'odoo.models.unlink')
-
-
-class MailCase(DunningMailCommon):
-
-    def send(self, *partners, **values):
-        notices = self.release(*partners, **values)
-        self.run_engine()
-        self.assertEqual(set(notices.mapped('delivery_state')), {'sent'}, notices.mapped('delivery_info'))
-        return notices
-
-    def message_of(self, notice):
-        return next(message for message in self.smtp.messages
-                    if message.email['X-Odoo-Objects'] == f'dunning.notice-{notice.id}')
-
-    def parsed(self, notice):
-        return email.message_from_bytes(self.message_of(notice).content, policy=email.policy.default)
-
-    def parts(self, notice):
-        """Return (text, html, list of attachments) as the customer's mail program reads them."""
-        mail = self.parsed(notice)
-        return (mail.get_body(('plain',)).get_content(), mail.get_body(('html',)).get_content(),
-                list(mail.iter_attachments()))
+from .common import MAIL_LOGGERS, MailCase
 
 
 @tagged('post_install', '-at_install')

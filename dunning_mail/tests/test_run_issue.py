@@ -1,169 +1,19 @@
+"""Print / Send: from drafts to letters and mails on their way."""
+
 import hashlib
-import io
 from unittest.mock import patch
 
-from pypdf import PdfReader
-
 from odoo.exceptions import UserError
-from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from ..models import dunning_run_issue
 from ..tools import pdf
-from .common import TODAY, DunningCommon
-
-
-class IssueCommon(DunningCommon):
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        # Nothing is handed over here: a login that leads nowhere is enough.
-        cls.provider = cls.env['dunning.provider'].create({
-            'name': 'Provider', 'smtp_host': 'localhost', 'smtp_port': 1, 'email_from': 'mahnung@muster.test'})
-        cls.company.dunning_provider_id = cls.provider
-
-    def propose(self, name='Acme', amount=100.0, **values):
-        """A draft notice of a run of its own."""
-        partner = self.make_partner(name, **values)
-        self.make_invoice(partner, amount)
-        return self.make_run(partner_ids=partner.ids).notice_ids
-
-    def customer(self, notice):
-        """The customer as somebody sees it who may change it: clerks need not be allowed to."""
-        return notice.partner_id.with_env(self.env)
-
-    @staticmethod
-    def pages(content):
-        return [page.extract_text().replace('\0', '') for page in PdfReader(io.BytesIO(content)).pages]
-
-    @classmethod
-    def text(cls, notice):
-        return '\n'.join(cls.pages(notice.document_id.sudo().raw))
+from .common import IssueCase
 
 
 @tagged('post_install', '-at_install')
-class TestChannel(IssueCommon):
-    """By mail or on paper, and the reason why."""
-
-    def assertPaper(self, notice, words):
-        notice.env.invalidate_all()
-        self.assertEqual(notice.channel, 'paper')
-        self.assertIn(words, notice.channel_info)
-
-    def assertMail(self, notice, *addresses):
-        notice.env.invalidate_all()
-        channel, info, current = notice._choose_channel()
-        self.assertEqual((channel, info, current), ('mail', '', list(addresses)))
-        self.assertEqual((notice.channel, notice.channel_info), ('mail', ', '.join(addresses)))
-
-    def test_mail(self):
-        notice = self.propose()
-        self.assertMail(notice, 'acme@customer.test')
-        notice.run_id.action_print_and_send()
-        self.assertEqual((notice.delivery_state, notice.email_to, notice.provider_id),
-                         ('released', 'acme@customer.test', self.provider))
-        self.assertFalse(notice.printed_at)
-
-    def test_each_reason_for_paper(self):
-        notice = self.propose()
-        partner = self.customer(notice)
-        self.level_1.send_by_mail = False
-        self.assertPaper(notice, "This dunning level goes on paper")
-        self.level_1.send_by_mail = True
-        partner.dunning_channel = 'paper'
-        self.assertPaper(notice, "The customer wants paper")
-        partner.dunning_channel = 'level'
-        for email in (False, '', ' '):
-            partner.email = email
-            self.assertPaper(notice, "There is no mail address")
-        for email in ('not an address', 'acme', 'acme@', '@customer.test', 'acme@localhost', 'müller@customer.test',
-                      'hans. muster@customer.test', 'a@b@customer.test', 'acme@-x-.test'):
-            partner.email = email
-            self.assertPaper(notice, email)
-            self.assertIn("Acme", notice.channel_info)
-        for email in ('acme@customer.test\nBcc: other@customer.test', 'acme\r\n@customer.test'):
-            partner.email = email
-            self.assertPaper(notice, "line break")
-            self.assertNotIn('\n', notice.channel_info)
-        partner.email = 'acme@customer.test'
-        partner._set_dunning_refused('550 5.1.1 no such user')
-        self.assertPaper(notice, '550 5.1.1 no such user')
-        self.assertIn('acme@customer.test', notice.channel_info)
-        partner.action_clear_dunning_refused()
-        self.assertMail(notice, 'acme@customer.test')
-        self.provider.active = False
-        self.assertPaper(notice, "No service provider")
-        self.company.dunning_provider_id = False
-        self.assertPaper(notice, "No service provider")
-
-    def test_reason_stands_on_the_issued_notice(self):
-        notice = self.propose(email=False)
-        notice.run_id.action_print_and_send()
-        self.assertEqual((notice.state, notice.delivery_state), ('issued', 'paper'))
-        self.assertEqual((notice.delivery_info, notice.channel_info), ("There is no mail address.",) * 2)
-        self.assertFalse(notice.email_to or notice.provider_id)
-        log = notice.delivery_log_ids
-        self.assertEqual((log.state_from or '', log.state_to, log.text), (
-            '', 'paper', "On paper. There is no mail address."))
-
-    def test_without_provider_the_run_says_so(self):
-        self.company.dunning_provider_id = False
-        notice = self.propose()
-        self.assertIn("all notices go on paper", notice.run_id.provider_warning)
-        notice.run_id.action_print_and_send()
-        self.assertEqual(notice.delivery_state, 'paper')
-
-    def test_several_addresses_in_the_field(self):
-        notice = self.propose()
-        for email in ('a@customer.test, b@customer.test', 'a@customer.test; b@customer.test',
-                      'Anna <a@customer.test>, "Bern, Hans" <b@customer.test>',
-                      'A@customer.test,a@CUSTOMER.test,b@customer.test', 'a@customer.test\u00a0b@customer.test',
-                      'a@customer.test b@customer.test'):
-            self.customer(notice).email = email
-            with self.subTest(email=email):
-                self.assertMail(notice, 'a@customer.test', 'b@customer.test')
-
-    def test_international_domain(self):
-        notice = self.propose(email='info@müller.test')
-        self.assertMail(notice, 'info@xn--mller-kva.test')
-
-    def test_blacklist_does_not_matter(self):
-        """Who wants no newsletters owes all the same."""
-        notice = self.propose()
-        self.env['mail.blacklist']._add('acme@customer.test')
-        self.assertMail(notice, 'acme@customer.test')
-
-    def test_whose_address(self):
-        partner = self.make_partner('Acme')
-        self.make_invoice(partner)
-        invoice_address = self.make_partner('Rechnung', parent_id=partner.id, type='invoice', is_company=False)
-        dunning_address = self.make_partner('Mahnung', parent_id=partner.id, type='dunning', is_company=False)
-        notice = self.make_run().notice_ids
-        self.assertMail(notice, 'mahnung@customer.test')
-        dunning_address.email = False
-        self.assertMail(notice, 'rechnung@customer.test')
-        self.assertEqual(notice.recipient_id, dunning_address, "the postal address stays")
-        invoice_address.email = 'no address'
-        self.assertMail(notice, 'acme@customer.test')
-        invoice_address.email = 'rechnung@customer.test'
-        invoice_address._set_dunning_refused('550')
-        self.assertMail(notice, 'acme@customer.test')
-        partner.email = False
-        self.assertPaper(notice, 'rechnung@customer.test')
-
-    def test_language_and_recipient_of_a_draft_can_be_changed(self):
-        notice = self.propose()
-        contact = self.make_partner('Buchhaltung', parent_id=notice.partner_id.id, is_company=False)
-        notice.write({'recipient_id': contact.id, 'lang': 'fr_FR'})
-        self.assertMail(notice, 'buchhaltung@customer.test')
-        notice.run_id.action_print_and_send()
-        self.assertEqual(notice.email_to, 'buchhaltung@customer.test')
-        self.assertIn('Buchhaltung', self.text(notice))
-
-
-@tagged('post_install', '-at_install')
-class TestIssue(IssueCommon):
+class TestIssue(IssueCase):
     """Print / send."""
 
     def test_document(self):
@@ -364,55 +214,6 @@ class TestIssue(IssueCommon):
 
     # === PAPER === #
 
-    def test_mark_printed_and_undo(self):
-        notice = self.propose(email=False)
-        run = notice.run_id
-        run.action_print_and_send()
-        self.assertEqual((run.state, run.unprinted_count), ('processing', 1))
-        run._hand_out_letters()
-        run.action_mark_printed()
-        self.assertEqual((notice.printed_by, notice.delivery_state), (self.clerk, 'paper'))
-        self.assertEqual(notice.printed_at.date(), TODAY)
-        self.assertEqual((run.state, run.unprinted_count, run.progress), ('done', 0, 100.0))
-        notice.action_unmark_printed()
-        self.assertFalse(notice.printed_at or notice.printed_by)
-        self.assertEqual((run.state, run.unprinted_count), ('processing', 1))
-        self.assertEqual(notice.delivery_log_ids.mapped('state_to'), ['paper'] * 4)
-        self.assertTrue(all(log.user_id == self.clerk for log in notice.delivery_log_ids))
-
-    def test_only_paper_can_be_marked_printed(self):
-        """The print of a run says nothing about the mails in it."""
-        run, acme, other, coop = self.propose_three()
-        self.customer(coop).dunning_channel = 'paper'
-        run.action_print_and_send()
-        run._hand_out_letters()
-        run.action_mark_printed()
-        self.assertTrue(coop.printed_at)
-        self.assertFalse(acme.printed_at or other.printed_at)
-        with self.assertRaises(UserError):
-            acme.action_mark_printed()
-
-    def test_mail_put_on_paper(self):
-        notice = self.propose()
-        notice.run_id.action_print_and_send()
-        notice.action_set_paper()
-        self.assertEqual(notice.delivery_state, 'paper')
-        self.assertIn('Petra Muster', notice.delivery_info)
-        notice.action_mark_printed()
-        self.assertTrue(notice.is_counted)
-        with self.assertRaises(UserError):
-            notice.action_retry()
-
-    def test_paper_put_on_mail(self):
-        notice = self.propose(email=False)
-        notice.run_id.action_print_and_send()
-        with self.assertRaisesRegex(UserError, "no mail address"):
-            notice.action_retry()
-        self.customer(notice).email = 'acme@customer.test'
-        notice.action_retry()
-        self.assertEqual((notice.delivery_state, notice.email_to, notice.provider_id),
-                         ('released', 'acme@customer.test', self.provider))
-
     def test_archive_switched_off(self):
         self.level_1.with_user(self.manager).archive_generated = False
         notice = self.propose(email=False)
@@ -507,76 +308,3 @@ class TestIssue(IssueCommon):
         run.action_cancel()
         self.run_issue_cron()
         self.assertEqual((run.state, run.is_issuing, len(run.notice_ids)), ('cancelled', False, 0))
-
-
-@tagged('post_install', '-at_install')
-class TestLetters(HttpCase, IssueCommon):
-    """All letters of a run as one PDF."""
-
-    def get_letters(self, run, login='clerk', printed=''):
-        self.authenticate(login, login + 'x' * (8 - len(login)))
-        return self.url_open(f'/dunning_mail/run/{run.id}/letters?printed={printed}')
-
-    def test_letters(self):
-        names = ('Coop', 'Acme', 'Bäcker')
-        for name in names:
-            self.make_invoice(self.make_partner(name, email=False))
-        self.make_invoice(self.make_partner('Mail'))
-        long = self.env['res.partner'].search([('name', '=', 'Acme')])
-        for _index in range(40):
-            self.make_invoice(long, 10)
-        run = self.make_run()
-        run.action_print_and_send()
-        self.env.flush_all()
-        response = self.get_letters(run)
-        self.assertEqual(response.status_code, 200)
-        self.assertEqual(response.headers['Content-Type'], 'application/pdf')
-        pages = self.pages(response.content)
-        paper = run.notice_ids.filtered(lambda notice: notice.delivery_state == 'paper')
-        self.assertEqual(len(paper), 3)
-        number_of = {notice.name: notice.partner_id.name for notice in paper}
-        order = []
-        for page in pages:
-            found = [number for number in run.notice_ids.mapped('name') if number in page]
-            self.assertEqual(len(found), 1, "each page carries its own number and no other's")
-            if number_of[found[0]] not in order:
-                order.append(number_of[found[0]])
-            for name in names:
-                if name != number_of[found[0]]:
-                    self.assertNotIn(name, page)
-        self.assertEqual(order, ['Acme', 'Bäcker', 'Coop'], "in the order of the names")
-        self.assertGreater(len(pages), 3)
-        self.assertEqual(len(pages), sum(len(self.pages(notice.document_id.raw)) for notice in paper))
-        self.assertFalse(any(paper.mapped('printed_at')), "looking at it is not printing it")
-
-    def test_printed_letters_come_no_more(self):
-        for name in ('Acme', 'Coop'):
-            self.make_invoice(self.make_partner(name, email=False))
-        run = self.make_run()
-        run.action_print_and_send()
-        acme, coop = run.notice_ids.sorted(lambda notice: notice.partner_id.name)
-        acme.action_mark_printed()
-        self.env.flush_all()
-        self.assertEqual(self.get_letters(run).content, coop.document_id.raw)
-        coop.action_mark_printed()
-        self.env.flush_all()
-        self.assertIn("Es gibt keine Briefe zu drucken.", self.get_letters(run).text)
-        self.assertEqual(len(self.pages(self.get_letters(run, printed=1).content)), 2, "for a second print")
-
-    def test_no_letters(self):
-        notice = self.propose()
-        notice.run_id.action_print_and_send()
-        with self.assertRaisesRegex(UserError, notice.run_id.name):
-            notice.run_id.action_print_letters()
-
-    def test_access(self):
-        notice = self.propose(email=False)
-        notice.run_id.action_print_and_send()
-        new_test_user(self.env, login='nobody99', groups='base.group_user')
-        self.env.flush_all()
-        with mute_logger('odoo.http'):
-            response = self.get_letters(notice.run_id, 'nobody99')
-        self.assertNotEqual(response.status_code, 200)
-        self.assertNotIn(b'%PDF', response.content)
-        self.authenticate('clerk', 'clerkxxx')
-        self.assertEqual(self.url_open('/dunning_mail/run/999999999/letters').status_code, 404)

@@ -1,0 +1,183 @@
+"""The pace of the provider, counted and not timed."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
+
+from odoo import fields, sql_db
+from odoo.tests import tagged
+
+from odoo.addons.dunning_mail.models import dunning_engine
+from odoo.addons.dunning_mail.tools import budget, smtp
+
+from .common import EngineCase
+
+
+@tagged('post_install', '-at_install')
+class TestPace(EngineCase):
+
+    def _run_all(self, notices, passes=40):
+        for _pass in range(passes):
+            if 'released' not in notices.mapped('delivery_state'):
+                return
+            self.run_engine()
+        self.fail("still released after many passes")
+
+    def test_interval(self):
+        self.provider.send_interval = 30
+        notices = self.release('One', 'Two', 'Three')
+        self._run_all(notices)
+        self.assertDelivery(notices, 'sent')
+        times = notices.mapped('sent_at')
+        for before, after in itertools.pairwise(times):
+            self.assertGreaterEqual(after - before, timedelta(seconds=30))
+            self.assertLess(after - before, timedelta(seconds=33))
+        self.assertGreaterEqual(self.provider.next_send_at - times[-1], timedelta(seconds=30))
+        self.assertLessEqual(max(self.waits), dunning_engine.LOOK_EVERY, "what is released meanwhile is seen")
+
+    def test_interval_in_real_time(self):
+        """Measured at the server, to the millisecond."""
+        self.provider.send_interval = 1
+        notices = self.release('One', 'Two', 'Three')
+        self.patch(self.env.registry['dunning.engine'], '_wait', lambda _engine, seconds: self.smtp.wait_for(
+            lambda _server: False, seconds))
+        self._run_all(notices)
+        times = [message.time for message in self.smtp.messages]
+        self.assertEqual(len(times), 3)
+        for before, after in itertools.pairwise(times):
+            self.assertGreaterEqual(after - before, 1.0)
+            self.assertLess(after - before, 3.0)
+
+    def test_fractions_of_a_second_count(self):
+        """Moments are stored in whole seconds, and a gap that is rounded down would be too short."""
+        self.provider.send_interval = 30
+        self.release('One')
+        ends = []
+        original = smtp.Session.send
+
+        def send(session, *args, **values):
+            outcome = original(session, *args, **values)
+            ends.append(datetime.now(UTC).replace(tzinfo=None))
+            return outcome
+        with patch.object(smtp.Session, 'send', send):
+            self.run_engine()
+        self.assertGreaterEqual(self.provider.next_send_at - ends[0], timedelta(seconds=30))
+        self.assertLessEqual(self.provider.next_send_at - ends[0], timedelta(seconds=31.5))
+
+    def test_slot_is_stored(self):
+        self.provider.send_interval = 3600
+        first, second = self.release('One', 'Two')
+        with self.capture_triggers() as captured:
+            self.run_engine()
+        self.assertDelivery(first, 'sent')
+        self.assertDelivery(second, 'released')
+        self.assertFalse(self.waits, "an hour is not waited for")
+        self.assertTrue(captured)
+        self.assertLess(max(captured), self.provider.next_send_at)
+        self.run_engine()
+        self.assertDelivery(second, 'released')
+        self.clock.tick(3602)
+        self.run_engine()
+        self.assertDelivery(second, 'sent')
+
+    def test_refusals_keep_the_pace_too(self):
+        self.provider.send_interval = 20
+        notices = self.release('Refused', 'Good')
+        self.smtp.set_rules('refused@* rcpt 550 5.1.1 No such user')
+        self._run_all(notices)
+        self.assertGreaterEqual(sum(self.waits), 19)
+
+    def test_hourly_limit(self):
+        self.provider.hourly_limit = 2
+        notices = self.release('One', 'Two', 'Three', 'Four', 'Five')
+        self.run_engine()
+        self.assertEqual(self.accepted(), 2)
+        for _pass in range(4):
+            self.clock.tick(timedelta(minutes=30, seconds=5).total_seconds())
+            self.run_engine()
+        self.assertDelivery(notices, 'sent')
+        times = sorted(notices.mapped('sent_at'))
+        for first, third in zip(times, times[2:], strict=False):
+            self.assertGreaterEqual(third - first, timedelta(hours=1))
+
+    def test_daily_limit(self):
+        self.provider.daily_limit = 1
+        notices = self.release('One', 'Two')
+        self.run_engine()
+        self.clock.tick(timedelta(hours=23).total_seconds())
+        self.run_engine()
+        self.assertEqual(self.accepted(), 1)
+        self.clock.tick(timedelta(hours=1, minutes=1).total_seconds())
+        self.run_engine()
+        self.assertDelivery(notices, 'sent')
+
+    def test_limits_count_recipients(self):
+        self.provider.hourly_limit = 3
+        many = self.make_partner('Many', email='a@customer.test, b@customer.test')
+        more = self.make_partner('More', email='c@customer.test, d@customer.test')
+        first, second = self.release(many, more)
+        self.run_engine()
+        self.assertDelivery(first, 'sent')
+        self.assertDelivery(second, 'released')
+        self.assertEqual(self.accepted(), 1, "2 and 2 are more than 3")
+        self.clock.tick(timedelta(hours=1, seconds=5).total_seconds())
+        self.run_engine()
+        self.assertDelivery(second, 'sent')
+
+    def test_more_recipients_than_the_limit(self):
+        self.provider.hourly_limit = 1
+        many = self.make_partner('Many', email='a@customer.test, b@customer.test')
+        notice = self.release(many)
+        self.run_engine()
+        self.assertDelivery(notice, 'sent')
+
+    def test_pass_ends_for_other_actions(self):
+        self.provider.send_interval = 40
+        notices = self.release('One', 'Two', 'Three')
+        started_at = fields.Datetime.now()
+        with self.capture_triggers() as captured:
+            self.run_engine()
+        passed = (fields.Datetime.now() - started_at).total_seconds()
+        self.assertLessEqual(passed, budget.WAIT_SECONDS + 5)
+        self.assertIn('released', notices.mapped('delivery_state'))
+        self.assertTrue(captured, "comes back at once")
+        self.assertLessEqual(min(captured), fields.Datetime.now())
+
+    def test_statements_and_commits_of_a_mail(self):
+        """Counted, not timed: each mail costs so many, however many there are. (Outside of tests, PostgreSQL counts the
+        beginning and the end of both transactions besides: 28.)"""
+        self.env['res.partner.bank'].create({
+            'acc_number': 'CH56 0483 5012 3456 7800 9', 'partner_id': self.company.partner_id.id,
+            'allow_out_payment': True})
+        self.release(*(f'Partner {number}' for number in range(5)))
+        steps = []
+        execute = sql_db.Cursor.execute
+        send, commit = smtp.Session.send, self.env.registry['dunning.engine']._commit
+
+        def watch(cr, query, *args, **values):
+            steps.append(str(query))
+            return execute(cr, query, *args, **values)
+
+        def watch_send(session, *args, **values):
+            steps.append('SEND')
+            return send(session, *args, **values)
+
+        def watch_commit(engine):
+            commit(engine)
+            steps.append('COMMIT')
+        with patch.object(sql_db.Cursor, 'execute', watch), patch.object(smtp.Session, 'send', watch_send), \
+                patch.object(self.env.registry['dunning.engine'], '_commit', watch_commit):
+            self.run_engine()
+        sent = [position for position, step in enumerate(steps) if step == 'SEND']
+        self.assertEqual(len(sent), 5)
+        for before, after in itertools.pairwise(sent[1:]):
+            between = steps[before + 1:after]
+            self.assertEqual(between.count('COMMIT'), 2)
+            self.assertLessEqual(len(between) - 2, 24, '\n'.join(between))
+
+    def test_idle_engine_opens_nothing(self):
+        with self.capture_triggers() as captured:
+            self.run_engine()
+        self.assertFalse(captured)
+        self.assertFalse(self.smtp.events('connect'))
+        self.assertFalse(self.waits)

@@ -50,16 +50,9 @@ class AccountMoveLine(models.Model):
     @api.model
     def _get_last_counted_query(self):
         """Return a query of the last notice line that counted for each item: columns id, level_id, date."""
-        self.env['dunning.notice'].flush_model()
-        self.env['dunning.notice.line'].flush_model()
         return SQL(
-            """
-            SELECT DISTINCT ON (l.move_line_id) l.move_line_id AS id, l.level_id, n.date_left AS date
-              FROM dunning_notice_line l
-              JOIN dunning_notice n ON n.id = l.notice_id
-             WHERE n.is_counted AND l.kind = 'due'
-             ORDER BY l.move_line_id, n.date_left DESC, n.id DESC
-            """)
+            "SELECT move_line_id AS id, level_id, date_left AS date FROM (%s) AS history",
+            self.env['dunning.notice.line']._get_history_query(SQL("n.is_counted")))
 
     @api.model
     def _search_dunning_level_id(self, operator, value):

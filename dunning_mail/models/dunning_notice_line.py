@@ -98,20 +98,33 @@ class DunningNoticeLine(models.Model):
         :param replaced_run: `dunning.run` whose drafts hold nothing
         :return: list of :class:`History`
         """
+        return [History(*row) for row in self.env.execute_query(self._get_history_query(SQL(
+            """
+            l.move_line_id = ANY(%s) AND (n.is_counted OR l.is_reserved)
+            AND NOT (n.state = 'draft' AND n.run_id IS NOT DISTINCT FROM %s)
+            """, list(move_line_ids), replaced_run.id if replaced_run else 0)))]
+
+    @api.model
+    def _get_history_query(self, condition):
+        """Return the query of what notices say of items, of which the last one that counted is told here only.
+
+        :param condition: :class:`~odoo.tools.SQL` on the line `l` and its notice `n`
+        :return: :class:`~odoo.tools.SQL`, its columns those of :class:`History`
+        """
         self.env['dunning.notice'].flush_model()
         self.env['dunning.level'].flush_model(['sequence'])
         self.flush_model()
-        return [History(*row) for row in self.env.execute_query(SQL(
+        return SQL(
             """
             SELECT DISTINCT ON (l.move_line_id, n.is_counted)
-                   l.move_line_id, n.is_counted, l.level_id, v.sequence, n.date_left, n.date_deadline, n.id, n.name
+                   l.move_line_id, n.is_counted, l.level_id, v.sequence, n.date_left, n.date_deadline,
+                   n.id AS notice_id, n.name
               FROM dunning_notice_line l
               JOIN dunning_notice n ON n.id = l.notice_id
               LEFT JOIN dunning_level v ON v.id = l.level_id
-             WHERE l.move_line_id = ANY(%s) AND l.kind = 'due' AND (n.is_counted OR l.is_reserved)
-               AND NOT (n.state = 'draft' AND n.run_id IS NOT DISTINCT FROM %s)
+             WHERE l.kind = 'due' AND %s
              ORDER BY l.move_line_id, n.is_counted, n.date_left DESC, n.id DESC
-            """, list(move_line_ids), replaced_run.id if replaced_run else 0))]
+            """, condition)
 
     @api.model
     def _get_last_counted(self, move_line_ids):

@@ -86,7 +86,7 @@ class DunningNotice(models.Model):
             for day, notices in of_company.with_company(company).grouped(self._get_day_of_leaving).items():
                 lines = notices._fetch_lines()
                 debts = notices.env['dunning.proposal']._load_for_recheck(notices, lines, day)
-                basis = Basis(notices.env, company, day)
+                basis = Basis(notices.env, company, day, debts)
                 of_notice = lines.grouped('notice_id')
                 for notice in notices:
                     verdicts[notice.id] = notice._judge_again(

@@ -1,9 +1,9 @@
 from collections import defaultdict
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 from odoo import api, models
 from odoo.fields import Domain
-from odoo.tools import SQL, format_date
+from odoo.tools import SQL, float_compare, float_round, format_date
 
 from ..tools import judgement
 from ..tools.judgement import Debt, Item
@@ -12,10 +12,11 @@ from ..tools.judgement import Debt, Item
 class Basis:
     """What all judgements of one company and day share, looked up once for each currency, procedure and level."""
 
-    def __init__(self, env, company, day):
+    def __init__(self, env, company, day, debts):
         self.env = env
         self.company = company
         self.day = day
+        self.roundings = {debt.currency_id: debt.rounding for debt in debts.values()}
         self.get_currency = lru_cache(None)(self._get_currency)
         self.get_procedure = lru_cache(None)(self._get_procedure)
         self.choose_lang = lru_cache(None)(self._choose_lang)
@@ -36,9 +37,11 @@ class Basis:
 
     def _get_currency(self, currency_id):
         currency = self.env['res.currency'].browse(currency_id)
+        # Read with the items: each mail would have to read the currency anew.
+        rounding = self.roundings.get(currency_id) or currency.rounding
         return judgement.Currency(
-            currency.id, currency.rounding, currency.round, currency.compare_amounts,
-            lru_cache(None)(lambda: self._get_rate(currency)))
+            currency_id, rounding, partial(float_round, precision_rounding=rounding),
+            partial(float_compare, precision_rounding=rounding), lru_cache(None)(lambda: self._get_rate(currency)))
 
     def _get_rate(self, currency):
         own = self.company.currency_id
@@ -90,7 +93,7 @@ class DunningProposal(models.AbstractModel):
         debts = {}
         for row in self._read_items(companies, due_until, partners, line_ids):
             key = (row['partner_id'], row['currency_id'])
-            debt = debts.setdefault(key, Debt(*key))
+            debt = debts.setdefault(key, Debt(*key, rounding=row['rounding']))
             item = Item(
                 line_id=row['line_id'], move_id=row['move_id'], number=row['number'], partner_id=row['partner_id'],
                 currency_id=row['currency_id'], residual=row['residual'], invoiced=row['invoiced'],
@@ -122,11 +125,12 @@ class DunningProposal(models.AbstractModel):
         self.env['account.move'].flush_model()
         self.env['res.partner'].flush_model(['commercial_partner_id', 'dunning_hold_until', 'dunning_hold_reason'])
         self.env['dunning.run'].flush_model(['date', 'due_until'])
+        self.env['res.currency'].flush_model(['rounding'])
         partner_filter = SQL("AND p.commercial_partner_id IN %s", tuple(partners.ids)) if partners else SQL()
         return self.env.execute_query_dict(SQL(
             """
             SELECT aml.id AS line_id, aml.move_id, COALESCE(am.name, '') AS number, am.move_type, am.payment_state,
-                   p.commercial_partner_id AS partner_id, aml.currency_id,
+                   p.commercial_partner_id AS partner_id, aml.currency_id, c.rounding::float,
                    aml.amount_residual_currency AS residual, aml.amount_currency AS invoiced,
                    aml.date_maturity, aml.date, COALESCE(am.invoice_date, aml.date) AS date_invoice,
                    aj.type IN ('bank', 'cash', 'credit') AS is_payment,
@@ -141,6 +145,7 @@ class DunningProposal(models.AbstractModel):
               JOIN account_move am ON am.id = aml.move_id
               JOIN account_journal aj ON aj.id = am.journal_id
               JOIN account_account aa ON aa.id = aml.account_id
+              JOIN res_currency c ON c.id = aml.currency_id
               LEFT JOIN res_partner p ON p.id = aml.partner_id
               -- The contact that the invoice was written to; the entry bears the customer.
               LEFT JOIN res_partner ip ON ip.id = am.partner_id
@@ -221,7 +226,7 @@ class DunningProposal(models.AbstractModel):
         procedures = run.procedure_ids._origin
         default_procedure = company.dunning_procedure_id
         recipients = self._find_recipients(partners, company)
-        basis = Basis(run.env, company, run.date)
+        basis = Basis(run.env, company, run.date, debts)
         describe = lru_cache(None)(self._describe_reason)
         candidates, exceptions = [], []
         for key, debt in debts.items():

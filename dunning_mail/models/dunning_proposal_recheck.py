@@ -152,15 +152,15 @@ class DunningProposal(models.AbstractModel):
         :param list expected: values of the notice's lines as they should be now
         :param basis: :class:`~.dunning_proposal.Basis`
         """
-        company = notice.company_id
-        amount = notice.currency_id._convert(
-            debt.sum_overdue(basis.day), company.currency_id, company, notice.date)
+        company, amount = notice.company_id, debt.sum_overdue(basis.day)
+        if notice.currency_id != company.currency_id:
+            amount = notice.currency_id._convert(amount, company.currency_id, company, notice.date)
         due = [values for values in expected if values['kind'] == 'due']
         minimum = company.dunning_min_amount
         if not any(values['is_level_set'] for values in due):
             level = self.env['dunning.level'].browse([values['level_id'] for values in due]).sorted('sequence')[-1:]
             minimum = max(minimum, level.min_amount)
-        return company.currency_id.compare_amounts(amount, minimum) < 0
+        return basis.terms.currency.compare(amount, minimum) < 0
 
     # === WORDS === #
 

@@ -111,8 +111,10 @@ class DunningProvider(models.Model):
         :param datetime ended_at: naive UTC, to the microsecond
         """
         self.ensure_one()
-        # Without an interval it only says who among several providers has waited longest.
-        self._store_slot(ended_at + timedelta(seconds=self.send_interval))
+        # Without an interval it only says who among several providers has waited longest: full seconds will do, and need
+        # not be written for each mail.
+        self._store_slot(
+            ended_at + timedelta(seconds=self.send_interval) if self.send_interval else ended_at.replace(microsecond=0))
 
     def _get_stored_slot(self):
         """Return the stored slot to the microsecond, False where there is none."""

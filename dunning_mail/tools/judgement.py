@@ -141,11 +141,15 @@ class Item:
 
 @dataclass(eq=False, slots=True)
 class Debt:
-    """What one customer owes in one currency; items and credits by their due dates, oldest first."""
+    """What one customer owes in one currency; items and credits by their due dates, oldest first.
+
+    :ivar rounding: the smallest amount of the currency
+    """
     partner_id: int
     currency_id: int
     items: list[Item] = field(default_factory=list)
     credits: list[Item] = field(default_factory=list)
+    rounding: float = 0.0
 
     def drop_left_overs(self, fees, compare):
         """Take away what is left over of payments and only covers printed fees, which were never booked.

@@ -290,10 +290,11 @@ class DunningProvider(models.Model):
         """
         self.ensure_one()
         server = self.sudo().mail_server_id
-        message = self.env._(self._FAULT_WORDS.get(outcome.reason, self._OTHER_FAULT)) % {
+        stages = dict(self.env['dunning.delivery.log']._fields['stage']._description_selection(self.env))
+        words = self.env._(self._FAULT_WORDS.get(outcome.reason, self._OTHER_FAULT))
+        message = words % {
             'host': server.smtp_host, 'where': f'{server.smtp_host}:{server.smtp_port}', 'sender': self.email_from,
-            'stage': dict(self.env['dunning.delivery.log']._fields['stage']._description_selection(self.env)).get(
-                outcome.stage, outcome.stage)}
+            'stage': stages.get(outcome.stage, outcome.stage)}
         if outcome.answer:
             message += '\n' + self.env._("The server says: %s", outcome.answer)
         return message

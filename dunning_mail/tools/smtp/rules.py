@@ -158,6 +158,7 @@ class Rule:
         return all(has(group) for group in self.groups) and not has(self.unless)
 
 
+# In their order: the first that fits decides.
 RULES = (
     # --- AUTH
     # RFC 4954: a password transition is needed.

@@ -103,7 +103,7 @@ def _dun_half(env, day):
     # Only what counts: letters are not what is measured here.
     env.cr.execute("""
         UPDATE dunning_notice SET state = 'issued', delivery_state = 'paper', name = 'B' || id, printed_at = now(),
-               is_counted = TRUE, is_open = FALSE WHERE run_id = %s;
+               is_counted = TRUE, is_open = FALSE, date_left = date WHERE run_id = %s;
         UPDATE dunning_notice_line SET is_reserved = FALSE
          WHERE notice_id IN (SELECT id FROM dunning_notice WHERE run_id = %s);
         UPDATE dunning_run SET state = 'done' WHERE id = %s;

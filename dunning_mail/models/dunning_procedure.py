@@ -52,22 +52,6 @@ class DunningProcedure(models.Model):
         return self.env['dunning.level.text'].search(
             [('procedure_id', '=', self.id), ('kind', '=', kind), ('lang', '=', lang)], limit=1)
 
-    def _get_next_level(self, level):
-        """Return the level after the given one; the same where it is the last and may be repeated.
-
-        :param level: the `dunning.level` that counted last, empty for none; one of another procedure stands for its
-            number
-        :return: `dunning.level`, empty after the last one
-        """
-        self.ensure_one()
-        levels = self.level_ids.sorted('sequence')
-        if not level:
-            return levels[:1]
-        following = levels.filtered(lambda candidate: candidate.sequence > level.sequence)
-        if following:
-            return following[0]
-        return levels[-1:].filtered('repeat')
-
     def _check_ready(self, company):
         """Check what a run needs of the procedure before anything is proposed.
 

@@ -254,7 +254,7 @@ class DunningProposal(models.AbstractModel):
         :param partner: `res.partner`, empty where the items have no customer
         :param procedure: `dunning.procedure` by which it is dunned
         :param recipient: `res.partner`, whose address stands on the notice
-        :return: as :func:`~..tools.judgement.judge`
+        :return: as :func:`~.judgement.judge`
         """
         customer = judgement.Customer(
             basis.get_procedure(procedure) if procedure else None, partner.active, partner.dunning_hold_until or None,

@@ -80,7 +80,7 @@ class DunningProposal(models.AbstractModel):
         """Return what values of lines say, to be compared with those of others.
 
         :param list rows: dicts
-        :param currency: :class:`~..tools.judgement.Currency`
+        :param currency: :class:`~.judgement.Currency`
         :param bool with_days: days overdue are compared too
         """
         return sorted(
@@ -91,8 +91,8 @@ class DunningProposal(models.AbstractModel):
     def _find_faults(self, notice, lines, debt, basis):
         """Tell the lines that a notice may still claim from those that it may not.
 
-        :param debt: :class:`~..tools.judgement.Debt` as it stands now, credits set off
-        :return: (list of (line, :class:`~..tools.judgement.Item`); set of `settled` and `held`, of what was due; list
+        :param debt: :class:`~.judgement.Debt` as it stands now, credits set off
+        :return: (list of (line, :class:`~.judgement.Item`); set of `settled` and `held`, of what was due; list
             of words, each reason once; dict id of the `account.move.line` -> words)
         """
         items = {item.line_id: item for item in debt.items}
@@ -121,7 +121,7 @@ class DunningProposal(models.AbstractModel):
 
         :param notice: `dunning.notice`
         :param line: its `dunning.notice.line`
-        :param item: :class:`~..tools.judgement.Item` as it stands now, None where it is no open one of the customer's
+        :param item: :class:`~.judgement.Item` as it stands now, None where it is no open one of the customer's
         :param basis: :class:`~.dunning_proposal.Basis`
         :return: (`settled` or `held`, words with `ITEMS` in place of the item's number), None where it may
         """
@@ -148,7 +148,7 @@ class DunningProposal(models.AbstractModel):
         """Whether what is left open of a customer's debt is less than the company or the level asks for.
 
         :param notice: `dunning.notice`
-        :param debt: :class:`~..tools.judgement.Debt` as it stands now, credits set off
+        :param debt: :class:`~.judgement.Debt` as it stands now, credits set off
         :param list expected: values of the notice's lines as they should be now
         :param basis: :class:`~.dunning_proposal.Basis`
         """

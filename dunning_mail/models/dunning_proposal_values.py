@@ -43,7 +43,7 @@ class DunningProposal(models.AbstractModel):
         """Values of one `dunning.notice` with its lines; a hook for other addons.
 
         :param run: `dunning.run`
-        :param candidate: :class:`~..tools.judgement.Candidate`
+        :param candidate: :class:`~.judgement.Candidate`
         """
         level = candidate.level
         return {
@@ -117,7 +117,7 @@ class DunningProposal(models.AbstractModel):
     def _describe_reason(self, reason):
         """Say in words why something is not dunned.
 
-        :param reason: :class:`~..tools.judgement.Reason`
+        :param reason: :class:`~.judgement.Reason`
         """
         match reason.code:
             case 'no_partner':

@@ -168,8 +168,9 @@ def end_faults(lab, cases, good_port):
     for case in cases:
         case.server.set_rules("")
     with lab.env() as env:
-        for case in cases:
-            cell, provider = case.cell, env["dunning.provider"].browse(case.provider_id)
+        providers = env["dunning.provider"].browse([case.provider_id for case in cases])
+        for case, provider in zip(cases, providers, strict=True):
+            cell = case.cell
             if cell.kind != "smtpd" or cell.cert != "server" or cell.tls != "starttls":
                 provider.smtp_port = good_port
             provider.action_resume()

@@ -73,9 +73,9 @@ def find_excess(engine, few):
 
 
 def prepare(lab, port, count, number):
-    """Release a fifth of the mails, and all of them, which are held back.
+    """Release few notices, a fifth of the count, and as many as the count, which are held back.
 
-    Returns the ids of both, and of all what `measure_core` wants."""
+    Returns the ids of the few, those of the many, and of the many what `measure_core` wants."""
     with lab.env() as env:
         lab.set_timeouts(env, False)
         provider = lab.make_provider(env, port)
@@ -84,10 +84,7 @@ def prepare(lab, port, count, number):
             many = lab.release(provider, count, f"many{number}")
         hold = env["dunning.notice"].browse(many)
         hold.write({"next_attempt_at": "2100-01-01"})
-        mails = [
-            (notice.partner_id.id, notice._render_texts(), documents[notice.id])
-            for notice in hold
-        ]  # fmt: skip
+        mails = [(notice.partner_id.id, notice._render_texts(), documents[notice.id]) for notice in hold]
     return few, many, mails
 
 

@@ -111,8 +111,8 @@ class DunningProvider(models.Model):
         :param datetime ended_at: naive UTC, to the microsecond
         """
         self.ensure_one()
-        # Without an interval it only says who among several providers has waited longest: full seconds will do, and need
-        # not be written for each mail.
+        # Without an interval it only says who among several providers has waited longest: full seconds will do, which
+        # need not be written for each mail.
         self._store_slot(
             ended_at + timedelta(seconds=self.send_interval) if self.send_interval else ended_at.replace(microsecond=0))
 

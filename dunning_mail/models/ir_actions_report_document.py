@@ -6,8 +6,6 @@ from odoo import api, models
 from odoo.exceptions import UserError
 from odoo.tools.misc import split_every
 
-from odoo.addons.base.models.ir_actions_report import _wkhtml
-
 from ..tools import pdf
 from .ir_actions_report import RETRYABLE, DocumentError
 
@@ -227,26 +225,6 @@ class IrActionsReport(models.Model):
             # core fills wkhtmltopdf's page by these
             'html, body, .article {height: auto !important; min-height: 0 !important; overflow: visible !important}'
         )
-
-    def _render_by_wkhtmltopdf(self, record, data, numbers):
-        """Render one record by core, one process each: core would else split a joined PDF by guesswork."""
-        try:
-            with self.env.cr.savepoint(flush=False):
-                # A key in the context instead would let any caller get round the kept documents.
-                streams = super()._render_qweb_pdf_prepare_streams(  # pylint: disable=super-method-mismatch
-                    self.sudo(), dict(data or {}, report_type='pdf', pdf_engine='wkhtmltopdf'), res_ids=record.ids)
-            content = streams[record.id]['stream'].getvalue()
-        except RETRYABLE:
-            raise
-        except Exception as error:
-            return self._make_document_error(record, error, 'wkhtmltopdf')
-        if number := numbers.get(record.id):
-            # Unpatched Qt knows no running footers: the pages after the first bear no number then.
-            problem = pdf.check_pages(
-                content, number, numbers.values(), every_page=_wkhtml().is_patched_qt)
-            if problem:
-                return self._make_document_error(record, pdf.PdfError('wrong_pages', problem), 'wkhtmltopdf')
-        return content
 
     def _make_document_error(self, record, error, engine):
         """Say in words what went wrong with a document.

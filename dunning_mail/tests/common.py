@@ -266,6 +266,14 @@ class IssueCase(DunningCommon):
         self.make_invoice(partner, amount)
         return self.make_run(partner_ids=partner.ids).notice_ids
 
+    def propose_three(self):
+        """A run with notices in two languages: run, Acme's, Bäcker's, Coop's."""
+        partners = [self.make_partner('Acme'), self.make_partner('Bäcker', lang='fr_FR'), self.make_partner('Coop')]
+        for partner in partners:
+            self.make_invoice(partner)
+        run = self.make_run()
+        return run, *(run.notice_ids.filtered(lambda n, p=partner: n.partner_id == p) for partner in partners)
+
     def customer(self, notice):
         """The customer as somebody sees it who may change it: clerks need not be allowed to."""
         return notice.partner_id.with_env(self.env)

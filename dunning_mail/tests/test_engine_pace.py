@@ -171,7 +171,8 @@ class TestPace(EngineCase):
         sent = [position for position, step in enumerate(steps) if step == 'SEND']
         self.assertEqual(len(sent), 5)
         for before, after in itertools.pairwise(sent[1:]):
-            between = steps[before + 1:after]
+            # The slot is written when it has become another one: without an interval once a second, however many mails.
+            between = [step for step in steps[before + 1:after] if 'UPDATE "dunning_provider"' not in step]
             self.assertEqual(between.count('COMMIT'), 2)
             self.assertLessEqual(len(between) - 2, 22, '\n'.join(between))
 

@@ -120,13 +120,6 @@ class TestIssue(IssueCase):
 
     # === ONE BAD NOTICE DOES NOT STOP THE OTHERS === #
 
-    def propose_three(self):
-        partners = [self.make_partner('Acme'), self.make_partner('Bäcker', lang='fr_FR'), self.make_partner('Coop')]
-        for partner in partners:
-            self.make_invoice(partner)
-        run = self.make_run()
-        return run, *(run.notice_ids.filtered(lambda n, p=partner: n.partner_id == p) for partner in partners)
-
     def assertOnlyBad(self, run, bad, *good):
         for notice in good:
             self.assertEqual((notice.state, notice.delivery_state, notice.problem), ('issued', 'released', False))

@@ -44,6 +44,7 @@ class Pass:
     :ivar skipped: providers that are of no use in this pass any more
     :ivar busy: providers whose notices are in other hands right now
     :ivar sessions: provider id -> (session, when it was used last)
+    :ivar turns: provider id -> number of its last turn
     :ivar conflicts: how many steps in a row collided with what others write
     :ivar unreported: how many mails the scheduler does not know of
     :ivar reported_at: when it was told last
@@ -55,6 +56,7 @@ class Pass:
     skipped: models.BaseModel
     busy: models.BaseModel
     sessions: dict = dataclasses.field(default_factory=dict)
+    turns: dict = dataclasses.field(default_factory=dict)
     conflicts: int = 0
     unreported: int = 0
     reported_at: float = -math.inf
@@ -111,7 +113,7 @@ class DunningEngine(models.AbstractModel):
         left = work.budget.wait
         if left <= 0:
             return False
-        provider, slot = self._get_next(work.engine, work.skipped | work.busy)
+        provider, slot = self._get_next(work.engine, work.skipped | work.busy, work.turns)
         wait = (slot - self._now()).total_seconds() if provider else WAIT_HORIZON + 1
         if work.busy and wait > 0:
             wait = min(wait, LOOK_EVERY)
@@ -121,6 +123,7 @@ class DunningEngine(models.AbstractModel):
         if wait > 0:
             self._pause_pass(min(wait, left, LOOK_EVERY))
             return True
+        work.turns[provider.id] = max(work.turns.values(), default=0) + 1
         if not self._become_sender(provider, work):
             return True
         verdict = self._try_to_send(provider, work)
@@ -220,11 +223,12 @@ class DunningEngine(models.AbstractModel):
     # === WHO IS NEXT === #
 
     @api.model
-    def _get_next(self, engine, skipped):
+    def _get_next(self, engine, skipped, turns=None):
         """Return the provider with the earliest slot that has something to send.
 
         :param engine: the `ir.cron` that runs, empty for all
         :param skipped: providers that are of no use in this pass
+        :param dict turns: provider id -> number of its last turn in this pass
         :return: (`dunning.provider`, slot as naive UTC), or (empty, None)
         """
         now = fields.Datetime.now()
@@ -251,11 +255,12 @@ class DunningEngine(models.AbstractModel):
             provider = providers.browse(provider_id)
             slot = max(provider._get_next_slot(now), attempt_at)
             # Of several that may send now, the one whose turn came first: without that, one with a short interval and
-            # many notices would keep the others waiting.
-            candidates.append((slot, provider._get_stored_slot() or datetime.min, provider))
+            # many notices would keep the others waiting. Slots without an interval may be in the same second.
+            candidates.append((
+                slot, provider._get_stored_slot() or datetime.min, (turns or {}).get(provider_id, 0), provider))
         if not candidates:
             return self.env['dunning.provider'], None
-        slot, _due_at, provider = min(candidates, key=lambda candidate: candidate[:2])
+        slot, _due_at, _turn, provider = min(candidates, key=lambda candidate: candidate[:3])
         return provider, slot
 
     @api.model

@@ -168,7 +168,7 @@ class DunningNotice(models.Model):
     def _get_reply_to(self):
         """Answers go to the address that Odoo reads, where there is one, else to the clerk, else to the company."""
         self.ensure_one()
-        owner = self._get_responsible_user()
+        owner = self.user_id if self.user_id.active else self._get_responsible_user()
         if self.company_id.sudo().alias_domain_id.catchall_email:
             return self._notify_get_reply_to()[self.id]
         address = email_normalize(owner.email) or email_normalize(self.company_id.email)

@@ -141,6 +141,18 @@ class TestPass(EngineCase):
         self.assertLess(order.index('other@muster.test'), 3, order)
         self.assertNotEqual(order[-1], 'other@muster.test', order)
 
+    def test_two_without_an_interval_take_turns(self):
+        """Also within one second, whatever their names."""
+        one = self.release(*(f'One {number}' for number in range(4)))
+        self.company.dunning_provider_id = self.make_provider(name='A, first by name', email_from='other@muster.test')
+        other = self.release(*(f'Other {number}' for number in range(4)))
+        self.clock.move_to('2026-11-24 08:00:00.1')
+        self.run_engine()
+        self.assertDelivery(one | other, 'sent')
+        order = [message.mail_from for message in self.smtp.messages]
+        self.assertEqual(order[:2] * 4, order)
+        self.assertEqual(len(set(order)), 2)
+
     def test_chatter_shows_outcomes_only(self):
         notice = self.release('One')
         before = notice.message_ids

@@ -436,12 +436,12 @@ class TestWhatLeaves(DunningMailCommon, RecheckCase):
         def schedule(*_args, **_values):
             raise ValueError("no activity")
         with patch.object(self.env.registry['dunning.notice'], 'activity_schedule', schedule), \
-                mute_logger('odoo.addons.dunning_mail.models.dunning_notice'):
+                mute_logger('odoo.addons.dunning_mail.models.dunning_notice_state'):
             self.run_engine()
             self.assertEqual((bad.status, good.status), ('failed', 'sent'))
             held, other = self.release('Held AG', 'Other AG')
             held.mail_document_id.sudo()._replace_dunning_mail(b'Subject: forged\r\n\r\n\r\n')
-            with mute_logger('odoo.addons.dunning_mail.models.dunning_engine'):
+            with mute_logger('odoo.addons.dunning_mail.models.dunning_outcome'):
                 self.run_engine()
         self.assertEqual((held.status, other.status), ('held', 'sent'))
 

@@ -165,7 +165,7 @@ class TestIssue(IssueCase):
         run, acme, bad, coop = self.propose_three()
         last = int(first.name.rpartition('/')[2])
         self.customer(bad).name = ' '.join(f'MA/2026/{last + offset:05}' for offset in (1, 2, 3))
-        with mute_logger('odoo.addons.dunning_mail.models.ir_actions_report'):
+        with mute_logger('odoo.addons.dunning_mail.models.ir_actions_report_document'):
             run.action_print_and_send()
         self.assertOnlyBad(run, bad, acme, coop)
         self.assertTrue(bad.problem)
@@ -180,7 +180,7 @@ class TestIssue(IssueCase):
         self.assertOnlyBad(run, bad, acme, coop)
         self.assertIn('Bäcker', bad.problem)
 
-    @mute_logger('odoo.addons.dunning_mail.models.ir_actions_report', 'odoo.addons.dunning_mail.tools.pdf')
+    @mute_logger('odoo.addons.dunning_mail.models.ir_actions_report_document', 'odoo.addons.dunning_mail.tools.pdf')
     def test_renderer_missing(self):
         run, *notices = self.propose_three()
         report = self.env.registry['ir.actions.report']
@@ -193,7 +193,7 @@ class TestIssue(IssueCase):
         run.action_print_and_send()
         self.assertEqual(set(run.notice_ids.mapped('delivery_state')), {'released'})
 
-    @mute_logger('odoo.addons.dunning_mail.models.ir_actions_report', 'odoo.addons.dunning_mail.tools.pdf')
+    @mute_logger('odoo.addons.dunning_mail.models.ir_actions_report_document', 'odoo.addons.dunning_mail.tools.pdf')
     def test_renderer_dies(self):
         run, *notices = self.propose_three()
         with patch.object(pdf.sys, 'executable', '/bin/false'):

@@ -17,7 +17,7 @@ from ..models.ir_actions_report import DocumentError
 from ..tools import pdf
 from .common import DunningCommon
 
-REPORT_LOGGER = 'odoo.addons.dunning_mail.models.ir_actions_report'
+REPORT_LOGGER = 'odoo.addons.dunning_mail.models.ir_actions_report_document'
 
 
 @tagged('post_install', '-at_install')

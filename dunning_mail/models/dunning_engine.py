@@ -278,36 +278,6 @@ class DunningEngine(models.AbstractModel):
             # Another sender comes back by itself.
             engine._trigger()
 
-    # === WHAT A CRASH LEFT === #
-
-    @api.model
-    def _find_orphans_of_all(self, work):
-        """See at the beginning of a pass what was left in `sending`, by whichever engine: its providers may be archived
-        or paused now."""
-        self.env['dunning.notice'].flush_model()
-        rows = self.env.execute_query(SQL(
-            "SELECT DISTINCT provider_id FROM dunning_notice WHERE delivery_state = 'sending' AND state = 'issued'"))
-        for provider in self.env['dunning.provider'].sudo().browse([row[0] for row in rows if row[0]]):
-            if provider._lock():
-                work.locked |= provider
-                self._find_orphans(provider)
-                if work.engine and provider.engine_id != work.engine:
-                    # Its own engine may be switched off, or gone; if it is not, it is not to be kept waiting.
-                    provider._unlock()
-                    work.locked -= provider
-
-    @api.model
-    def _find_orphans(self, provider):
-        """With the provider's lock in hand, nothing can be on its way: what says so is orphaned."""
-        orphans = self.env['dunning.notice'].sudo().search([
-            ('provider_id', '=', provider.id), ('delivery_state', '=', 'sending'), ('state', '=', 'issued')])
-        if orphans:
-            # Nobody knows when that handover ended: the pace counts from now.
-            provider._set_next_slot(self._now())
-            orphans._mark_orphans_unclear()
-            orphans.run_id._update_state()
-        self.env['ir.cron']._commit_progress()
-
     # === SENDING === #
 
     @api.model

@@ -129,5 +129,7 @@ class DunningProvider(models.Model):
         self.ensure_one()
         # Rounded up, so that whoever looks at the datetime alone does not send too early.
         rounded = slot.replace(microsecond=0) + timedelta(seconds=bool(slot.microsecond))
-        self.sudo().write({
-            'next_send_at': rounded, 'next_send_lead': round((rounded - slot).total_seconds() * 1_000_000)})
+        lead = round((rounded - slot).total_seconds() * 1_000_000)
+        # Odoo would write that somebody has written, for each mail of one second.
+        if (self.next_send_at, self.next_send_lead) != (rounded, lead):
+            self.sudo().write({'next_send_at': rounded, 'next_send_lead': lead})

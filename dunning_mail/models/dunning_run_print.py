@@ -9,7 +9,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import plaintext2html, split_every
 
-from ..tools import pdf
+from ..tools import pdf_pages
 from .dunning_run_issue import ISSUE_AT_ONCE
 
 _logger = logging.getLogger(__name__)
@@ -204,8 +204,8 @@ class DunningRun(models.Model):
 
         def add(number, content, notice):
             try:
-                count = pdf.count_pages(content)
-            except pdf.PdfError as error:
+                count = pdf_pages.count_pages(content)
+            except pdf_pages.PdfError as error:
                 _logger.warning("Dunning run %s: a document of %s is no PDF: %s", self.name, notice.name, error)
                 raise UserError(self.env._(
                     "A PDF that belongs to dunning notice %s cannot be read. Take the invoices off its level, or "
@@ -224,12 +224,12 @@ class DunningRun(models.Model):
             return parts[0]
         # Thousands of letters are a lot of memory: each is let go of as soon as it is in.
         notices.sudo().document_id.invalidate_recordset(['raw'])
-        joined = pdf.join(
+        joined = pdf_pages.join(
             (parts.popleft() for _index in range(len(parts))),
             each=(lambda _index, count: count % 2) if is_duplex else None)
         if is_duplex:
             plan = [step for number, count in plan for step in ((number, count), (None, count % 2))]
-        if problem := pdf.check_joined(joined, plan, every_page=self._is_number_on_every_page(notices)):
+        if problem := pdf_pages.check_joined(joined, plan, every_page=self._is_number_on_every_page(notices)):
             _logger.error("Dunning run %s: the letters were put together wrongly: %s", self.name, problem)
             raise UserError(self.env._(
                 "The letters of dunning run %s were not put together correctly, so they are held back: a page does not "

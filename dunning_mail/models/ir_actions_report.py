@@ -10,7 +10,7 @@ from odoo.exceptions import UserError
 
 from odoo.addons.base.models.ir_actions_report import _wkhtml
 
-from ..tools import pdf
+from ..tools import pdf, pdf_pages
 
 _logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class IrActionsReport(models.Model):
                 streams[record.id]['stream'] = io.BytesIO(documents[record.id])
         if is_copied:
             # As core does: copies that were asked for come in one piece, which belongs to no single record.
-            joined = pdf.join(streams[res_id]['stream'].getvalue() for res_id in res_ids)
+            joined = pdf_pages.join(streams[res_id]['stream'].getvalue() for res_id in res_ids)
             return {False: {'stream': io.BytesIO(joined), 'attachment': None}}
         return streams
 
@@ -179,7 +179,7 @@ class IrActionsReport(models.Model):
             return self._make_document_error(record, error, 'wkhtmltopdf')
         if number := numbers.get(record.id):
             # Unpatched Qt knows no running footers: the pages after the first bear no number then.
-            problem = pdf.check_pages(
+            problem = pdf_pages.check_pages(
                 content, number, numbers.values(), every_page=_wkhtml().is_patched_qt)
             if problem:
                 return self._make_document_error(record, pdf.PdfError('wrong_pages', problem), 'wkhtmltopdf')

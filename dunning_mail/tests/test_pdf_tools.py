@@ -13,7 +13,7 @@ from pypdf import PdfReader, PdfWriter
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools import pdf
+from ..tools import pdf, pdf_pages
 
 PAGE = """<!DOCTYPE html><html lang="de"><head><meta charset="utf-8"/><title>%(number)s</title><style>
 @page { size: A4; margin: 20mm;
@@ -277,8 +277,8 @@ class EngineCases:
         body = '<div style="page-break-after: always">page</div>' * 3
         result = self.render(make_document('a', body, number='M/2026/00001'))['a']
         self.assertGreaterEqual(len(page_texts(result)), 3)
-        self.assertIsNone(pdf.check_pages(result, 'M/2026/00001', ['M/2026/00001', 'M/2026/000012']))
-        self.assertIn('does not carry', pdf.check_pages(result, 'M/2026/0000', []))
+        self.assertIsNone(pdf_pages.check_pages(result, 'M/2026/00001', ['M/2026/00001', 'M/2026/000012']))
+        self.assertIn('does not carry', pdf_pages.check_pages(result, 'M/2026/0000', []))
 
 
 @tagged('post_install', '-at_install')
@@ -323,7 +323,7 @@ class TestPdfTools(BaseCase):
 
     def test_numbers_are_not_found_inside_longer_ones(self):
         def found(number, text):
-            return not pdf._check_texts([text], number, ())
+            return not pdf_pages.check_texts([text], number, ())
 
         for text in ('No. M/1', 'M/1\nText', 'M/1Page 1 of 2', '(M/1)', 'M/1.', 'M/1, M/1 0', 'M /1', 'AGM/2 M/1'):
             self.assertTrue(found('M/1', text), text)
@@ -331,9 +331,9 @@ class TestPdfTools(BaseCase):
             self.assertFalse(found('M/1', text), text)
 
     def test_check_pages_of_what_is_no_pdf(self):
-        self.assertIn('cannot be read', pdf.check_pages(b'no PDF at all', 'M/1'))
-        self.assertTrue(pdf.check_pages(self._blank(1), 'M/1'))
-        self.assertTrue(pdf.check_pages(self._blank(1), ' '))
+        self.assertIn('cannot be read', pdf_pages.check_pages(b'no PDF at all', 'M/1'))
+        self.assertTrue(pdf_pages.check_pages(self._blank(1), 'M/1'))
+        self.assertTrue(pdf_pages.check_pages(self._blank(1), ' '))
 
     def _blank(self, count):
         writer = PdfWriter()
@@ -345,10 +345,10 @@ class TestPdfTools(BaseCase):
 
     def test_join(self):
         one, two = self._blank(1), self._blank(2)
-        self.assertEqual(pdf.join([one]), one)
-        self.assertEqual(len(PdfReader(io.BytesIO(pdf.join([one, two]))).pages), 3)
-        both_sides = pdf.join([one, two], each=lambda index, count: count % 2)
+        self.assertEqual(pdf_pages.join([one]), one)
+        self.assertEqual(len(PdfReader(io.BytesIO(pdf_pages.join([one, two]))).pages), 3)
+        both_sides = pdf_pages.join([one, two], each=lambda index, count: count % 2)
         self.assertEqual(len(PdfReader(io.BytesIO(both_sides)).pages), 4)
         with self.assertRaises(pdf.PdfError) as caught:
-            pdf.join([one, b'broken'])
+            pdf_pages.join([one, b'broken'])
         self.assertIn('document 1', caught.exception.detail)

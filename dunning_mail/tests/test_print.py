@@ -12,7 +12,7 @@ from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
 from ..models import dunning_run_print
-from ..tools import pdf
+from ..tools import pdf_pages
 from .common import DunningCommon
 
 GUARD_LOGGER = 'odoo.addons.dunning_mail.models.dunning_guard'
@@ -116,9 +116,9 @@ class TestPrint(DunningCommon):
 
     def test_swapped_while_joining_is_found(self):
         run = self.make_letters(self.make_partner('Erste AG'), self.make_partner('Zweite AG'))
-        join = pdf.join
+        join = pdf_pages.join
         with (
-            patch.object(dunning_run_print.pdf, 'join', lambda parts, **values: join(list(parts)[::-1], **values)),
+            patch.object(pdf_pages, 'join', lambda parts, **values: join(list(parts)[::-1], **values)),
             self.assertRaisesRegex(UserError, 'own notice'), mute_logger(RUN_LOGGER),
         ):
             self.join(run)

@@ -1,4 +1,4 @@
-"""HTML to PDF in helper processes, and what may be asked of a finished PDF. Plain Python: it knows nothing of Odoo.
+"""HTML to PDF in helper processes. Plain Python: it knows nothing of Odoo.
 
 ::
 
@@ -12,12 +12,9 @@ document that crashes or never ends takes its helper process with it; the next d
 
 import contextlib
 import importlib.util
-import io
-import itertools
 import json
 import logging
 import os
-import re
 import select
 import signal
 import struct
@@ -26,10 +23,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from .pdf_pages import PdfError, check_texts
 
 _logger = logging.getLogger(__name__)
 
@@ -62,29 +61,6 @@ ENVIRONMENT = (
     'DYLD_FALLBACK_LIBRARY_PATH FONTCONFIG_FILE FONTCONFIG_PATH HOME LANG LC_ALL LC_CTYPE LD_LIBRARY_PATH PATH '
     'PYTHONHOME PYTHONPATH TMPDIR TZ VIRTUAL_ENV XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_DIRS XDG_DATA_HOME'
 ).split()
-
-
-class PdfError(Exception):
-    """A document that did not become a PDF.
-
-    :param str reason: which of ``REASONS`` it is; the sentence for people is the caller's business
-    :param str detail: what the engine or the kernel said, in English, for the log
-    """
-
-    REASONS = (
-        'engine_missing',  # the engine is not installed, or one of its libraries is not
-        'died',  # the helper process crashed or was killed
-        'timeout',  # it took longer than it may
-        'memory',  # it wanted more memory than it may
-        'invalid_html',  # there is nothing to render
-        'failed',  # the engine refused the document
-        'wrong_pages',  # a page does not carry its document's number, or carries another document's
-    )
-
-    def __init__(self, reason: str, detail: str = ''):
-        super().__init__(f'{reason}: {detail}' if detail else reason)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,9 +366,9 @@ class Pool:
                 texts = answer.get('texts')
                 if texts is None and document.text is not None and answer.get('number') == document.number:
                     texts = [document.text]
-                problem = _check_texts(texts or [], document.number, numbers)
+                problem = check_texts(texts or [], document.number, numbers)
                 if not problem and document.overlay_text is not None:
-                    problem = _check_texts([document.overlay_text], document.number, numbers)
+                    problem = check_texts([document.overlay_text], document.number, numbers)
                 if problem:
                     raise PdfError('wrong_pages', problem)
         except PdfError as error:
@@ -488,122 +464,3 @@ def render(
     """
     with Pool(engine, timeout=timeout, memory_limit=memory_limit) as pool:
         return pool.render(documents, numbers=numbers)
-
-
-def join(pdfs: Iterable[bytes], *, each: Callable[[int, int], int] | None = None) -> bytes:
-    """Put PDFs one after the other.
-
-    :param pdfs: the documents, in their order; taken one by one, so that an iterator may let go of them
-    :param each: given a document's index and its count of pages, how many blank pages follow it
-    :return: one PDF; a single one is given back byte for byte
-    :raises PdfError: ``failed`` with the index of a document that is not a PDF
-    """
-    from pypdf import PdfReader, PdfWriter  # noqa: PLC0415  only whoever joins pays for loading it
-
-    pdfs = iter(pdfs)
-    first = list(itertools.islice(pdfs, 2))
-    if len(first) == 1 and each is None:
-        return first[0]
-    pdfs = itertools.chain((first.pop(0) for _index in range(len(first))), pdfs)
-    # append() and not Odoo's merge_pdf(): that lets go of its readers. Older releases of pypdf know them by nothing but
-    # their address, so that a page may become another document's; newer ones fail in it at a link within a document.
-    writer = PdfWriter()
-    for index, data in enumerate(pdfs):
-        try:
-            reader = PdfReader(io.BytesIO(data))
-            writer.append(reader, import_outline=False)
-            for _blank in range(each(index, len(reader.pages)) if each else 0):
-                writer.add_blank_page()
-        except Exception as error:  # pypdf raises all kinds of errors over a broken file
-            raise PdfError('failed', f'document {index}: {type(error).__name__}: {error}') from error
-    stream = io.BytesIO()
-    writer.write(stream)
-    return stream.getvalue()
-
-
-def count_pages(data: bytes) -> int:
-    """Return how many pages a PDF has.
-
-    :raises PdfError: ``failed``, it is not a PDF
-    """
-    from pypdf import PdfReader  # noqa: PLC0415
-
-    try:
-        return len(PdfReader(io.BytesIO(data)).pages)
-    except Exception as error:  # pypdf raises all kinds of errors over a broken file
-        raise PdfError('failed', f'{type(error).__name__}: {error}') from error
-
-
-def check_joined(pdf: bytes, plan: Iterable[tuple[str | None, int]], *, every_page: bool = True) -> str | None:
-    """Check that what was joined holds each document's pages, in their order: none of another's, none too few.
-
-    :param bytes pdf: what ``join()`` gave
-    :param plan: for each run of pages its document's number, or None where there is none to check, and how many
-    :param bool every_page: as in ``check_pages()``
-    :return: what is wrong, in English words; None if all is well
-    """
-    from pypdf import PdfReader  # noqa: PLC0415
-
-    plan = list(plan)
-    numbers = {number for number, _count in plan if number}
-    try:
-        pages = PdfReader(io.BytesIO(pdf)).pages
-        if len(pages) != sum(count for _number, count in plan):
-            return f'it has {len(pages)} pages'
-        position = 0
-        for number, count in plan:
-            if number:
-                texts = [pages[index].extract_text() for index in range(position, position + count)]
-                if problem := _check_texts(texts, number, numbers, every_page):
-                    return problem
-            position += count
-    except Exception as error:  # pypdf raises all kinds of errors over a broken file
-        return f'it cannot be read: {type(error).__name__}: {error}'
-    return None
-
-
-def check_pages(pdf: bytes, number: str, others: Iterable[str] = (), *, every_page: bool = True) -> str | None:
-    """Check that every page belongs to one document: carries its number, and no other's.
-
-    :param bytes pdf: the document
-    :param str number: its own number
-    :param others: the numbers that must not be on it; its own may be among them
-    :param bool every_page: False if the number need be on the first page only, for engines without running footers
-    :return: what is wrong, in English words; None if all is well
-    """
-    from pypdf import PdfReader  # noqa: PLC0415
-
-    try:
-        texts = [page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages]
-    except Exception as error:  # pypdf raises all kinds of errors over a broken file
-        return f'it cannot be read: {type(error).__name__}: {error}'
-    return _check_texts(texts, number, others, every_page)
-
-
-def _check_texts(texts: list[str], number: str, others: Iterable[str], every_page: bool = True) -> str | None:
-    number = number.strip()
-    if not number:
-        return 'it has no number'
-    if not texts:
-        return 'it has no page'
-    own = _number_pattern(number)
-    for index, text in enumerate(texts, start=1):
-        # pypdf gives the two bytes of a character one by one where a font leaves it in the dark
-        text = text.replace('\0', '')
-        if (every_page or index == 1) and not own.search(text):
-            return f'page {index} of {len(texts)} does not carry the number {number}'
-        for other in others:
-            # the plain search first: it is a hundred times as fast, and nearly always enough
-            if other and other != number and other in text and _number_pattern(other).search(text):
-                return f'page {index} of {len(texts)} carries the number {other} beside {number}'
-    return None
-
-
-def _number_pattern(number: str) -> re.Pattern:
-    """A pattern that finds a number, but not inside a longer one: R/1 is neither in R/10 nor in R/1/2 nor in AR/1."""
-    # Text extraction may put a space between two letters, or none between two words: so a number ends where a
-    # character of another kind follows, and at a separator only if nothing of a number comes after it.
-    before = r'(?<!\d)' if number[0].isdigit() else r'(?<![^\W\d_])' if number[0].isalpha() else ''
-    after = r'(?!\d)' if number[-1].isdigit() else r'(?![^\W\d_])' if number[-1].isalpha() else ''
-    body = r'\s?'.join(re.escape(character) for character in number if not character.isspace())
-    return re.compile(rf'(?<!\w[/\-_.]){before}{body}{after}(?![/\-_.]\w)')

@@ -194,8 +194,11 @@ print("FACTS", json.dumps({
     "letters": env["dunning.run"].search_count([("letters_id", "!=", False)]),
     "foreign": env["ir.attachment"].search_count([("name", "=", "salaries.pdf")]),
     "mails": {name: bool(found[-1].mail_document_id) for name, found in by_name.items()},
-    "taken_out": [[exception.line_values.get("previous_notice_id"), by_name["taken out"][0].id]
-                  for exception in env["dunning.run.exception"].search([("reason", "=", "taken_out")])],
+    "previous_dates": {name: str(found[1].line_ids.previous_date) for name, found in by_name.items() if len(found) > 1},
+    "taken_out": [
+        [exception.line_values.get("previous_date"), exception.line_values.get("previous_notice_id"),
+         by_name["taken out"][0].id]
+        for exception in env["dunning.run.exception"].search([("reason", "=", "taken_out")])],
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
     "our_own": {name: "o_our_own" in env[name].get_view(view_type=view_type)["arch"]
                 for name, view_type in (("dunning.procedure", "list"), ("dunning.notice", "form"))},
@@ -350,7 +353,11 @@ def test_upgrade_overtakes_nothing(upgraded):
     assert {name: code for name, (code, _words) in facts["verdicts"].items()} == dict.fromkeys(
         ("draft", "released", "handed over", "paper", "sending", "failed", "bounced", "trial", "again",
          "again released", "taken out"), "same")  # fmt: skip
-    assert [exception[0] == exception[1] for exception in facts["taken_out"]] == [True]
+    # The day on which it left in Zürich, and not that which it bore.
+    left = str(TODAY - datetime.timedelta(days=39))
+    assert facts["previous_dates"] == {"again": left, "again released": left, "taken out": left}
+    [(previous_date, previous, first)] = facts["taken_out"]
+    assert (previous_date, previous) == (left, first)
     assert all(facts["texts"][name] for name in ("released", "handed over", "paper", "failed", "unclear"))
     assert facts["bodies"]["handed over"] and facts["bodies"]["unclear"]
     assert facts["in_use"]
@@ -361,4 +368,4 @@ def test_upgrade_lets_go_of_what_is_not_the_notices_own(upgraded):
     assert (facts["letters"], facts["foreign"]) == (0, 1)
     # One that was never handed over is composed anew; the others are what was handed over.
     assert not facts["mails"]["failed"]
-    assert all(facts["mails"][name] for name in ("handed over", "sending", "sent", "bounced", "unclear"))
+    assert all(facts["mails"][name] for name in ("handed over", "sending", "sent", "bounced", "unclear", "trial"))

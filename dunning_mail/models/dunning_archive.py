@@ -1,12 +1,9 @@
 import hashlib
-import logging
 from datetime import timedelta
 
 from dateutil.relativedelta import relativedelta
 
 from odoo import api, fields, models
-
-_logger = logging.getLogger(__name__)
 
 # Every kept document is read again after so many days.
 CHECK_AFTER_DAYS = 7

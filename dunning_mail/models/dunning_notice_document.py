@@ -6,9 +6,6 @@ from odoo.exceptions import UserError
 
 _logger = logging.getLogger(__name__)
 
-# What a letter says of its recipient besides the name.
-ADDRESS_FIELDS = ('street', 'street2', 'zip', 'city', 'state_id', 'country_id')
-
 
 class DunningNotice(models.Model):
     """The PDF of a notice: made, kept, verified, dropped."""
@@ -37,7 +34,7 @@ class DunningNotice(models.Model):
         self.ensure_one()
         recipient = self.recipient_id.sudo()
         values = [recipient.id, recipient.name, self.partner_id.sudo().name]
-        for fname in ADDRESS_FIELDS:
+        for fname in recipient._formatting_address_fields():
             value = recipient[fname]
             values.append(value.id if isinstance(value, models.BaseModel) else value)
         return '|'.join(str(value or '') for value in values)
@@ -128,10 +125,6 @@ class DunningNotice(models.Model):
                 "The kept document of dunning notice %s is damaged: it is not what was made (SHA-256 differs). "
                 "Restore the file from your backup.", self.display_name))
         return content
-
-    def _is_document_good(self):
-        """Whether the kept PDF, and the kept mail if there is one, are what was made."""
-        return not self._describe_bad_document()
 
     def _describe_bad_document(self):
         """Say what is wrong with the kept PDF or the kept mail; empty where they are what was made."""

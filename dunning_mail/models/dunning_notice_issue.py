@@ -116,8 +116,8 @@ class DunningNotice(models.Model):
             self._cancel(self.env._("Cancelled. %s", verdict.words))
             return False
         if verdict.code == 'changed':
-            if self.name and verdict.values.get('date', self.date).year != self.date.year:
-                # Drawn when it could not be issued, and seen by nobody: numbers may bear the year.
+            if self.name and not self._is_number_of(verdict.values.get('date', self.date)):
+                # Drawn when it could not be issued, and seen by nobody.
                 self.name = False
             self._log_note(self._apply_verdict(verdict))
         self._check_texts()
@@ -139,6 +139,22 @@ class DunningNotice(models.Model):
                 notice.name = name
 
     @api.model
+    def _find_sequence(self, company):
+        """Return the `ir.sequence` of a company's dunning notices, as `next_by_code()` finds it."""
+        return self.env['ir.sequence'].sudo().with_company(company).search(
+            [('code', '=', 'dunning.notice'), ('company_id', 'in', (company.id, False))], order='company_id', limit=1)
+
+    def _is_number_of(self, date):
+        """Whether the number is one that a notice of another date may bear: year, month or the like may stand in it.
+
+        :param date date: the other date
+        """
+        self.ensure_one()
+        sequence = self._find_sequence(self.company_id)
+        return not sequence or len({
+            sequence._get_prefix_suffix(date=day, date_range=day) for day in (self.date, date)}) == 1
+
+    @api.model
     def _draw_numbers(self, company, date, count):
         """Draw numbers that no notice of the company has.
 
@@ -151,8 +167,7 @@ class DunningNotice(models.Model):
         :return: list of str
         :raise UserError: there is no sequence, or all that it gives is taken
         """
-        sequence = self.env['ir.sequence'].sudo().with_company(company).search(
-            [('code', '=', 'dunning.notice'), ('company_id', 'in', (company.id, False))], order='company_id', limit=1)
+        sequence = self._find_sequence(company)
         if not sequence:
             raise UserError(self.env._(
                 "Company %s has no sequence for dunning notices. Create one with the code “dunning.notice” under "

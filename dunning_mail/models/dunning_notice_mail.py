@@ -13,7 +13,6 @@ from odoo.tools.mail import generate_tracking_message_id
 
 from ..tools import mail_header
 from ..tools.mail_text import flatten_tables
-from .dunning_notice_document import ADDRESS_FIELDS
 from .ir_actions_report import RETRYABLE
 
 _logger = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ COMPANY_FIELDS = (
     'dunning_payment_part')
 PARTNER_FIELDS = (
     'name', 'email', 'lang', 'tz', 'parent_id', 'type', 'active', 'commercial_partner_id', 'company_id', 'is_company',
-    'dunning_channel', 'dunning_email_refused', 'dunning_hold_until', 'dunning_hold_reason', *ADDRESS_FIELDS)
+    'dunning_channel', 'dunning_email_refused', 'dunning_hold_until', 'dunning_hold_reason')
 ATTACHMENT_FIELDS = ('res_model', 'res_id', 'res_field', 'store_fname', 'db_datas', 'mimetype', 'checksum')
 # What is known when the mail leaves, and not before. (To whom it goes can change until then.)
 STAMPED = ('Message-ID', 'Date')
@@ -253,7 +252,7 @@ class DunningNotice(models.Model):
         partners = own.with_context(active_test=False).search_fetch(
             Domain('id', 'in', own.ids)
             | (Domain('parent_id', '=', self.partner_id.id) & Domain('type', 'in', ('dunning', 'invoice'))),
-            PARTNER_FIELDS)
+            [*PARTNER_FIELDS, *own._formatting_address_fields()])
         return own.browse(partners.ids).filtered_domain(Domain('parent_id', '=', self.partner_id.id))
 
     def _stamp_mail(self, addresses):

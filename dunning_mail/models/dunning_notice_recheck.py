@@ -212,15 +212,16 @@ class DunningNotice(models.Model):
         for notice in self.sudo():
             verdict = verdicts[notice.id]
             if verdict.code == 'same':
-                if is_handover or notice._is_document_good():
+                fault = '' if is_handover else notice._describe_bad_document()
+                if not fault:
                     as_they_were |= notice
                 elif not notice._is_frozen():
                     # Nobody has it yet, so it can be made again.
                     anew |= notice
                 else:
-                    stopped[notice.id] = notice._describe_bad_document()
+                    stopped[notice.id] = fault
                     if notice.delivery_state != 'unclear':
-                        notice._stop(stopped[notice.id])
+                        notice._stop(fault)
             elif notice.delivery_state == 'unclear':
                 stopped[notice.id] = self.env._(
                     "%s\nThe customer may have it already. Find out whether it has arrived, or cancel it.",

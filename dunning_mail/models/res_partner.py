@@ -22,7 +22,7 @@ class ResPartner(models.Model):
         required=True, default='level', tracking=True, groups=DUNNING_GROUPS)
     dunning_email_refused = fields.Boolean(
         "Mail Address Refused", copy=False, readonly=True, groups=DUNNING_GROUPS,
-        help="The address is known to refuse mail: dunning notices go on paper until the address is changed or this is "
+        help="The address is known to refuse mail: no dunning notice goes to it until it is changed or this is "
              "cleared.")
     dunning_email_refused_date = fields.Date("Refused On", copy=False, readonly=True, groups=DUNNING_GROUPS)
     dunning_email_refused_reason = fields.Char("Refused Because", copy=False, readonly=True, groups=DUNNING_GROUPS)

@@ -87,6 +87,11 @@ class DunningCommon(TransactionCase):
         return partner
 
     @classmethod
+    def make_contact(cls, partner, name='Buchhaltung', kind='invoice', **values):
+        """A person of a customer; `kind` is the type of address."""
+        return cls.make_partner(name, parent_id=partner.id, type=kind, is_company=False, **values)
+
+    @classmethod
     def make_invoice(cls, partner, amount=100.0, due='2026-10-01', move_type='out_invoice', currency=None, **values):
         """Post an invoice without tax; `due` is the due date."""
         move = cls.env['account.move'].create({

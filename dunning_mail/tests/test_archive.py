@@ -13,7 +13,7 @@ from odoo.tools import mute_logger
 from .. import hooks
 from .common import TODAY, DunningCommon
 
-ARCHIVE_LOGGER = 'odoo.addons.dunning_mail.models.dunning_archive'
+DOCUMENT_LOGGER = 'odoo.addons.dunning_mail.models.dunning_notice_document'
 
 
 class ArchiveCase(DunningCommon):
@@ -105,7 +105,7 @@ class TestArchive(ArchiveCase):
             else:
                 os.unlink(path)
         self.env.invalidate_all()
-        with mute_logger(ARCHIVE_LOGGER, 'odoo.addons.base.models.ir_attachment'):
+        with mute_logger(DOCUMENT_LOGGER, 'odoo.addons.base.models.ir_attachment'):
             self.run_check()
             self.assertEqual(
                 [notice.is_document_damaged for notice in (sound, damaged, gone)], [False, True, True])

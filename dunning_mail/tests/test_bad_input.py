@@ -100,11 +100,16 @@ class TestBadConfiguration(DunningCommon):
         schedule = self.env['dunning.schedule'].create({
             'name': 'Weekly', 'company_id': self.company.id, 'next_date': TODAY, 'user_id': self.clerk.id})
         for record, values in (
-                (self.procedure, {'grace_days': -1}), (self.procedure, {'grace_days': 2 ** 31 - 1}),
-                (schedule, {'interval_number': 0}), (schedule, {'interval_number': 10 ** 9})):
+                (self.procedure, {'grace_days': -1}), (self.procedure, {'grace_days': 3651}),
+                (schedule, {'interval_number': 0}), (schedule, {'interval_number': 121})):
             with (self.subTest(values=values), mute_logger('odoo.sql_db'), self.assertRaises(IntegrityError),
                   self.env.cr.savepoint()):
                 record.with_env(manager).write(values)
+
+    def test_days_that_are_just_allowed(self):
+        self.level_1.write({'delay_days': 3650, 'deadline_days': 3650})
+        self.procedure.grace_days = 3650
+        self.env.flush_all()
 
     def test_amounts_that_are_none(self):
         for value in (float('nan'), float('inf'), float('-inf')):

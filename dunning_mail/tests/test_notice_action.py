@@ -85,6 +85,17 @@ class TestSelections(DunningMailCommon, RecheckCase):
                 self.assertEqual((notice.state, notice.status), ('issued', 'unclear'))
                 confirm = self.env['dunning.notice.confirm'].with_user(self.clerk).browse(action['res_id'])
                 self.assertIn(words, confirm.question)
+                if name == 'mark_printed':
+                    with self.assertRaises(UserError):
+                        confirm.action_confirm()
+                    continue
+                with self.env.cr.savepoint() as savepoint:
+                    confirm.action_confirm()
+                    self.assertEqual(notice.status, {
+                        'retry': 'released', 'set_paper': 'paper', 'cancel': 'cancelled'}[name])
+                    self.env.flush_all()
+                    savepoint.rollback()
+                self.env.invalidate_all()
         self.assertIn('Acme', self.env['dunning.notice.confirm'].with_user(self.clerk).create(
             {'notice_ids': notice.ids, 'action': 'retry'}).question)
         confirm = self.env['dunning.notice.confirm'].with_user(self.clerk).create(

@@ -9,7 +9,7 @@ from odoo import Command
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
-from .common import TODAY, DunningMailCommon
+from .common import TODAY, DunningMailCommon, read_pdf
 
 
 @tagged('post_install', '-at_install')
@@ -127,7 +127,7 @@ class TestKinds(DunningMailCommon):
         partner, paid = self.make_partner('Acme'), self.make_partner('Paid')
         invoice, other = self.make_invoice(partner), self.make_invoice(partner)
         partner.dunning_hold_until = self.days(30)
-        notice, settled = self.make_statement(partner), None
+        notice = self.make_statement(partner)
         move = self.make_invoice(paid)
         settled = self.make_statement(paid)
         (notice | settled)._issue()
@@ -148,6 +148,13 @@ class TestKinds(DunningMailCommon):
         notice._issue()
         self.assertIn('Key accounts', notice.problem)
         self.assertIn('German', notice.problem)
+        self.env['dunning.level.text'].create({
+            'kind': 'statement', 'procedure_id': own.id, 'lang': 'de_DE', 'mail_subject': 'Saldo {{ object.name }}',
+            'mail_body': '<p>Saldo.</p>', 'letter_title': 'Saldo der Schlüsselkunden', 'letter_intro': '<p>.</p>',
+            'letter_closing': '<p>.</p>'})
+        notice._issue()
+        self.assertFalse(notice.problem)
+        self.assertIn('Saldo der Schlüsselkunden', read_pdf(notice.document_id.raw))
 
     def test_text_missing(self):
         partner = self.make_partner('Acme', lang='it_IT')

@@ -125,6 +125,23 @@ class TestNumbers(DunningCommon):
         self.assertEqual(str(notice.date), '2027-01-04')
         self.assertRegex(notice.name, r'^MA/2027/')
 
+    def test_number_of_the_month(self):
+        """Whatever of a date stands in numbers; one in which nothing of it stands is used."""
+        sequence = self.env['ir.sequence'].search([('code', '=', 'dunning.notice')])
+        for prefix, is_kept in (('MA/%(range_month)s/', False), ('MA/%(month)s/', False), ('MA/', True)):
+            with self.subTest(prefix), self.env.cr.savepoint() as savepoint:
+                self.clock.move_to(f'{TODAY} 08:00:00')
+                sequence.prefix = prefix
+                partner = self.make_partner('One', email=False)
+                self.make_invoice(partner)
+                run = self.make_run(partner_ids=partner.ids)
+                run.notice_ids.sudo().name = 'MA/99999'
+                self.clock.move_to('2026-12-04 08:00:00')
+                run.action_print_and_send()
+                self.assertEqual(str(run.notice_ids.date), '2026-12-04')
+                self.assertEqual(run.notice_ids.name == 'MA/99999', is_kept)
+                savepoint.rollback()
+
     @mute_logger(ISSUE_LOGGER)
     def test_no_sequence(self):
         self.env['ir.sequence'].search([('code', '=', 'dunning.notice')]).active = False

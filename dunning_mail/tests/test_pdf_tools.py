@@ -69,9 +69,9 @@ class EngineCases:
     def render(self, *documents, numbers=(), **limits):
         return pdf.render(self.engine, documents, numbers=numbers, **limits)
 
-    def assertReason(self, result, *reasons):
+    def assertReason(self, result, reason):
         self.assertIsInstance(result, pdf.PdfError)
-        self.assertIn(result.reason, reasons, result)
+        self.assertEqual(result.reason, reason, result)
 
     # === THE GOOD CASE === #
 
@@ -131,13 +131,13 @@ class EngineCases:
     # === FAULTS === #
 
     def test_endless_document_is_stopped_and_others_go_on(self):
-        with pdf.Pool(self.engine, size=1) as pool:
+        # It wants memory without end too: which of the two it runs into first would depend on the machine.
+        with pdf.Pool(self.engine, size=1, memory_limit=0) as pool:
             pool.render([make_document('warm')])
             pool.timeout = 3
             start = time.monotonic()
             results = pool.render([make_document('endless', ENDLESS), make_document('b')])
-        # Which of the two it runs into first depends on the machine.
-        self.assertReason(results['endless'], 'timeout', 'memory')
+        self.assertReason(results['endless'], 'timeout')
         self.assertIsInstance(results['b'], bytes)
         self.assertLess(time.monotonic() - start, 40)
 

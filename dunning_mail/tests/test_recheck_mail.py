@@ -333,13 +333,14 @@ class TestWhatLeaves(DunningMailCommon, RecheckCase):
         self.assertEqual(self.mails()[0]['To'], 'Acme <new@customer.test>')
 
     def test_run_cancelled_during_the_handover(self):
-        """The mail that was on its way then met a passing fault: it is not sent later."""
-        notice, failed = self.release('Acme', 'Failed AG')
+        """The mail that was on its way then met a passing fault: it is not sent later; nor is one that had failed."""
+        failed, notice = self.release('Failed AG', 'Acme')
         run = notice.run_id
         original = self.env.registry['dunning.engine']._apply_outcome
 
         def apply(engine, records, *args):
-            run.with_user(self.clerk).action_cancel()
+            if records.id == notice.id:
+                run.with_user(self.clerk).action_cancel()
             return original(engine, records, *args)
         self.smtp.set_rules('failedag@customer.test rcpt 550 5.7.1 No\nacme@customer.test rcpt 451 4.7.1 Later')
         with patch.object(self.env.registry['dunning.engine'], '_apply_outcome', apply):
@@ -350,9 +351,9 @@ class TestWhatLeaves(DunningMailCommon, RecheckCase):
         self.assertFalse(self.smtp.messages)
         self.assertEqual(notice.state, 'cancelled')
         self.assertIn("has been cancelled", notice.delivery_info)
-        if failed.state == 'issued':
-            with self.assertRaisesRegex(UserError, "has been cancelled"):
-                failed.with_user(self.clerk).action_retry()
+        self.assertEqual(failed.status, 'failed')
+        with self.assertRaisesRegex(UserError, "has been cancelled"):
+            failed.with_user(self.clerk).action_retry()
 
     def test_trial_handover_freezes_nothing(self):
         """It never reached the customer: what has changed since is made anew."""
@@ -441,7 +442,7 @@ class TestWhatLeaves(DunningMailCommon, RecheckCase):
             self.assertEqual((bad.status, good.status), ('failed', 'sent'))
             held, other = self.release('Held AG', 'Other AG')
             held.mail_document_id.sudo()._replace_dunning_mail(b'Subject: forged\r\n\r\n\r\n')
-            with mute_logger('odoo.addons.dunning_mail.models.dunning_outcome'):
+            with mute_logger('odoo.addons.dunning_mail.models.dunning_engine'):
                 self.run_engine()
         self.assertEqual((held.status, other.status), ('held', 'sent'))
 
@@ -456,7 +457,6 @@ class TestWhatLeaves(DunningMailCommon, RecheckCase):
         self.assertEqual(notice.status, 'sent')
         self.assertFalse(before.exists(), "letter and mail go together")
         self.smtp.clear()
-        self.attach(invoice, b'%PDF-1.4 first')
         other = self.release('Other')
         self.attach(self.invoice_of(other), b'%PDF-1.4 one')
         self.attach(self.invoice_of(other), b'%PDF-1.4 two')

@@ -96,7 +96,6 @@ class TestWords(RecheckCase):
         first.notice_ids.sudo().printed_at = '2027-01-02 08:00:00'
         notice.action_open_document()
         self.assertIn(f"dunned meanwhile by {first.notice_ids.name}", notice.delivery_info)
-        first.notice_ids.sudo().printed_at = '2026-11-24 08:00:00'
 
     def test_notice_before_does_not_count_any_more(self):
         partner = self.make_partner('Acme', email=False)
@@ -169,7 +168,7 @@ class TestLevelOfIssued(RecheckCase):
         """The highest item is paid: what is left is a first reminder, in the language that a person chose."""
         partner = self.make_partner('Acme', email=False)
         old = self.make_invoice(partner, 100.0)
-        first = self.dun(partner_ids=partner.ids)
+        self.dun(partner_ids=partner.ids)
         self.make_invoice(partner, 50.0, due='2026-11-01')
         second = self.make_run(self.days(20), partner_ids=partner.ids)
         notice = second.notice_ids
@@ -181,8 +180,9 @@ class TestLevelOfIssued(RecheckCase):
         self.assertEqual((notice.level_id, notice.lang), (self.level_1, 'fr_FR'))
         first_text = self.level_1._get_text('fr_FR')
         self.assertEqual(notice.text_version_id, first_text._get_version())
-        self.assertIn(first_text.letter_title.split('<')[0].strip()[:12], text)
-        self.assertTrue(first)
+        title = first_text.letter_title.split('{')[0].strip()
+        self.assertTrue(title)
+        self.assertIn(title, text)
 
     def test_level_falls_to_one_without_texts(self):
         partner = self.make_partner('Acme', email=False)

@@ -327,7 +327,10 @@ class SmtpCase(BaseCase):
         :return: its outcome
         """
         for timeout in (SHORT, 10 * SHORT, SOON):
+            started = time.monotonic()
             outcome = self.fault(self.serve(script), timeout=timeout)
+            # Each step may take that long, a busy machine some time more.
+            self.assertLess(time.monotonic() - started, 2 * timeout + 5)
             if outcome.stage == stage:
                 break
         return outcome
@@ -803,7 +806,9 @@ class TestSmtpOpening(SmtpCase):
                     if action in (SILENCE, TRICKLE):
                         outcome = self.fault_that_runs_out({step: action}, stage)
                     else:
+                        started = time.monotonic()
                         outcome = self.fault(self.serve({step: action}), timeout=LONG)
+                        self.assertLess(time.monotonic() - started, SOON)
                     self.assertOutcome(outcome, PROVIDER, stage, reason, passing)
                     self.assertEqual(bool(outcome.tls_version), step in ('ehlo2', 'auth'))
                     self.assertFalse(outcome.handed_over)

@@ -103,7 +103,6 @@ class TestLanguage(DunningCommon):
 class TestMailAndLetter(DunningMailCommon):
     """Subject, mail, letter, table, dates and amounts, each in the customer's language."""
 
-    @mute_logger('odoo.addons.dunning_mail.models.dunning_notice_issue')
     def test_each_language(self):
         partners = {lang: self.make_partner(f'Kunde {lang}', lang=lang) for lang in WORDS}
         for partner in partners.values():

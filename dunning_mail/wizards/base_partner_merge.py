@@ -1,4 +1,4 @@
-from odoo import models
+from odoo import Command, models
 from odoo.tools import email_normalize
 
 
@@ -8,8 +8,9 @@ class MergePartnerAutomatic(models.TransientModel):
     def _update_foreign_keys(self, src_partners, dst_partner):
         # Core moves no row that would be there twice, and cannot delete the contact then.
         runs = self.env['dunning.run'].sudo().search([('partner_ids', 'in', src_partners.ids)])
-        for run in runs:
-            run.partner_ids = run.partner_ids - src_partners | dst_partner
+        # By commands: archived customers of the filters are not seen, and stay.
+        runs.partner_ids = [
+            *(Command.unlink(partner.id) for partner in src_partners), Command.link(dst_partner.id)]
         self.env.flush_all()
         return super()._update_foreign_keys(src_partners, dst_partner)
 

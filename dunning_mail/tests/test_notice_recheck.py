@@ -13,6 +13,46 @@ from .common import TODAY, RecheckCase, read_pdf
 class TestLetters(RecheckCase):
     """Letters that were made, and are opened, printed or marked later."""
 
+    def test_each_item_has_its_own_amount(self):
+        partner = self.make_partner('Acme', email=False)
+        invoices = [self.make_invoice(partner, amount) for amount in (100.0, 200.0, 300.0)]
+        self.pay(invoices[1], 50.0)
+        notice = self.make_run(partner_ids=partner.ids).notice_ids
+        self.assertEqual(
+            {line.move_id: line.amount_residual for line in notice.line_ids},
+            dict(zip(invoices, (100.0, 150.0, 300.0), strict=True)))
+        notice.run_id.action_print_and_send()
+        self.pay(invoices[2])
+        self.hand_out(notice.run_id)
+        self.assertEqual((notice.state, notice.amount_total), ('issued', 250.0))
+
+    def test_foreign_invoice_paid_at_another_rate(self):
+        """What is open is asked in the invoice's own currency."""
+        partner = self.make_partner('Acme', email=False)
+        invoice = self.make_invoice(partner, 100.0, currency=self.foreign)
+        self.env['res.currency.rate'].create({
+            'currency_id': self.foreign.id, 'name': '2026-11-01', 'rate': 4.0, 'company_id': self.company.id})
+        self.pay(invoice, 30.0)
+        notice = self.make_run(partner_ids=partner.ids).notice_ids
+        self.assertEqual((notice.currency_id, notice.amount_total), (self.foreign, 70.0))
+        notice.run_id.action_print_and_send()
+        self.pay(invoice, 70.0)
+        self.assertFalse(self.hand_out(notice.run_id)[0])
+        self.assertEqual(notice.state, 'cancelled')
+
+    def test_credit_note_that_is_taken_back(self):
+        """It settled the claim; without it the invoice is due as before, at the level it had."""
+        notice = self.issue('Acme')
+        invoice = self.invoice_of(notice)
+        refund = self.make_invoice(notice.partner_id.with_env(self.env), 100.0, move_type='out_refund')
+        (self.receivable(invoice) | self.receivable(refund)).reconcile()
+        self.hand_out(notice.run_id)
+        self.assertEqual(notice.state, 'cancelled')
+        self.assertIn("Reversed: INV", notice.delivery_info)
+        refund.button_draft()
+        again = self.make_run(partner_ids=notice.partner_id.ids).notice_ids
+        self.assertEqual((again.amount_total, again.level_id), (100.0, self.level_1))
+
     def test_each_change_at_each_way_out(self):
         """By the button of the run, the address of its letters, the form's button, and the mark."""
         ways = {

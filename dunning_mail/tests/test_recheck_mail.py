@@ -277,6 +277,14 @@ class TestMails(DunningMailCommon, RecheckCase):
 class TestWhatLeaves(DunningMailCommon, RecheckCase):
     """Mails between two attempts."""
 
+    def test_queued_then_printed(self):
+        notice = self.release('Acme').with_user(self.clerk)
+        notice.action_set_paper()
+        notice.action_open_document()
+        notice.action_mark_printed()
+        self.run_engine()
+        self.assertEqual((notice.status, len(self.smtp.messages)), ('printed', 0))
+
     def setUp(self):
         super().setUp()
         self.turn_clock_while_waiting()

@@ -10,6 +10,19 @@ from .common import DunningCommon
 class TestLeftOutByHand(DunningCommon):
     """What a person leaves out stands among the exceptions, from where it can be put back."""
 
+    def test_what_was_taken_out_comes_back_in_the_next_run(self):
+        """Dunning one invoice does not let the others be forgotten."""
+        partner = self.make_partner('Three', email=False)
+        first, *others = (self.make_invoice(partner, amount) for amount in (10.0, 20.0, 30.0))
+        run = self.make_run(partner_ids=partner.ids)
+        run.notice_ids.line_ids.filtered(lambda line: line.move_id != first).action_take_out()
+        run.action_print_and_send()
+        run._hand_out_letters()
+        run.action_mark_printed()
+        later = self.make_run(self.days(1), partner_ids=partner.ids).notice_ids
+        self.assertEqual(later.due_line_ids.move_id, others[0] | others[1])
+        self.assertEqual(later.amount_total, 50.0)
+
     def setUp(self):
         super().setUp()
         self.partner = self.make_partner('Acme')

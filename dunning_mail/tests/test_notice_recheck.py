@@ -49,7 +49,9 @@ class TestLetters(RecheckCase):
         self.hand_out(notice.run_id)
         self.assertEqual(notice.state, 'cancelled')
         self.assertIn("Reversed: INV", notice.delivery_info)
+        refund.line_ids.remove_move_reconcile()
         refund.button_draft()
+        refund.button_cancel()
         again = self.make_run(partner_ids=notice.partner_id.ids).notice_ids
         self.assertEqual((again.amount_total, again.level_id), (100.0, self.level_1))
 

@@ -108,8 +108,9 @@ class Lab:
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
         server.threads = threads
         self.servers.append(server)
-        wanted = sum(server.threads for server in self.servers if server.poll() is None)
-        self.wait_for("the servers", lambda: self.count_listeners() >= wanted, 120)
+        # Another one may end meanwhile.
+        self.wait_for("the servers", lambda: self.count_listeners() >= sum(
+            server.threads for server in self.servers if server.poll() is None), 120)  # fmt: skip
 
     def count_listeners(self):
         """How many workers of the scheduler listen for a wake-up."""
@@ -120,10 +121,10 @@ class Lab:
 
     def restart_ended(self):
         """What a service manager does: Odoo's parent process ends when it finds no PostgreSQL."""
-        for server in [server for server in self.servers if server.poll() is not None]:
-            self.servers.remove(server)
+        while ended := [server for server in self.servers if server.poll() is not None]:
+            self.servers.remove(ended[0])
             self.restarts += 1
-            self.start_server(server.threads)
+            self.start_server(ended[0].threads)
 
     def stop_servers(self):
         for server in self.servers:

@@ -5,6 +5,8 @@ import dataclasses
 import time
 from collections import Counter
 
+import psycopg2
+
 from ..smtpd import SmtpServer
 from .lab import mail_server
 from .ports import Trickle, open_bad_port
@@ -167,15 +169,27 @@ def end_faults(lab, cases, good_port):
     """No server has a rule any more, what cannot be mended is replaced, and all that waits may go."""
     for case in cases:
         case.server.set_rules("")
-    with lab.env() as env:
-        providers = env["dunning.provider"].browse([case.provider_id for case in cases])
-        for case, provider in zip(cases, providers, strict=True):
-            cell = case.cell
-            if cell.kind != "smtpd" or cell.cert != "server" or cell.tls != "starttls":
-                provider.smtp_port = good_port
-            provider.action_resume()
-        notices = env["dunning.notice"].browse([case.notice_id for case in cases])
-        notices.filtered(lambda n: n.delivery_state == "released").write({"next_attempt_at": False})
+    # The engines are at work, and may write to a provider at the same moment: it is done again then, as core does.
+    for attempt in range(5):
+        try:
+            with lab.env() as env:
+                resume_all(env, cases, good_port)
+            return
+        except psycopg2.errors.SerializationFailure:
+            if attempt == 4:
+                raise
+            time.sleep(0.5)
+
+
+def resume_all(env, cases, good_port):
+    providers = env["dunning.provider"].browse([case.provider_id for case in cases])
+    for case, provider in zip(cases, providers, strict=True):
+        cell = case.cell
+        if cell.kind != "smtpd" or cell.cert != "server" or cell.tls != "starttls":
+            provider.smtp_port = good_port
+        provider.action_resume()
+    notices = env["dunning.notice"].browse([case.notice_id for case in cases])
+    notices.filtered(lambda n: n.delivery_state == "released").write({"next_attempt_at": False})
 
 
 def find_result(lab, case, accepted_by_good):

@@ -306,9 +306,9 @@ class TestProviderFaults(EngineCase):
         """Leave paused providers alone, so that a pass ends with the pause."""
         original = self.env.registry['dunning.engine']._get_next
 
-        def get_next(engine, cron, skipped):
+        def get_next(engine, cron, skipped, *turns):
             paused = self.env['dunning.provider'].sudo().search([('state', '=', 'paused')])
-            return original(engine, cron, skipped | paused.with_env(engine.env))
+            return original(engine, cron, skipped | paused.with_env(engine.env), *turns)
         return get_next
 
     def test_host_not_found(self):
@@ -362,8 +362,8 @@ class TestProviderFaults(EngineCase):
     def _only_after_resume(self, _delays):
         original = self.env.registry['dunning.engine']._get_next
 
-        def get_next(engine, cron, skipped):
-            provider, slot = original(engine, cron, skipped)
+        def get_next(engine, cron, skipped, *turns):
+            provider, slot = original(engine, cron, skipped, *turns)
             if provider and slot > fields.Datetime.now():
                 return provider.browse(), None
             return provider, slot

@@ -13,6 +13,9 @@ from odoo.addons.base.models.ir_actions_report import _wkhtml
 
 from ..tools import qr
 
+# What of a notice's texts is in the letter itself; the others are in the mail.
+LETTER_TEXTS = ('letter_title', 'letter_intro', 'letter_closing')
+
 # Where the recipient's address lies, and so where the window of the envelope is (SN 010130 knows both sides, and the
 # right one is what Swiss window envelopes have; DIN 5008 form B and most of Europe: left).
 ADDRESS_RIGHT_COUNTRIES = ('CH', 'LI')
@@ -88,7 +91,7 @@ class ReportDunningLetter(models.AbstractModel):
             'pdf_engine': (data or {}).get('pdf_engine') or 'wkhtmltopdf',
             'get_letter_values': self._get_letter_values,
             # shared by all letters of one call: what only depends on company and language
-            'letter_cache': {'texts': notices._render_all_texts()},
+            'letter_cache': {'texts': notices._render_all_texts(LETTER_TEXTS)},
         }
 
     @api.model
@@ -137,7 +140,7 @@ class ReportDunningLetter(models.AbstractModel):
         return {
             **cache[key],
             'number': notice.name or '',
-            'texts': cache.get('texts', {}).get(notice.id) or notice._render_texts(),
+            'texts': cache.get('texts', {}).get(notice.id) or notice._render_texts(LETTER_TEXTS),
             'sender_line': self._get_sender_line(notice),
             'address_lines': address_lines,
             'address_size': self._get_address_size(address_lines),

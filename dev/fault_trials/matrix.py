@@ -5,7 +5,7 @@ import dataclasses
 import time
 from collections import Counter
 
-import psycopg2
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
 from ..smtpd import SmtpServer
 from .lab import mail_server
@@ -175,7 +175,7 @@ def end_faults(lab, cases, good_port):
             with lab.env() as env:
                 resume_all(env, cases, good_port)
             return
-        except psycopg2.errors.SerializationFailure:
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             if attempt == 4:
                 raise
             time.sleep(0.5)

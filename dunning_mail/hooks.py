@@ -33,7 +33,9 @@ def _hand_documents_to_customers(env):
     env['ir.attachment'].invalidate_model()
     # what was put together for printing is nothing but copies of these
     runs = env['dunning.run'].search([('letters_id', '!=', False)])
-    env['ir.attachment'].union(*(run._get_own_attachment('letters_id') for run in runs)).unlink()
+    letters = env['ir.attachment'].union(*(run._get_own_attachment('letters_id') for run in runs))
+    runs.letters_id = False
+    letters.unlink()
 
 
 def _clear_logins(env):

@@ -153,6 +153,11 @@ env["ir.ui.view"].create({{
 env.user.tz = "Europe/Zurich"
 env.flush_all()
 env.cr.execute("UPDATE res_partner SET tz = 'No/Where' WHERE id = %s", [env.company.partner_id.id])
+# A letter that somebody has shared before it left, and a step of a person's.
+env.cr.execute("UPDATE ir_attachment SET public = TRUE, access_token = 'shared' WHERE id = %s",
+               [notices["paper"].document_id.id])
+env.cr.execute("UPDATE dunning_delivery_log SET user_id = %s WHERE notice_id = %s",
+               [env.ref("base.user_admin").id, notices["printed"].id])
 env.cr.commit()
 """
 STATE_FACTS = """
@@ -199,6 +204,17 @@ print("FACTS", json.dumps({
         [exception.line_values.get("previous_date"), exception.line_values.get("previous_notice_id"),
          by_name["taken out"][0].id]
         for exception in env["dunning.run.exception"].search([("reason", "=", "taken_out")])],
+    "names": {name: (found[-1].snapshot or {}).get("source") and [found[-1].snapshot[key] for key in (
+        "source", "customer", "level")] + [found[-1].snapshot["address"][-1]] for name, found in by_name.items()},
+    "log_names": [
+        sorted(set(by_name["printed"][-1].delivery_log_ids.mapped("user_name"))) == [
+            env.ref("base.user_admin").name],
+        all(log.provider_name == log.provider_id.name for log in env["dunning.delivery.log"].search([
+            ("provider_id", "!=", False)]))],
+    "mail_standing": {name: found[-1]._read_kept("mail_document_id")[1] for name, found in by_name.items()},
+    "shared": env["ir.attachment"].search_count([
+        ("id", "in", env["dunning.notice"].search([]).document_id.ids), "|", ("public", "=", True),
+        ("access_token", "!=", False)]),
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
     "our_own": {name: "o_our_own" in env[name].get_view(view_type=view_type)["arch"]
                 for name, view_type in (("dunning.procedure", "list"), ("dunning.notice", "form"))},
@@ -361,6 +377,20 @@ def test_upgrade_overtakes_nothing(upgraded):
     assert all(facts["texts"][name] for name in ("released", "handed over", "paper", "failed", "unclear"))
     assert facts["bodies"]["handed over"] and facts["bodies"]["unclear"]
     assert facts["in_use"]
+
+
+def test_upgrade_keeps_evidence(upgraded):
+    """What the last version did not keep is filled in, and says so; what it shared is shared no more."""
+    _old, _new, facts = upgraded
+    for name in ("released", "paper", "printed", "sent", "sent long ago", "failed", "bounced", "unclear", "cancelled"):
+        source, customer, level, city = facts["names"][name]
+        assert (source, customer, city) == ("upgrade", name, "3000 Bern") and level, name
+    for name in ("draft", "excluded"):
+        assert not facts["names"][name], name
+    assert facts["log_names"] == [True, True]
+    for name in ("handed over", "sent", "bounced", "unclear"):
+        assert facts["mail_standing"][name] == "unverified", name
+    assert facts["shared"] == 0
 
 
 def test_upgrade_lets_go_of_what_is_not_the_notices_own(upgraded):

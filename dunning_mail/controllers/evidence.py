@@ -1,23 +1,22 @@
 from odoo import http
 from odoo.http import content_disposition, request
 
+from .ids import parse_ids
+
 
 class DunningEvidence(http.Controller):
 
     @http.route('/dunning_mail/evidence', type='http', auth='user', readonly=True)
-    def evidence(self, ids):
+    def evidence(self, ids=None, **_others):
         """Hand out what proves the delivery of notices as one ZIP.
 
         :param str ids: the notices' ids, separated by commas
         """
-        try:
-            wanted = [int(word) for word in ids.split(',')]
-        except ValueError:
-            raise request.not_found() from None
-        notices = request.env['dunning.notice'].browse(wanted).exists()
+        notices = request.env['dunning.notice'].browse(parse_ids(ids)).exists()
         if not notices:
             raise request.not_found()
         notices.check_access('read')
+        notices = notices._get_with_evidence()
         file = notices._make_evidence()
         file.seek(0, 2)
         size = file.tell()

@@ -24,6 +24,7 @@ from . import dunning_notice_recheck
 from . import dunning_notice_channel
 from . import dunning_notice_payment
 from . import dunning_notice_document
+from . import dunning_notice_snapshot
 from . import dunning_notice_mail
 from . import dunning_notice_issue
 from . import dunning_notice_bounce
@@ -42,8 +43,10 @@ from . import ir_actions_report
 from . import ir_actions_report_document
 from . import ir_actions_report_resource
 from . import ir_attachment
+from . import ir_binary
 from . import ir_cron
 from . import ir_mail_server
+from . import mail_message
 from . import mail_thread
 from . import res_company
 from . import res_config_settings

@@ -1,4 +1,3 @@
-import hashlib
 from datetime import timedelta
 
 from dateutil.relativedelta import relativedelta
@@ -26,12 +25,12 @@ class DunningArchive(models.AbstractModel):
     def _get_unchecked_domain(self):
         limit = fields.Datetime.now() - timedelta(days=CHECK_AFTER_DAYS)
         return [
-            ('document_id', '!=', False), '|', ('document_checked_at', '=', False),
-            ('document_checked_at', '<', limit)]
+            '|', ('document_id', '!=', False), ('mail_document_id', '!=', False),
+            '|', ('document_checked_at', '=', False), ('document_checked_at', '<', limit)]
 
     @api.model
     def _check_documents(self):
-        """Read every kept document again and compare it with its SHA-256; whoever answers for it hears of damage.
+        """Read every kept PDF and mail again and compare them with their SHA-256; whoever answers hears of damage.
 
         :return: whether all were checked in the time that there was
         """
@@ -39,17 +38,8 @@ class DunningArchive(models.AbstractModel):
         domain = self._get_unchecked_domain()
         while notices := Notice.search(domain, order='document_checked_at, id', limit=BATCH):
             for notice in notices:
-                content = notice._get_own_attachment('document_id').raw
-                is_damaged = hashlib.sha256(content or b'').hexdigest() != notice.document_sha256
-                if is_damaged and not notice.is_document_damaged:
-                    notice._report_damage(bool(content))
-                elif notice.is_document_damaged and not is_damaged:
-                    notice.activity_feedback(['dunning_mail.mail_activity_damaged'])
-                if is_damaged != notice.is_document_damaged:
-                    notice.is_document_damaged = is_damaged
+                notice._check_kept()
             notices.document_checked_at = fields.Datetime.now()
-            # the files need not stay in memory
-            notices.document_id.invalidate_recordset()
             remaining = Notice.search_count(domain)
             if not self.env['ir.cron']._commit_progress(len(notices), remaining=remaining) and remaining:
                 return False

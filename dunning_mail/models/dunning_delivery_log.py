@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from odoo import api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
 
 
 class DunningDeliveryLog(models.Model):
@@ -33,6 +33,7 @@ class DunningDeliveryLog(models.Model):
         ('eod', "Answer to the message"),
         ('quit', "End (QUIT)"),
         ('bounce', "Returned later (bounce)"),
+        ('print', "Printing"),
     ], string="Step")
     code = fields.Char()
     text = fields.Text("What Happened")
@@ -40,6 +41,12 @@ class DunningDeliveryLog(models.Model):
     tls_version = fields.Char("TLS")
     queue_id = fields.Char("Server's Number")
     message_id = fields.Char("Message-ID")
+    # Names change, and what is referred to is merged: these stay what they were at the time.
+    user_name = fields.Char("By")
+    provider_name = fields.Char("Service Provider's Name")
+    recipients = fields.Char("Handed Over For")
+    document_sha256 = fields.Char("SHA-256 of the PDF")
+    mail_sha256 = fields.Char("SHA-256 of the Mail")
     recipient_count = fields.Integer("Recipients", help="How many recipients the server accepted in this step.")
 
     _provider_window = models.Index('(provider_id, date) WHERE recipient_count > 0')
@@ -49,8 +56,25 @@ class DunningDeliveryLog(models.Model):
         states = self.env['dunning.notice']._fields['delivery_state']._description_selection(self.env)
         return [*states, ('cancelled', self.env._("Cancelled"))]
 
+    @api.model_create_multi
+    def create(self, vals_list):
+        return super().create([{
+            **vals,
+            'provider_name': self.env['dunning.provider'].sudo().browse(vals.get('provider_id')).name,
+            'user_name': self._get_user_name(vals.get('user_id', self.env.uid)),
+        } for vals in vals_list])
+
+    @api.model
+    def _get_user_name(self, user_id):
+        # The system's own name says nothing, and reading it would be a statement more for each mail.
+        return user_id != SUPERUSER_ID and self.env['res.users'].sudo().browse(user_id).name
+
     def _get_evidence_value(self, fname):
         self.ensure_one()
+        if fname == 'user_id':
+            return self.user_name or self.env._("System")
+        if fname == 'provider_id':
+            return self.provider_name
         return self._describe_value(self, fname)
 
     @api.model

@@ -154,7 +154,8 @@ class DunningNotice(models.Model):
     mail_body = fields.Html(readonly=True, copy=False, sanitize=False, prefetch=False)
     document_checked_at = fields.Datetime("Document Checked", readonly=True, copy=False)
     is_document_damaged = fields.Boolean(
-        "Document Damaged", readonly=True, copy=False, help="The kept PDF is not what was made, or it is gone.")
+        "Document Damaged", readonly=True, copy=False,
+        help="The kept PDF or the kept mail is not what was made, or it is gone.")
     document_removed_at = fields.Datetime("Document Removed", readonly=True, copy=False)
 
     # === PLACEHOLDERS OF TEXTS === #
@@ -169,7 +170,8 @@ class DunningNotice(models.Model):
 
     _engine_queue = models.Index(
         "(provider_id, next_attempt_at NULLS FIRST, id) WHERE delivery_state = 'released' AND state = 'issued'")
-    _document_check = models.Index("(document_checked_at NULLS FIRST) WHERE document_id IS NOT NULL")
+    _document_check = models.Index(
+        "(document_checked_at NULLS FIRST) WHERE document_id IS NOT NULL OR mail_document_id IS NOT NULL")
     _engine_sending = models.Index("(provider_id) WHERE delivery_state = 'sending' AND state = 'issued'")
     _dunning_complete = models.Constraint(
         "CHECK(kind <> 'dunning' OR (run_id IS NOT NULL AND level_id IS NOT NULL AND date_deadline IS NOT NULL))",

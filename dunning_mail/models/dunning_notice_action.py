@@ -119,7 +119,7 @@ class DunningNotice(models.Model):
         for notice in self:
             notice._check_may_retry()
         standing = self._get_standing()
-        leaving, told = self._make_true(), {}
+        leaving, told = self._make_true(needs_mail=True), {}
         stopped = leaving.stopped
         for notice in leaving.ready:
             # Where the address refused before, a person retries because it was corrected or cleared.
@@ -269,7 +269,7 @@ class DunningNotice(models.Model):
                 leaving.news[notice.id])
         marked = (handed_out | (leaving.ready - leaving.anew)).sudo()
         marked.write({'printed_at': fields.Datetime.now(), 'printed_by': self.env.user.id})
-        marked._log_step(self.env._("Printed by %s.", self.env.user.name))
+        marked._log_step(self.env._("Printed by %s.", self.env.user.name), stage='print')
         self._drop_unarchived_documents()
         self.run_id._update_state()
         return self._report_stopped({**damaged, **leaving.stopped, **told}, {} if marked or leaving.anew else standing)
@@ -388,12 +388,18 @@ class DunningNotice(models.Model):
     def action_open_mail(self):
         """Download the mail: as it was handed to the server, or before that as it is kept for it.
 
+        :return: action for the web client; it says so where nobody can tell whether the mail is what was made
         :raise UserError: there is none, or it is damaged
         """
         self.ensure_one()
-        self._get_mail_bytes()
-        return {
+        action = {
             'type': 'ir.actions.act_url',
             'url': f'/web/content/{self.mail_document_id.id}?download=true',
             'target': 'download',
         }
+        if self._read_kept('mail_document_id')[1] == 'unverified':
+            return self._notify([self.env._(
+                "An earlier version kept this mail without its SHA-256: nobody can tell whether it is what was made.")],
+                action)
+        self._get_mail_bytes()
+        return action

@@ -6,10 +6,15 @@ from odoo.exceptions import UserError
 
 _logger = logging.getLogger(__name__)
 
+# What is kept, and the SHA-256 of it.
+KEPT = {'document_id': 'document_sha256', 'mail_document_id': 'mail_sha256'}
+
 
 class DunningNotice(models.Model):
     """The PDF of a notice: made, kept, verified, dropped."""
     _inherit = 'dunning.notice'
+
+    damage_info = fields.Text("Damage", readonly=True, copy=False)
 
     @api.depends('level_id.attach_invoices', 'state', 'delivery_state', 'line_ids.move_line_id')
     def _compute_attachment_warning(self):
@@ -69,6 +74,7 @@ class DunningNotice(models.Model):
                 'document_id': next(attachments).id,
                 'document_sha256': hashlib.sha256(documents[notice.id]).hexdigest(),
                 'letter_opened_at': False,
+                'snapshot': notice._prepare_snapshot(mail),
                 **notice._prepare_mail_values(mail, next(attachments) if mail else None)})
         old.unlink()
 
@@ -99,39 +105,105 @@ class DunningNotice(models.Model):
 
         :raise UserError: there is none, or it is not what was made
         """
-        self.ensure_one()
-        return self._get_kept_bytes('document_id', self.document_sha256)
+        return self._get_kept_bytes('document_id')
 
     def _get_mail_bytes(self):
         """Return the kept mail.
 
-        :raise UserError: there is none, or it is not what was made
+        :raise UserError: there is none, or it is not what was made, or nobody can tell
         """
-        self.ensure_one()
-        return self._get_kept_bytes('mail_document_id', self.mail_sha256)
+        return self._get_kept_bytes('mail_document_id')
 
-    def _get_kept_bytes(self, fname, sha256):
+    def _get_kept_bytes(self, fname):
         """Return what is kept, if it is what was made.
 
         :param str fname: field of the attachment
-        :param str sha256: of what was made; empty where none was noted down
-        :raise UserError: there is none, or it is another one
+        :raise UserError: there is none, it is another one, or nobody can tell
         """
-        content = self._get_own_attachment(fname).raw
-        if not content:
-            raise UserError(self._describe_missing_document())
-        if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-            raise UserError(self.env._(
-                "The kept document of dunning notice %s is damaged: it is not what was made (SHA-256 differs). "
-                "Restore the file from your backup.", self.display_name))
-        return content
+        content, standing = self._read_kept(fname)
+        if standing == 'verified':
+            return content
+        if standing in ('damaged', 'unverified'):
+            raise UserError(self._describe_standing(fname, standing))
+        raise UserError(self._describe_missing_document())
 
-    def _describe_bad_document(self):
-        """Say what is wrong with the kept PDF or the kept mail; empty where they are what was made."""
+    def _read_kept(self, fname):
+        """Read what is kept, and compare it with its SHA-256.
+
+        :param str fname: field of the attachment
+        :return: (bytes as they are kept, how they stand)
+
+            ========== ==============================================================
+            verified   it is what was made
+            damaged    it is not
+            unverified nobody can tell: an earlier version kept no SHA-256 of it
+            gone       there was one, and it is not there
+            removed    there was one, and it was removed by the rules for keeping
+            none       there was none
+            ========== ==============================================================
+        """
+        self.ensure_one()
+        notice = self.sudo()
+        content, sha256 = notice._get_own_attachment(fname).raw or b'', notice[KEPT[fname]]
+        if content:
+            if not sha256:
+                return content, 'unverified'
+            return content, 'verified' if hashlib.sha256(content).hexdigest() == sha256 else 'damaged'
+        if notice[fname] or (sha256 and not notice.document_removed_at):
+            return content, 'gone'
+        return content, 'removed' if sha256 else 'none'
+
+    def _describe_standing(self, fname, standing):
+        """Say what is wrong with what is kept; empty where nothing is.
+
+        :param str fname: field of the attachment
+        :param str standing: what `_read_kept()` returned
+        """
+        names = {'notice': self.display_name, 'file': self._get_own_attachment(fname).store_fname or '-'}
+        if fname == 'document_id':
+            words = {
+                'damaged': self.env._(
+                    "The kept PDF of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
+                    "Restore file %(file)s of the file store from your backup.", **names),
+                'unverified': self.env._(
+                    "No SHA-256 was kept of the PDF of dunning notice %(notice)s: nobody can tell whether it is what was "
+                    "made.", **names),
+                'gone': self.env._(
+                    "The kept PDF of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from your "
+                    "backup.", **names)}
+        else:
+            words = {
+                'damaged': self.env._(
+                    "The kept mail of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
+                    "Restore file %(file)s of the file store from your backup.", **names),
+                'unverified': self.env._(
+                    "An earlier version kept the mail of dunning notice %(notice)s without its SHA-256: nobody can tell "
+                    "whether it is what was made, so it is not sent. Put the notice on paper, or cancel it.", **names),
+                'gone': self.env._(
+                    "The kept mail of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from "
+                    "your backup.", **names)}
+        return words.get(standing, '')
+
+    def _check_kept_file(self, attachment):
+        """Check that a file which somebody opens is what was made, as far as anybody can tell.
+
+        :param attachment: `ir.attachment` that this notice refers to
+        :raise UserError: it is not, or it is gone
+        """
+        self.ensure_one()
+        for fname in KEPT:
+            if self[fname] == attachment and (standing := self._read_kept(fname)[1]) in ('damaged', 'gone'):
+                raise UserError(self._describe_standing(fname, standing))
+
+    def _describe_bad_document(self, needs_mail=False):
+        """Say what is wrong with the kept PDF; empty where it is what was made.
+
+        :param bool needs_mail: with the kept mail too, where there is one
+        """
         self.ensure_one()
         try:
             self._get_document_bytes()
-            if self.mail_document_id:
+            if needs_mail and self.mail_document_id:
                 self._get_mail_bytes()
         except UserError as error:
             return str(error)
@@ -139,9 +211,9 @@ class DunningNotice(models.Model):
 
     def _describe_missing_document(self):
         self.ensure_one()
-        if self.document_id:
-            return self.env._(
-                "The kept document of dunning notice %s is gone. Restore the file from your backup.", self.display_name)
+        for fname in KEPT:
+            if words := self._describe_standing(fname, 'gone' if self._read_kept(fname)[1] == 'gone' else ''):
+                return words
         if self.state == 'issued' and not self._is_frozen():
             return self.env._(
                 "The letter of dunning notice %(notice)s could not be made. “Send Again” and “Put on Paper” try once "
@@ -188,23 +260,24 @@ class DunningNotice(models.Model):
             (attachment.name, attachment.raw, 'application/pdf')
             for attachment in self._get_attached_invoices().invoice_pdf_report_id if attachment.raw]
 
-    def _report_damage(self, is_there):
-        """Tell whoever answers for the notice that its kept document is not what was made.
-
-        :param bool is_there: False if the file is gone
-        """
+    def _check_kept(self):
+        """Read PDF and mail again and compare them with their SHA-256: whoever answers for the notice hears of damage,
+        and which of the two has it."""
         self.ensure_one()
         notice = self.with_context(lang=self._get_responsible_user().lang)
-        if is_there:
-            words = notice.env._(
-                "The kept document is damaged: it is not what was made (SHA-256 differs). Restore file %s of the file "
-                "store from your backup.", notice.document_id.store_fname or '-')
+        words = '\n'.join(filter(None, (
+            notice._describe_standing(fname, standing) for fname in KEPT
+            if (standing := notice._read_kept(fname)[1]) in ('damaged', 'gone'))))
+        # The files need not stay in memory.
+        (self.document_id | self.mail_document_id).invalidate_recordset(['raw'])
+        if (words, bool(words)) == (self.damage_info or '', self.is_document_damaged):
+            return
+        if words:
+            _logger.error("Dunning notice %s: %s", self.name, words)
+            self._ask_person('dunning_mail.mail_activity_damaged', words)
         else:
-            words = notice.env._(
-                "The kept document is gone. Restore file %s of the file store from your backup.",
-                notice.document_id.store_fname or '-')
-        _logger.error("Dunning notice %s: the kept document %s is damaged or gone", notice.name, notice.document_id.id)
-        notice._ask_person('dunning_mail.mail_activity_damaged', words)
+            self.activity_feedback(['dunning_mail.mail_activity_damaged'])
+        self.write({'damage_info': words, 'is_document_damaged': bool(words)})
 
     def _remove_documents(self, words):
         """Remove the kept documents and mails.
@@ -213,7 +286,7 @@ class DunningNotice(models.Model):
         """
         for notice in self.sudo():
             notice._drop_attachments(
-                'document_id', 'mail_document_id', is_document_damaged=False,
+                'document_id', 'mail_document_id', is_document_damaged=False, damage_info=False,
                 document_removed_at=fields.Datetime.now())
             if words:
                 notice._message_log(body=words)

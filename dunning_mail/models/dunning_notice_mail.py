@@ -142,8 +142,12 @@ class DunningNotice(models.Model):
     def _format_to(self, addresses):
         """Return the addresses with the recipient's name, as they stand in the header."""
         self.ensure_one()
-        name = ' '.join((self.recipient_id.name or self.partner_id.name or '').split())
+        name = self._get_to_name()
         return ', '.join(formataddr((name, address)) for address in addresses)
+
+    def _get_to_name(self):
+        self.ensure_one()
+        return ' '.join((self.recipient_id.name or self.partner_id.name or '').split())
 
     def _prepare_mail_document_values(self, content):
         """Values of the attachment that keeps the mail."""
@@ -229,10 +233,9 @@ class DunningNotice(models.Model):
                 return None
             values['mail_sha256'] = hashlib.sha256(content).hexdigest()
             notice._get_own_attachment('mail_document_id')._replace_dunning_mail(content)
-        notice._set_sending(message_id, now, redirected_to=redirect, **values)
-        return Handover(
-            notice._parse_addresses(redirect) if redirect else addresses, content, notice._get_tz(),
-            notice.user_id.partner_id.id)
+        addresses = notice._parse_addresses(redirect) if redirect else addresses
+        notice._set_sending(message_id, now, addresses, redirected_to=redirect, **values)
+        return Handover(addresses, content, notice._get_tz(), notice.user_id.partner_id.id)
 
     def _fetch_for_outcome(self):
         """Read in one statement what an outcome is written to."""
@@ -266,7 +269,8 @@ class DunningNotice(models.Model):
         :raise UserError: the kept mail is damaged
         """
         self.ensure_one()
-        is_current = self.mail_document_id and self._is_mail_current(self._get_mail_bytes())
+        # Of what bears no SHA-256 nobody can tell whether it is what was made.
+        is_current = self.mail_document_id and self.mail_sha256 and self._is_mail_current(self._get_mail_bytes())
         if not is_current and self._make_anew()[0]:
             return None, b''
         # Under the sender's domain: the name of this machine is nobody's business, and spam filters compare the two.

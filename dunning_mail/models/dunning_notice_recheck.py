@@ -200,11 +200,12 @@ class DunningNotice(models.Model):
 
     # === ACTING === #
 
-    def _make_true(self, verdicts=None, is_handover=False):
+    def _make_true(self, verdicts=None, is_handover=False, needs_mail=False):
         """Bring issued notices that are about to leave to what is true now, and stop those that must not leave.
 
         :param dict verdicts: what `_recheck()` has just returned, where it was asked for already
         :param bool is_handover: the mail goes to the server next; then whoever sends it looks at the kept documents
+        :param bool needs_mail: it is to go by mail: the kept mail has to be what was made too
         :return: :class:`Leaving`
         """
         verdicts = verdicts or self._recheck()
@@ -212,7 +213,7 @@ class DunningNotice(models.Model):
         for notice in self.sudo():
             verdict = verdicts[notice.id]
             if verdict.code == 'same':
-                fault = '' if is_handover else notice._describe_bad_document()
+                fault = '' if is_handover else notice._describe_bad_document(needs_mail)
                 if not fault:
                     as_they_were |= notice
                 elif not notice._is_frozen():

@@ -60,7 +60,8 @@ class DunningNotice(models.Model):
             _logger.info("Dunning notice %s (%s): no way from delivery state %s to %s",
                          notice.id, notice.state, notice.delivery_state, target)
         taken = {fname: values[name] for fname, name in (
-            ('provider_id', 'provider_id'), ('attempt', 'attempt_count'), ('message_id', 'message_id'))
+            ('provider_id', 'provider_id'), ('attempt', 'attempt_count'), ('message_id', 'message_id'),
+            ('mail_sha256', 'mail_sha256'))
             if name in values}
         allowed._log_step(**{'text': info, 'state_to': target, **taken, **(log or {})})
         # The chatter is for outcomes, and shows a mail that was sent itself; the delivery log has all steps.
@@ -89,17 +90,18 @@ class DunningNotice(models.Model):
         moved = self._set_delivery('paper', info, {'text': self.env._("On paper. %s", info)})
         moved._drop_mails()
 
-    def _set_sending(self, message_id, now, **values):
+    def _set_sending(self, message_id, now, addresses, **values):
         """Say that the mail of one notice is being handed to the server; to be committed before its first byte is.
 
         :param str message_id: under which it goes
         :param datetime now: when
+        :param list addresses: to whom
         :param values: further values of the notice
         """
         self.ensure_one()
         self._set_delivery(
-            'sending', self.env._("Is being handed to the mail server."), message_id=message_id, claimed_at=now,
-            attempt_count=self.attempt_count + 1, next_attempt_at=False, **values)
+            'sending', self.env._("Is being handed to the mail server."), {'recipients': ', '.join(addresses)},
+            message_id=message_id, claimed_at=now, attempt_count=self.attempt_count + 1, next_attempt_at=False, **values)
 
     def _set_sent(self, info, sent_at, log=None, **values):
         """Say that the server has taken the mail of one notice.
@@ -144,7 +146,8 @@ class DunningNotice(models.Model):
         self.env['dunning.delivery.log'].sudo().create([{
             'notice_id': notice.id, 'company_id': notice.company_id.id, 'provider_id': notice.provider_id.id,
             'attempt': notice.attempt_count, 'message_id': notice.message_id, 'state_from': notice.delivery_state,
-            'state_to': notice.delivery_state, 'text': text, **values} for notice in self])
+            'state_to': notice.delivery_state, 'text': text, 'document_sha256': notice.document_sha256,
+            'mail_sha256': notice.mail_sha256, **values} for notice in self])
 
     def _log_note(self, words):
         """Leave words of several lines in the chatter."""

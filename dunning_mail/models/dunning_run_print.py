@@ -23,7 +23,8 @@ class DunningRun(models.Model):
     _inherit = 'dunning.run'
 
     is_joining = fields.Boolean(readonly=True, copy=False, help="The letters are being put together.")
-    letters_id = fields.Many2one('ir.attachment', readonly=True, copy=False, ondelete='set null')
+    letters_id = fields.Many2one(
+        'ir.attachment', readonly=True, copy=False, ondelete='set null', index='btree_not_null')
     letters_key = fields.Char(readonly=True, copy=False)
 
     def action_print_letters(self):
@@ -270,7 +271,11 @@ class DunningRun(models.Model):
         """Return the letters as they were put together in the background; None if that was another set of letters."""
         self.ensure_one()
         if self.letters_id and self.letters_key == self._get_joined_key(letters):
-            return self._get_own_attachment('letters_id').raw or None
+            attachment = self._get_own_attachment('letters_id')
+            content = attachment.raw
+            # What was altered on the disk is not printed.
+            if content and attachment._compute_checksum(content) == attachment.checksum:
+                return content
         return None
 
     @api.model

@@ -17,6 +17,7 @@ from . import test_judgement
 from . import test_judgement_properties
 from . import test_letter
 from . import test_letter_pictures
+from . import test_kept_attachment
 from . import test_level_change
 from . import test_mail
 from . import test_mail_header
@@ -56,6 +57,7 @@ from . import test_schedule
 from . import test_security
 from . import test_sets
 from . import test_smtp_tools
+from . import test_system_messages
 from . import test_texts
 from . import test_tours
 from . import test_translations

@@ -161,6 +161,13 @@ class DunningCommon(TransactionCase):
         run.action_mark_printed()
         return run
 
+    def forge(self, attachment, content):
+        """Put other bytes in the place of what is kept, as somebody in the database or on the disk would; None for none."""
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE ir_attachment SET store_fname = NULL, db_datas = %s WHERE id = %s", [content, attachment.id])
+        attachment.invalidate_recordset()
+
     @staticmethod
     def days(count):
         return TODAY + timedelta(days=count)

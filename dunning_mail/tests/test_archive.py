@@ -133,6 +133,52 @@ class TestArchive(ArchiveCase):
         self.assertFalse((damaged | gone).filtered('is_document_damaged'))
         self.assertFalse(damaged.activity_ids)
 
+    @mute_logger(DOCUMENT_LOGGER)
+    def test_check_reads_the_mail_too(self):
+        """And says which of the two is not what was made."""
+        self.company.dunning_provider_id = self.env['dunning.provider'].create({
+            'name': 'Provider', 'smtp_host': 'localhost', 'smtp_port': 1, 'email_from': 'mahnung@muster.test'})
+        self.clerk.lang = 'en_US'
+        partners = [self.make_partner(name) for name in ('Sound', 'Mail', 'Gone', 'Both', 'Old')]
+        for partner in partners:
+            self.make_invoice(partner)
+        run = self.make_run(partner_ids=[partner.id for partner in partners])
+        run.action_print_and_send()
+        sound, mail, gone, both, old = run.notice_ids.sorted('id').sudo()
+        for number, notice in enumerate(run.notice_ids):
+            notice.sudo()._set_sending(f'<{number}@muster.test>', TODAY, ['x@customer.test'])
+        content = both.mail_document_id.raw, both.document_id.raw
+        self.forge(mail.mail_document_id, b'From: forged\r\n\r\n')
+        self.forge(gone.mail_document_id, None)
+        self.forge(both.mail_document_id, b'forged')
+        old.mail_sha256 = False
+        self.run_check()
+        self.assertEqual([notice.is_document_damaged for notice in (sound, mail, gone, both, old)],
+                         [False, True, True, True, False])
+        self.assertIn("kept mail", mail.damage_info)
+        self.assertIn("damaged", mail.damage_info)
+        self.assertIn("gone", gone.damage_info)
+        self.assertNotIn("PDF", mail.damage_info + gone.damage_info + both.damage_info)
+        self.assertIn("kept mail", mail.activity_ids.note)
+        # What is added is told, in the same activity.
+        self.forge(both.document_id, b'%PDF forged')
+        both.document_checked_at = False
+        self.run_check()
+        self.assertIn("kept PDF", both.damage_info)
+        self.assertIn("kept mail", both.damage_info)
+        self.assertIn("kept PDF", both.activity_ids.note)
+        self.assertEqual(len(both.activity_ids), 1)
+        self.forge(both.mail_document_id, content[0])
+        self.forge(both.document_id, content[1])
+        both.document_checked_at = False
+        self.run_check()
+        self.assertFalse(both.is_document_damaged or both.damage_info or both.activity_ids)
+        with self.assertRaisesRegex(UserError, "mail .+ damaged"):
+            mail.action_open_mail()
+        with self.assertRaisesRegex(UserError, "mail .+ gone"):
+            gone.action_open_mail()
+        self.assertIn("nobody can tell", old.with_context(lang='en_US').action_open_mail()['params']['message'])
+
     def test_retention(self):
         old = self.make_printed('Alt AG', day='2026-11-20')
         new = self.make_printed('Neu AG')

@@ -213,7 +213,7 @@ class TestOutcomes(EngineCase):
 
     def test_one_bad_notice_does_not_stop_the_others(self):
         bad, good = notices = self.release('Bad', 'Good')
-        bad.document_id.with_context(dunning=True).sudo().raw = b'damaged'
+        self.forge(bad.document_id, b'damaged')
         with mute_logger(ENGINE_LOGGER):
             self.run_engine()
         self.assertEqual(notices.mapped('delivery_state'), ['failed', 'sent'])

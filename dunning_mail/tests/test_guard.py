@@ -103,7 +103,7 @@ class GuardCase(DunningCommon):
         match field.type:
             case 'boolean':
                 return not record[field.name]
-            case 'integer' | 'float' | 'monetary':
+            case 'integer' | 'float' | 'monetary' | 'many2one_reference':
                 return record[field.name] + 7
             case 'date':
                 return fields.Date.add(TODAY, days=200)

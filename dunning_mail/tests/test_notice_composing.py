@@ -1,5 +1,6 @@
 """The mail is made with its letter, and can be read before it leaves."""
 
+import hashlib
 from unittest.mock import patch
 
 from odoo.exceptions import UserError
@@ -114,6 +115,31 @@ class TestComposedMail(DunningMailCommon):
         self.assertEqual(notice.status, 'held')
         self.assertIn('SHA-256', notice.delivery_info)
         self.assertFalse(self.smtp.messages)
+
+    def test_without_sha256(self):
+        """Of what an earlier version kept nobody can tell: what nobody has is made anew, the rest asks a person."""
+        fresh, old, waiting = self.release('Fresh', 'Old', 'Waiting')
+        before = fresh.mail_document_id
+        fresh.mail_sha256 = False
+        self.smtp.set_rules('old@customer.test eod 554 5.6.0 No\nwaiting@customer.test eod 451 4.3.0 Later')
+        self.run_engine()
+        self.smtp.set_rules('')
+        self.assertEqual((fresh.status, old.status, waiting.status), ('sent', 'failed', 'released'))
+        self.assertFalse(before.exists())
+        self.assertEqual(hashlib.sha256(self.smtp.messages[0].content).hexdigest(), fresh.mail_sha256)
+        (old | waiting).mail_sha256 = False
+        waiting.next_attempt_at = False
+        with mute_logger('odoo.addons.dunning_mail.models.dunning_engine'):
+            self.run_engine()
+        self.assertEqual(waiting.status, 'held')
+        self.assertIn('SHA-256', waiting.delivery_info)
+        with self.assertRaisesRegex(UserError, 'SHA-256'):
+            old.with_user(self.clerk).action_retry()
+        self.assertFalse(old.mail_sha256 or waiting.mail_sha256, "what is not known is not made up")
+        # The letter is what was made.
+        (old | waiting).with_user(self.clerk).action_set_paper()
+        self.assertEqual(set((old | waiting).mapped('status')), {'paper'})
+        self.assertEqual(len(self.smtp.messages), 1)
 
     @mute_logger('odoo.addons.dunning_mail.models.dunning_notice_mail')
     def test_one_mail_that_cannot_be_made(self):

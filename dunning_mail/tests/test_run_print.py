@@ -161,7 +161,7 @@ class TestLettersOfARun(RecheckCase):
         """What lies in the archive must be what was printed: what is not, is not marked as it."""
         notice, other = self.issue('Acme', 'Other')
         notice.run_id._hand_out_letters()
-        notice.sudo().document_id.write({'raw': b'%PDF-1.7 something else'})
+        self.forge(notice.sudo().document_id, b'%PDF-1.7 something else')
         message = notice.run_id.action_mark_printed()['params']['message']
         self.assertIn(notice.name, message)
         self.assertNotIn(other.name, message)

@@ -1,9 +1,11 @@
-"""Texts of the notices that have not left yet."""
+"""Texts of the notices that have not left yet, and what the evidence says in names."""
 import logging
 
 from odoo import SUPERUSER_ID, api
 
 _logger = logging.getLogger(__name__)
+
+BATCH = 1000
 
 
 def migrate(cr, version):
@@ -25,3 +27,49 @@ def migrate(cr, version):
                 notice.write({'mail_subject': texts['mail_subject'], 'mail_body': texts['mail_body']})
         except Exception:
             _logger.info("Dunning notice %s keeps no text of its mail", notice.name, exc_info=True)
+    _close_documents(cr)
+    _fill_log_names(cr)
+    _fill_snapshots(env)
+
+
+def _close_documents(cr):
+    """Take back what made kept documents readable to others than those who may read the notice."""
+    cr.execute("""
+        UPDATE ir_attachment a
+           SET public = FALSE, access_token = NULL
+         WHERE (a.public OR a.access_token IS NOT NULL)
+           AND (EXISTS (SELECT 1 FROM dunning_notice n WHERE a.id IN (n.document_id, n.mail_document_id))
+                OR EXISTS (SELECT 1 FROM dunning_run r WHERE r.letters_id = a.id))
+    """)
+
+
+def _fill_log_names(cr):
+    """Keep the names of users and providers in the delivery log, as they are now: later ones are kept as they come."""
+    cr.execute("""
+        UPDATE dunning_delivery_log l
+           SET user_name = p.name
+          FROM res_users u
+          JOIN res_partner p ON p.id = u.partner_id
+         WHERE u.id = l.user_id AND u.id <> %s AND l.user_name IS NULL
+    """, [SUPERUSER_ID])
+    cr.execute("""
+        UPDATE dunning_delivery_log l
+           SET provider_name = p.name
+          FROM dunning_provider p
+         WHERE p.id = l.provider_id AND l.provider_name IS NULL
+    """)
+
+
+def _fill_snapshots(env):
+    """Keep the names on notices that were issued, as they are now; the evidence says that they were filled in here."""
+    env.invalidate_all()
+    notices = env['dunning.notice'].search([('state', 'in', ('issued', 'cancelled')), ('name', '!=', False)])
+    for start in range(0, len(notices), BATCH):
+        for notice in notices[start:start + BATCH]:
+            try:
+                with cr.savepoint():
+                    notice.snapshot = notice.snapshot or notice._prepare_snapshot(source='upgrade')
+            except Exception:
+                _logger.info("The names of dunning notice %s are not kept", notice.name, exc_info=True)
+        env.flush_all()
+        env.invalidate_all()

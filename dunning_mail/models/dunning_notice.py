@@ -88,7 +88,7 @@ class DunningNotice(models.Model):
     amount_fee_own = fields.Monetary("Fee of This Level", readonly=True)
     amount_interest = fields.Monetary("Interest", readonly=True)
     amount_total = fields.Monetary("Total", compute='_compute_amounts', store=True)
-    payment_reference = fields.Char(readonly=True, copy=False)
+    payment_reference = fields.Char(readonly=True, copy=False, index='btree_not_null')
     state = fields.Selection(
         [('draft', 'Draft'), ('excluded', 'Excluded'), ('issued', 'Issued'), ('cancelled', 'Cancelled')],
         required=True, default='draft', readonly=True, copy=False, tracking=True)

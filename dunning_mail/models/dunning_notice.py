@@ -63,7 +63,7 @@ class DunningNotice(models.Model):
     partner_id = fields.Many2one(
         'res.partner', string="Customer", required=True, ondelete='restrict', index=True, readonly=True)
     recipient_id = fields.Many2one(
-        'res.partner', required=True, ondelete='restrict', tracking=True,
+        'res.partner', required=True, ondelete='restrict', tracking=True, index=True,
         domain="[('commercial_partner_id', '=', partner_id)]", help="Whose address stands on the letter.")
     level_id = fields.Many2one('dunning.level', ondelete='restrict', readonly=True)
     lang = fields.Selection(_lang_get, string="Language", required=True, tracking=True)

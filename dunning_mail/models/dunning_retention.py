@@ -60,16 +60,15 @@ class DunningGuard(models.AbstractModel):
 
     def _remove_what_hangs_on(self):
         """Remove messages with their answers, activities, followers and files of these records."""
-        def find(model, model_field='res_model', **values):
-            records = self.env[model].sudo().with_context(active_test=False)
-            return records.search([(model_field, '=', self._name), ('res_id', 'in', self.ids), *(
-                (fname, operator, value) for fname, (operator, value) in values.items())])
+        def find(model, fname='res_model', *conditions):
+            return self.env[model].sudo().with_context(active_test=False).search(
+                [(fname, '=', self._name), ('res_id', 'in', self.ids), *conditions])
         find('mail.activity').unlink()
         find('mail.scheduled.message', 'model').unlink()
         find('mail.message', 'model').unlink()
         find('mail.followers').unlink()
         # Those of fields as well, which a search leaves out else.
-        find('ir.attachment', id=('!=', False)).unlink()
+        find('ir.attachment', 'res_model', ('id', '!=', False)).unlink()
 
 
 class DunningNotice(models.Model):
@@ -189,6 +188,7 @@ class DunningNotice(models.Model):
             redirected_to=SQL("CASE WHEN redirected_to IS NOT NULL THEN '-' END"))
         notices._remove_what_hangs_on()
         notices._message_log_batch(dict.fromkeys(notices.ids, words))
+        notices._log_step(words)
 
 
 class DunningNoticeLine(models.Model):

@@ -149,7 +149,10 @@ class TestRetentionOpen(RetentionCase):
                 notice._set_delivery(name, 'x')
         for notice in others.values():
             self.pay_lines(notice)
-        self.assertEqual(self.expired('2026-01-01'), paid)
+        excluded = self.make_waiting('Ausgeschlossen AG', 'draft')
+        excluded.action_exclude()
+        self.pay_lines(excluded)
+        self.assertEqual(self.expired('2026-01-01'), paid | excluded)
         self.run_check()
         self.assertTrue(paid.data_removed_at)
         for name, notice in {**others, 'unpaid': unpaid}.items():
@@ -220,6 +223,8 @@ class TestPersonalData(RetentionCase):
         notice.activity_schedule('mail.mail_activity_data_todo', user_id=self.clerk.id, summary=NAME).action_feedback(
             f'{NAME} was called')
         run._message_log(body=f'{NAME} was left out')
+        self.env['ir.attachment'].create({
+            'name': f'{NAME}.png', 'raw': b'x', 'res_model': notice._name, 'res_id': notice.id, 'res_field': 'x_char'})
         run._store_joined(notice)
         self.pay_lines(notice)
         self.assertTrue(run.exception_ids)
@@ -293,6 +298,9 @@ class TestPersonalData(RetentionCase):
         self.assertEqual((notice.partner_id, notice.recipient_id), (partner, partner))
         self.assertTrue(notice.document_sha256 and notice.name and notice.data_removed_at)
         self.assertIn('10 years', notice.message_ids.body)
+        self.assertEqual([text for text in notice.delivery_log_ids.mapped('text') if text], [
+            f'Documents and personal data were removed: {self.company.name} keeps them for 10 years from the end of '
+            f'the year.'])
         self.assertIn('10 years', run.message_ids.body)
         # Nothing is found twice, and the person can be deleted.
         self.assertFalse(self.expired('2040-01-01'))

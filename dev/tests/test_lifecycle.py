@@ -25,6 +25,74 @@ run.action_generate_notices()
 run.action_print_and_send()
 env.cr.commit()
 """
+# What users and administrators make around it in the course of the years.
+SURROUND = """
+notice = env["dunning.notice"].search([("name", "!=", False)], limit=1)
+company = env["res.company"].create({"name": "Second company", "country_id": env.ref("base.ch").id})
+Sequence = env["ir.sequence"]
+# One of their own for a company, and the common one as somebody likes it better.
+Sequence.create({"name": "Ours", "code": "dunning.notice", "prefix": "OUR/", "padding": 3, "company_id": company.id})
+common = env.ref("dunning_mail.sequence_dunning_notice")
+common.write({"prefix": "LATE/%(range_year)s/", "padding": 6})
+for made_for, day, count in (
+        (env.company, "2026-05-05", 7), (env.company, "2025-05-05", 3), (company, "2026-05-05", 4)):
+    env["dunning.notice"]._draw_numbers(made_for, odoo.fields.Date.to_date(day), count)
+env["ir.filters"].create([
+    {"name": "Mine", "model_id": "dunning.notice"},
+    {"name": "Held", "model_id": "res.partner", "domain": "[('dunning_hold_until', '!=', False)]"},
+    {"name": "By level", "model_id": "account.move", "context": "{'group_by': ['dunning_level_id']}"}])
+env["ir.default"].set("dunning.run", "user_id", env.uid)
+env["ir.default"].set("res.partner", "dunning_channel", "paper")
+env["ir.config_parameter"].set_param("dunning_mail.smtp_timeout", "20")
+models = {name: env["ir.model"]._get_id(name) for name in ("dunning.notice", "dunning.run", "res.partner")}
+env["ir.cron"].create({
+    "name": "Nightly", "model_id": models["dunning.run"], "state": "code", "code": "model.search([])"})
+env["ir.actions.server"].create({
+    "name": "Do it", "model_id": models["dunning.notice"], "binding_model_id": models["dunning.notice"],
+    "state": "code", "code": "records"})
+for resource, name in (("dunning.notice", "name"), ("res.partner", "dunning_hold_until")):
+    env["ir.exports"].create({"name": "Mine", "resource": resource, "export_fields": [(0, 0, {"name": name})]})
+env["ir.ui.view"].create({
+    "name": "own", "model": "dunning.notice", "inherit_id": env.ref("dunning_mail.dunning_notice_view_form").id,
+    "arch": "<sheet position='before'><div/></sheet>"})
+env["ir.ui.view"].create({
+    "name": "own", "model": "res.partner", "inherit_id": env.ref("account.view_partner_property_form").id,
+    "arch": "<sheet position='before'><field name='dunning_channel'/></sheet>"})
+env["ir.ui.view"].create({"name": "own", "model": "dunning.run", "type": "list",
+                          "arch": "<list><field name='name'/></list>"})
+window = env["ir.actions.act_window"].create({"name": "Mine", "res_model": "dunning.notice"})
+env["ir.ui.menu"].create({"name": "Mine", "action": f"ir.actions.act_window,{window.id}"})
+env["ir.ui.menu"].create({
+    "name": "Below theirs", "parent_id": env.ref("dunning_mail.dunning_mail_menu_configuration").id})
+env["ir.ui.view.custom"].create({
+    "user_id": env.uid, "ref_id": env.ref("dunning_mail.dunning_notice_view_list").id, "arch": "<list/>"})
+env["ir.rule"].create({"name": "Mine", "model_id": models["dunning.notice"], "domain_force": "[]"})
+env["ir.model.access"].create({"name": "Mine", "model_id": models["dunning.run"], "perm_read": True})
+env["mail.template"].create({"name": "Mine", "model_id": models["dunning.notice"], "body_html": "<p>x</p>"})
+env["mail.message.subtype"].create({"name": "Mine", "res_model": "dunning.notice"})
+kind = env["mail.activity.type"].create({"name": "Mine", "res_model": "dunning.notice"})
+notice.activity_schedule(activity_type_id=kind.id, user_id=env.uid)
+notice.activity_schedule("mail.mail_activity_data_todo", user_id=env.uid)
+notice.activity_schedule("dunning_mail.mail_activity_failed", user_id=env.uid)
+run.activity_schedule("mail.mail_activity_data_todo", user_id=env.uid)
+run.activity_ids.action_feedback("done", attachment_ids=[])
+notice.message_post(body="Hello", attachments=[("answer.txt", b"x")], message_type="comment")
+notice.message_subscribe(partner_ids=env.user.partner_id.ids)
+env["ir.attachment"].create({"name": "x.txt", "raw": b"x", "res_model": "dunning.run", "res_id": run.id})
+env["res.partner"].search([("ref", "=", "K10003")]).dunning_procedure_id = env["dunning.procedure"].search([], limit=1)
+env.cr.commit()
+"""
+NUMBERS = """
+import json
+day = odoo.fields.Date.to_date
+second = env["res.company"].search([("name", "=", "Second company")])
+print("FACTS", json.dumps({"numbers": [
+    env["dunning.notice"]._draw_numbers(company, day(date), 1)[0] for company, date in (
+        (env.company, "2026-05-05"), (env.company, "2025-05-05"), (second, "2026-05-05"))],
+    "runs": env["ir.sequence"].search_count([("code", "=", "dunning.run")]),
+    "sequences": env["ir.sequence"].search_count([("code", "=", "dunning.notice")])}))
+env.cr.rollback()
+"""
 FACTS = """
 import json
 notices = env["dunning.notice"].search([], order="id")
@@ -46,11 +114,20 @@ print("FACTS", json.dumps({{
     "servers": env["ir.mail_server"].with_context(active_test=False).search([]).mapped(
         lambda server: [server.active, server.smtp_host, server.smtp_user, server.smtp_pass]),
     "address_types": env["res.partner"].search([("name", "=", "Letters")]).mapped("type"),
-    "left": sorted(
-        name for table in ("ir_model", "ir_model_fields", "ir_cron", "ir_ui_menu", "ir_ui_view", "ir_act_report_xml")
-        for name in env.execute_query(odoo.tools.SQL(
-            "SELECT to_jsonb(t)::text FROM %s t WHERE to_jsonb(t)::text ILIKE %s",
-            odoo.tools.SQL.identifier(table), "%dunning%"))),
+    "menus": env["ir.ui.menu"].with_context(active_test=False, **{{"ir.ui.menu.full_list": True}}).search_count(
+        [("name", "in", ("Mine", "Below theirs"))]),
+    "attachments": [name for [name] in env.execute_query(odoo.tools.SQL(
+        "SELECT name FROM ir_attachment t"
+        " WHERE to_jsonb(t)::text ILIKE %s AND res_model IS DISTINCT FROM 'res.partner'",
+        "%dunning%"))],
+    # Every table, whatever its columns are called.
+    "left": {{
+        table: rows for [table] in env.execute_query(odoo.tools.SQL(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind = 'r' AND n.nspname = current_schema() ORDER BY 1"))
+        if (rows := [row for [row] in env.execute_query(odoo.tools.SQL(
+            "SELECT to_jsonb(t)::text FROM %s t WHERE to_jsonb(t)::text ILIKE %s LIMIT 200",
+            odoo.tools.SQL.identifier(table), "%dunning%"))])}},
     "tables": [name for [name] in env.execute_query(odoo.tools.SQL(
         "SELECT relname FROM pg_class WHERE relname LIKE 'dunning%%' AND relkind = 'r'"))],
     "columns": [name for [name] in env.execute_query(odoo.tools.SQL(
@@ -179,6 +256,11 @@ print("FACTS", json.dumps({data.name: [data.model, data.res_id] for data in env[
     ("module", "=", "dunning_mail"), ("model", "in", (
         "ir.actions.act_window", "ir.actions.server", "ir.rule", "ir.ui.menu", "ir.ui.view"))])}))
 """
+INDEXES = """
+import json
+print("FACTS", json.dumps({name: definition for name, definition in env.execute_query(odoo.tools.SQL(
+    "SELECT indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'dunning%%'"))}))
+"""
 NEW_FACTS = """
 import json
 by_name = {}
@@ -267,13 +349,13 @@ def shell(script, *arguments, database=DATABASE):
 @pytest.fixture(scope="module")
 def before():
     subprocess.run([ROOT / "dev" / "newdb", DATABASE], check=True, capture_output=True, timeout=600)
-    shell(FILL.format(dev=str(ROOT / "dev")))
+    shell(FILL.format(dev=str(ROOT / "dev")) + SURROUND)
     facts = shell(FACTS)
     assert len(facts["documents"]) > 10
     assert len(facts["levels"]) > 3
     # What is looked for after uninstalling is there before.
     there = shell(AFTERWARDS.format(documents=[]))
-    assert there["tables"] and there["columns"] and len(there["left"]) > 100
+    assert there["tables"] and there["columns"] and len(there["left"]) > 30
     assert [True for server in there["servers"] if server[1] == "smtp.example"]
     return facts
 
@@ -284,17 +366,48 @@ def test_upgrade_keeps_all(before):
     assert "Words of our own" in before["texts"]
 
 
-def test_uninstall_and_install_again(before):
-    odoo("module", "uninstall", "-d", DATABASE, "dunning_mail")
-    after = shell(AFTERWARDS.format(documents=[int(key) for key in before["documents"]]))
+# What stays by intention, or is none of the addon's.
+MAY_STAY = {
+    "ir_attachment",  # the documents that were handed to the customers
+    "ir_mail_server",  # without host, login and password
+    "ir_module_module", "ir_module_module_dependency", "ir_module_module_exclusion",  # that there is such an addon
+    "ir_sequence",  # numbers go on where they were
+}  # fmt: skip
+
+
+def assert_only_documents_are_left(before, database=DATABASE):
+    """After uninstalling, customers have the bytes of their documents, and no table says anything of the addon."""
+    after = shell(AFTERWARDS.format(documents=[int(key) for key in before["documents"]]), database=database)
     assert after["documents"] == before["documents"]
     assert after["partners"] == before["partners"]
     assert [server for server in after["servers"] if server != [False, False, False, False]] == []
     assert len(after["servers"]) == 1
+    assert (after["tables"], after["columns"]) == ([], [])
+    left = {table: rows for table, rows in after["left"].items() if table not in MAY_STAY}
+    # What an administrator built into another model's screen is hers, and rests.
+    assert {(view["model"], view["active"]) for view in map(json.loads, left.pop("ir_ui_view", []))} <= {
+        ("res.partner", False)}  # fmt: skip
+    # That there is such an addon.
+    assert [json.loads(row)["name"] for row in left.pop("ir_model_data")] == ["module_dunning_mail"]
+    assert left == {}
+    assert (after["attachments"], after["menus"]) == ([], 0)
+    return after
+
+
+def test_uninstall_and_install_again(before):
+    numbers = shell(NUMBERS)
+    odoo("module", "uninstall", "-d", DATABASE, "dunning_mail")
+    after = assert_only_documents_are_left(before)
     assert after["address_types"] == ["other"]
-    assert (after["tables"], after["columns"], after["left"]) == ([], [], [])
+    assert len(after["left"]["ir_ui_view"]) == 1
     odoo("module", "install", "-d", DATABASE, "dunning_mail")
     assert shell(FACTS)["documents"] == {}
+    # Customers keep their letters: numbers go on where they were, and none is given a second time.
+    again = shell(NUMBERS)
+    assert (again["runs"], again["sequences"]) == (numbers["runs"], numbers["sequences"]) == (1, 2)
+    split = [[name.rpartition("/") for name in found["numbers"]] for found in (numbers, again)]
+    for (prefix, _slash, last), (prefix_now, _slash, first) in zip(*split, strict=True):
+        assert (prefix_now, int(first)) == (prefix, int(last) + 1)
 
 
 @pytest.fixture(scope="module")
@@ -342,6 +455,14 @@ def test_upgrade_renames_records(before, upgraded):
     assert [record for record in old.values() if record not in new.values()] == []
     # and they have the names that an installation from scratch gives them
     assert new.keys() == shell(RECORDS).keys()
+
+
+def test_upgrade_makes_the_same_indexes(upgraded):
+    """What is searched for is found as fast as after an installation from scratch."""
+    indexes = shell(INDEXES, database="test-upgrade")
+    assert indexes == shell(INDEXES)
+    assert any("(payment_reference)" in definition for definition in indexes.values())
+    assert any("INCLUDE (recipient_count)" in definition for definition in indexes.values())
 
 
 def test_upgrade_keeps_changed_views(upgraded):
@@ -399,3 +520,12 @@ def test_upgrade_lets_go_of_what_is_not_the_notices_own(upgraded):
     # One that was never handed over is composed anew; the others are what was handed over.
     assert not facts["mails"]["failed"]
     assert all(facts["mails"][name] for name in ("handed over", "sending", "sent", "bounced", "unclear", "trial"))
+
+
+def test_uninstall_with_notices_in_every_state(upgraded):
+    """Last, since the others look at it."""
+    before = shell(FACTS, database="test-upgrade")
+    assert {delivery for _name, _state, delivery in before["states"]} >= {
+        "released", "paper", "sending", "sent", "failed", "unclear"}  # fmt: skip
+    odoo("module", "uninstall", "-d", "test-upgrade", "dunning_mail")
+    assert_only_documents_are_left(before, "test-upgrade")

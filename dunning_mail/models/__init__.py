@@ -35,6 +35,7 @@ from . import dunning_delivery_log
 from . import dunning_engine
 from . import dunning_outcome
 from . import dunning_archive
+from . import dunning_retention
 from . import account_move
 from . import account_move_line
 from . import account_payment

@@ -1,7 +1,5 @@
 from datetime import timedelta
 
-from dateutil.relativedelta import relativedelta
-
 from odoo import api, fields, models
 
 # Every kept document is read again after so many days.
@@ -11,7 +9,7 @@ BATCH = 200
 
 
 class DunningArchive(models.AbstractModel):
-    """Looks after the documents that are kept: are they still what was made, and how long are they kept."""
+    """Looks after the documents that are kept: are they still what was made?"""
     _name = 'dunning.archive'
     _description = 'Dunning Archive'
 
@@ -44,40 +42,3 @@ class DunningArchive(models.AbstractModel):
             if not self.env['ir.cron']._commit_progress(len(notices), remaining=remaining) and remaining:
                 return False
         return True
-
-    # === RETENTION === #
-
-    @api.model
-    def _get_expired(self, company):
-        """Return the notices whose documents the company keeps no longer. This is the dry run as well.
-
-        :param company: `res.company`
-        :return: `dunning.notice`
-        """
-        domain = self._get_expired_domain(company)
-        return self.env['dunning.notice'].search(domain, order='date, id') if domain else self.env['dunning.notice']
-
-    @api.model
-    def _get_expired_domain(self, company):
-        years = company.sudo().dunning_retention_years
-        if years <= 0:
-            return None
-        limit = company._get_dunning_day() - relativedelta(years=years)
-        return [
-            ('company_id', '=', company.id), ('date', '<', limit), ('is_open', '=', False),
-            ('state', 'in', ('issued', 'cancelled')),
-            '|', ('document_id', '!=', False), ('mail_document_id', '!=', False)]
-
-    @api.model
-    def _apply_retention(self):
-        """Remove the documents that are kept no longer; what the notices say remains."""
-        for company in self.env['res.company'].sudo().search([('dunning_retention_years', '>', 0)]):
-            expired = self.with_company(company)._get_expired(company).sudo()
-            for start in range(0, len(expired), BATCH):
-                notices = expired[start:start + BATCH]
-                notices._remove_documents(self.env._(
-                    "The document was removed: %(company)s keeps dunning documents for %(years)s years.",
-                    company=company.name, years=company.dunning_retention_years))
-                remaining = len(expired) - start - len(notices)
-                if not self.env['ir.cron']._commit_progress(len(notices), remaining=remaining):
-                    return

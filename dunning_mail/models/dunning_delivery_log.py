@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 from odoo import SUPERUSER_ID, api, fields, models
+from odoo.tools import SQL
 
 
 class DunningDeliveryLog(models.Model):
@@ -49,7 +50,7 @@ class DunningDeliveryLog(models.Model):
     mail_sha256 = fields.Char("SHA-256 of the Mail")
     recipient_count = fields.Integer("Recipients", help="How many recipients the server accepted in this step.")
 
-    _provider_window = models.Index('(provider_id, date) WHERE recipient_count > 0')
+    _provider_window = models.Index('(provider_id, date, id) INCLUDE (recipient_count) WHERE recipient_count > 0')
 
     @api.model
     def _selection_state(self):
@@ -103,10 +104,18 @@ class DunningDeliveryLog(models.Model):
         left = limit - min(recipient_count, limit)
         # Dates are kept in whole seconds: what is written down for :00 may have happened at :00.9.
         since = now - window - timedelta(seconds=1)
-        for log in self.sudo().search(
-                [('provider_id', '=', provider.id), ('recipient_count', '>', 0), ('date', '>', since)],
-                order='date desc, id desc', limit=limit):
-            left -= log.recipient_count
-            if left < 0:
-                return log.date + window + timedelta(seconds=1)
-        return now
+        self.flush_model(['provider_id', 'date', 'recipient_count'])
+        # From the newest backwards: the first one with which there would be too many has to leave the window.
+        rows = self.env.execute_query(SQL(
+            """
+            SELECT date
+              FROM (SELECT date, id, sum(recipient_count) OVER (ORDER BY date DESC, id DESC) AS total
+                      FROM dunning_delivery_log
+                     WHERE provider_id = %s AND recipient_count > 0 AND date > %s
+                     ORDER BY date DESC, id DESC
+                     LIMIT %s) newest
+             WHERE total > %s
+             ORDER BY date DESC, id DESC
+             LIMIT 1
+            """, provider.id, since, limit, left))
+        return rows[0][0] + window + timedelta(seconds=1) if rows else now

@@ -63,7 +63,7 @@ class DunningNotice(models.Model):
     partner_id = fields.Many2one(
         'res.partner', string="Customer", required=True, ondelete='restrict', index=True, readonly=True)
     recipient_id = fields.Many2one(
-        'res.partner', required=True, ondelete='restrict', tracking=True,
+        'res.partner', required=True, ondelete='restrict', tracking=True, index=True,
         domain="[('commercial_partner_id', '=', partner_id)]", help="Whose address stands on the letter.")
     level_id = fields.Many2one('dunning.level', ondelete='restrict', readonly=True)
     lang = fields.Selection(_lang_get, string="Language", required=True, tracking=True)
@@ -88,7 +88,7 @@ class DunningNotice(models.Model):
     amount_fee_own = fields.Monetary("Fee of This Level", readonly=True)
     amount_interest = fields.Monetary("Interest", readonly=True)
     amount_total = fields.Monetary("Total", compute='_compute_amounts', store=True)
-    payment_reference = fields.Char(readonly=True, copy=False)
+    payment_reference = fields.Char(readonly=True, copy=False, index='btree_not_null')
     state = fields.Selection(
         [('draft', 'Draft'), ('excluded', 'Excluded'), ('issued', 'Issued'), ('cancelled', 'Cancelled')],
         required=True, default='draft', readonly=True, copy=False, tracking=True)

@@ -321,7 +321,10 @@ class DunningNotice(models.Model):
             [('model', '=', self._name), ('archive_generated', '=', False)])
         if not reports:
             return
+        # What is kept by its level's own letter need not be read; which of the others are, `_get_report()` says.
+        kept = self.env['dunning.level'].sudo().with_context(active_test=False).search(
+            [('report_id', '!=', False), ('report_id', 'not in', reports.ids)])
         self.sudo().search([
             ('state', '=', 'issued'), '|', ('document_id', '!=', False), ('mail_document_id', '!=', False),
-            '|', ('delivery_state', '=', 'sent'), ('printed_at', '!=', False),
+            '|', ('delivery_state', '=', 'sent'), ('printed_at', '!=', False), ('level_id', 'not in', kept.ids),
         ]).filtered(lambda notice: notice._get_report() in reports)._remove_documents('')

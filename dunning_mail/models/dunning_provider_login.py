@@ -291,10 +291,11 @@ class DunningProvider(models.Model):
         self.ensure_one()
         server = self.sudo().mail_server_id
         stages = dict(self.env['dunning.delivery.log']._fields['stage']._description_selection(self.env))
-        words = self.env._(self._FAULT_WORDS.get(outcome.reason, self._OTHER_FAULT))
-        message = words % {
-            'host': server.smtp_host, 'where': f'{server.smtp_host}:{server.smtp_port}', 'sender': self.email_from,
-            'stage': stages.get(outcome.stage, outcome.stage)}
+        words = self._FAULT_WORDS.get(outcome.reason, self._OTHER_FAULT)
+        # Odoo takes the source where a translation has other placeholders: what happened must be written down.
+        message = self.env._(
+            words._source, host=server.smtp_host, where=f'{server.smtp_host}:{server.smtp_port}',
+            sender=self.email_from, stage=stages.get(outcome.stage, outcome.stage))
         if outcome.answer:
             message += '\n' + self.env._("The server says: %s", outcome.answer)
         return message

@@ -1,6 +1,8 @@
 import base64
 import io
+from datetime import date, timedelta
 
+from dateutil.relativedelta import relativedelta
 from PIL import Image
 
 from odoo import api, fields, models, tools
@@ -11,6 +13,7 @@ from odoo.addons.base.models.res_partner import _lang_get
 
 # The largest the logo is shown in a mail, in pixels.
 MAIL_LOGO_SIZE = (220, 60)
+MAX_RETENTION_YEARS = 100
 
 
 class ResCompany(models.Model):
@@ -49,8 +52,10 @@ class ResCompany(models.Model):
     dunning_print_list = fields.Boolean(
         "Cover List", default=True, help="A list of all letters comes first, if there is more than one.")
     dunning_retention_years = fields.Integer(
-        "Keep Dunning Documents for", help="Years after which the PDFs of delivered or printed notices are removed. "
-        "0: they are kept for good. The facts of the notices always remain.")
+        "Keep Dunning Documents and Personal Data for",
+        help="Years, counted from the end of the calendar year or of your fiscal year, whichever is later. Afterwards "
+             "PDFs, mails, chatter, addresses and all words about the customer are removed from finished notices whose "
+             "claims are settled. Numbers, amounts, dates and states remain. 0: everything is kept for good.")
 
     def _get_dunning_tz(self, user=None):
         """Return the name of the time zone in which the company reckons its days.
@@ -70,6 +75,23 @@ class ResCompany(models.Model):
         """
         self.ensure_one()
         return fields.Date.context_today(self.with_context(tz=self._get_dunning_tz(user)), moment or None)
+
+    def _get_dunning_free_day(self, day):
+        """Return the first day on which what is of a day need not be kept any more.
+
+        OR 958f counts from the end of the fiscal year, HGB 257 and UGB 212 from that of the calendar year: the later
+        holds.
+
+        :param date day: when it was written, sent or received
+        :return: date, False where all is kept for good
+        """
+        self.ensure_one()
+        company = self.sudo()
+        if company.dunning_retention_years <= 0:
+            return False
+        # Addons with fiscal years of any length hook in there.
+        year_end = max(date(day.year, 12, 31), company.compute_fiscalyear_dates(day)['date_to'])
+        return year_end + timedelta(days=1) + relativedelta(years=company.dunning_retention_years)
 
     def _get_dunning_mail_logo(self):
         """Return the company's own logo as mail readers can show it; None where it has none.
@@ -145,18 +167,20 @@ class ResCompany(models.Model):
     @api.constrains('dunning_retention_years')
     def _check_dunning_retention_years(self):
         for company in self:
-            if company.dunning_retention_years < 0:
-                raise ValidationError(self.env._("A document cannot be kept for less than 0 years."))
+            if not 0 <= company.dunning_retention_years <= MAX_RETENTION_YEARS:
+                raise ValidationError(self.env._(
+                    "Dunning documents are kept for 0 to %s years; 0: for good.", MAX_RETENTION_YEARS))
 
     def action_preview_dunning_retention(self):
-        """List the notices whose documents would be removed now; nothing is removed by it."""
+        """List the notices whose documents and personal data would be removed now; nothing is removed by it."""
         self.ensure_one()
         expired = self.env['dunning.archive']._get_expired(self)
         return {
             'type': 'ir.actions.act_window',
-            'name': self.env._("Documents That Would Be Removed"),
+            'name': self.env._("Documents and Personal Data That Would Be Removed"),
             'res_model': 'dunning.notice',
             'view_mode': 'list,form',
+            'views': [(self.env.ref('dunning_mail.dunning_notice_view_list_retention').id, 'list'), (False, 'form')],
             'domain': [('id', 'in', expired.ids)],
             'context': {'create': False},
         }

@@ -74,3 +74,18 @@ class ResPartner(models.Model):
         action['domain'] = [('partner_id.commercial_partner_id', '=', self.commercial_partner_id.id)]
         action['context'] = {}
         return action
+
+    def action_request_dunning_data(self):
+        """Show what dunning keeps of these persons, how long and why, and offer to remove what it need not keep.
+
+        :return: action for the web client
+        """
+        request = self.env['dunning.data.request'].create({'partner_ids': self.ids})
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Personal Data of Dunning"),
+            'res_model': request._name,
+            'res_id': request.id,
+            'view_mode': 'form',
+            'target': 'new',
+        }

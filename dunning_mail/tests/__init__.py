@@ -47,6 +47,7 @@ from . import test_provider_hours
 from . import test_recheck_day
 from . import test_recheck_mail
 from . import test_recheck_word
+from . import test_retention
 from . import test_run
 from . import test_run_exception
 from . import test_run_issue

@@ -368,6 +368,28 @@ class RecheckCase(DunningCommon):
         'reset_entry': "the entry is not posted any more", 'archive_customer': "has been archived"}
 
 
+class ArchiveCase(DunningCommon):
+
+    def make_printed(self, *names, day=TODAY, **values):
+        """Notices that were printed on that day.
+
+        :param names: of the customers; values are of their invoices
+        """
+        partners = [self.make_partner(name) for name in names]
+        for partner in partners:
+            self.make_invoice(partner, **values)
+        run = self.make_run(day, partner_ids=[Command.set([partner.id for partner in partners])])
+        run.action_print_and_send()
+        run._hand_out_letters()
+        run.action_mark_printed()
+        return run.notice_ids
+
+    def run_check(self):
+        with self.enter_registry_test_mode():
+            self.env.ref('dunning_mail.ir_cron_archive').method_direct_trigger()
+        self.env.invalidate_all()
+
+
 class EngineCase(DunningMailCommon):
     """Everything is real but the clock and the letters, whose making takes longer than all the rest."""
 

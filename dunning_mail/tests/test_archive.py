@@ -1,37 +1,18 @@
-"""What was sent or printed is kept as it is, is checked, and goes by the retention rule alone."""
+"""What was sent or printed is kept as it is, and is checked."""
 
 import base64
 import json
 import os
 from datetime import timedelta
 
-from odoo import Command
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import UserError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
 from .. import hooks
-from .common import TODAY, DunningCommon
+from .common import ArchiveCase
 
 DOCUMENT_LOGGER = 'odoo.addons.dunning_mail.models.dunning_notice_document'
-
-
-class ArchiveCase(DunningCommon):
-
-    def make_printed(self, *names, day=TODAY):
-        partners = [self.make_partner(name) for name in names]
-        for partner in partners:
-            self.make_invoice(partner)
-        run = self.make_run(day, partner_ids=[Command.set([partner.id for partner in partners])])
-        run.action_print_and_send()
-        run._hand_out_letters()
-        run.action_mark_printed()
-        return run.notice_ids
-
-    def run_check(self):
-        with self.enter_registry_test_mode():
-            self.env.ref('dunning_mail.ir_cron_archive').method_direct_trigger()
-        self.env.invalidate_all()
 
 
 @tagged('post_install', '-at_install')
@@ -179,46 +160,30 @@ class TestArchive(ArchiveCase):
             gone.action_open_mail()
         self.assertIn("nobody can tell", old.with_context(lang='en_US').action_open_mail()['params']['message'])
 
-    def test_retention(self):
-        old = self.make_printed('Alt AG', day='2026-11-20')
-        new = self.make_printed('Neu AG')
-        self.run_check()
-        self.assertTrue(old.document_id)
-        self.assertFalse(self.env['dunning.archive']._get_expired(self.company))
-        self.clock.move_to('2036-11-22 08:00:00')
-        self.run_check()
-        self.assertTrue(old.sudo().document_id, "without a rule nothing goes")
-        self.company.dunning_retention_years = 10
-        dry_run = self.company.action_preview_dunning_retention()
-        self.assertEqual(self.env['dunning.notice'].search(dry_run['domain']), old)
-        self.assertTrue(old.sudo().document_id.raw, "a dry run removes nothing")
-        attachment = old.sudo().document_id
-        self.run_check()
-        self.assertFalse(attachment.exists())
-        self.assertTrue(old.document_removed_at)
-        self.assertTrue(old.document_sha256)
-        self.assertTrue(new.sudo().document_id)
-        self.assertIn('10 years', old.message_ids[0].body)
-        with self.assertRaisesRegex(UserError, 'no document any more'):
-            old.action_open_document()
-        self.assertFalse(self.env['dunning.notice'].search(dry_run['domain'] + [('document_id', '!=', False)]))
-        with self.assertRaises(ValidationError):
-            self.company.dunning_retention_years = -1
-
-    def test_retention_waits_for_what_is_under_way(self):
-        partner = self.make_partner('Kunde AG')
-        self.make_invoice(partner)
-        run = self.make_run(partner_ids=[Command.set(partner.ids)])
-        run.action_print_and_send()
-        self.company.dunning_retention_years = 1
-        self.clock.move_to('2030-01-01 08:00:00')
-        self.assertFalse(self.env['dunning.archive']._get_expired(self.company))
-
     def test_without_archive_it_goes_after_printing(self):
         self.env.ref('dunning_mail.report_letter').archive_generated = False
         notice = self.make_printed('Kunde AG')
         self.assertFalse(notice.sudo().document_id)
         self.assertTrue(notice.document_sha256 and notice.document_removed_at)
+
+    def test_without_archive_the_others_are_not_read(self):
+        """One letter is not archived: the notices with another one, thousands maybe, are left alone."""
+        self.level_1.report_id = self.env.ref('dunning_mail.report_letter').copy({'archive_generated': True})
+        kept = self.make_printed('Kunde AG')
+        self.env.ref('dunning_mail.report_letter').archive_generated = False
+        asked, original = self.env['dunning.notice'], self.env.registry['dunning.notice']._get_report
+
+        def get_report(notice):
+            nonlocal asked
+            asked |= notice.with_env(self.env)
+            return original(notice)
+        self.patch(self.env.registry['dunning.notice'], '_get_report', get_report)
+        kept._drop_unarchived_documents()
+        self.assertFalse(asked)
+        self.assertTrue(kept.sudo().document_id)
+        self.level_1.report_id = False
+        kept._drop_unarchived_documents()
+        self.assertFalse(kept.sudo().document_id)
 
     def test_uninstalling_leaves_them_with_the_customers(self):
         notice = self.make_printed('Kunde AG')

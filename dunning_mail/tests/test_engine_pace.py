@@ -1,6 +1,7 @@
 """The pace of the provider, counted and not timed."""
 
 import itertools
+import random
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
@@ -179,6 +180,43 @@ class TestPace(EngineCase):
             between = [step for step in steps[before + 1:after] if not step.startswith(slot)]
             self.assertEqual(between.count('COMMIT'), 2)
             self.assertLessEqual(len(between) - 2, 22, '\n'.join(between))
+
+    def test_window_as_reading_all_of_it_would_say(self):
+        """Under a sliding limit one statement and one row say what going through every mail of the window says."""
+        [notice] = self.release('One')
+        logs = self.env['dunning.delivery.log'].sudo()
+        choose = random.Random(7)
+        now = datetime(2026, 11, 24, 12, 0, 0, 700000)
+
+        def read_all(limit, window, recipient_count):
+            left = limit - min(recipient_count, limit)
+            entries = logs.search([
+                ('provider_id', '=', self.provider.id), ('recipient_count', '>', 0),
+                ('date', '>', now - window - timedelta(seconds=1))], order='date desc, id desc', limit=limit)
+            for log in entries:
+                left -= log.recipient_count
+                if left < 0:
+                    return log.date + window + timedelta(seconds=1)
+            return now
+        for count in (0, 1, 30, 300):
+            # Many in the same second, some older than the window, some that nobody got.
+            logs.create([{
+                'notice_id': notice.id, 'provider_id': choose.choice([self.provider.id, False]),
+                'date': now.replace(microsecond=0) - timedelta(
+                    seconds=choose.choice([0, 1, 59, 3600, 3601, 7000, 90000])),
+                'recipient_count': choose.choice([0, 1, 1, 1, 2, 9])} for _number in range(count)])
+            self.env.flush_all()
+            for _case in range(40):
+                limit, window = choose.choice([1, 2, 5, 20, 100, 400, 10000]), timedelta(hours=choose.choice([1, 24]))
+                recipient_count = choose.choice([1, 1, 2, 30, 500])
+                with self.subTest(count=count, limit=limit, window=window, recipient_count=recipient_count):
+                    expected = read_all(limit, window, recipient_count)
+                    self.env.invalidate_all()
+                    provider = self.provider.browse(self.provider.id)
+                    with patch.object(self.env.registry['dunning.delivery.log'], 'fetch', side_effect=AssertionError), \
+                            self.assertQueryCount(1):
+                        slot = logs._get_limit_slot(provider, limit, window, now, recipient_count)
+                    self.assertEqual(slot, expected)
 
     def test_idle_engine_opens_nothing(self):
         with self.capture_triggers() as captured:

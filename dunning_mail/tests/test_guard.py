@@ -30,6 +30,7 @@ WRITABLE = {
         'issue'},
     'dunning.level.change': {'notice_ids', 'level_id', 'reason'},
     'dunning.notice.confirm': {'notice_ids', 'action'},
+    'dunning.data.request': {'partner_ids'},
     'dunning.run.preview': {'run_id', 'date'},
     'dunning.text.preview': {'level_id', 'partner_id'},
 }
@@ -83,6 +84,7 @@ class GuardCase(DunningCommon):
             self.env['dunning.level.change'].create({
                 'notice_ids': notice.ids, 'level_id': self.level_1.id, 'reason': 'x'}),
             self.env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
+            self.env['dunning.data.request'].create({'partner_ids': partner.ids}),
             self.env['dunning.run.preview'].create({'run_id': run.id}),
             self.env['dunning.text.preview'].create({'level_id': self.level_1.id, 'partner_id': partner.id}),
         ]

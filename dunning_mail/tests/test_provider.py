@@ -1,12 +1,14 @@
 import logging
 import os
 import pathlib
+from unittest.mock import patch
 
 from psycopg2.errors import CheckViolation
 
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import new_test_user, tagged
 from odoo.tools import file_open, mute_logger
+from odoo.tools.translate import code_translations
 
 from odoo.addons.dunning_mail.hooks import uninstall_hook
 from odoo.addons.dunning_mail.tools import smtp
@@ -274,6 +276,22 @@ class TestProvider(DunningMailCommon):
                 for words in (english, german):
                     self.assertNotIn('%(', words)
                     self.assertIn('554 100% no', words)
+
+    def test_faults_in_a_broken_translation(self):
+        """What happened is told in the words of the source, whatever is wrong with those of the translation."""
+        source = self.provider._OTHER_FAULT._source
+        original = code_translations.get_python_translations
+        reason = next(reason for reason in smtp.Reason if reason not in self.provider._FAULT_WORDS)
+        outcome = smtp.Outcome(
+            kind=smtp.Kind.PROVIDER, stage=smtp.Stage.BANNER, reason=reason, code=554, text='no')
+        for broken in ('%(wo)s streikt', 'zu 100%!', '%s streikt %s', 'bei %(where)d'):
+            with self.subTest(broken), patch.object(
+                    code_translations, 'get_python_translations',
+                    lambda module, lang, broken=broken: {**original(module, lang), source: broken},
+            ), mute_logger('odoo.tools.translate'):
+                words = self.provider.with_context(lang='de_DE')._describe_fault(outcome)
+                self.assertIn('The mail server localhost:', words)
+                self.assertIn('554 no', words)
 
     # === NOTHING ELSE GOES THROUGH THE LOGIN === #
 

@@ -384,7 +384,7 @@ class TestEvidenceChecker(EvidenceCase):
                     archive.writestr(name, content)
             file.seek(0)
             whole = file.read()
-        for content in (b'', b'PK', whole[:-30], whole[:100] + b'XXXX' + whole[104:]):
+        for content in (b'', b'PK', whole[:-30], whole[:1000] + bytes(100) + whole[1100:]):
             with tempfile.NamedTemporaryFile() as file:
                 file.write(content)
                 file.flush()

@@ -52,6 +52,11 @@ class ResCompany(models.Model):
         "Keep Dunning Documents for", help="Years after which the PDFs of delivered or printed notices are removed. "
         "0: they are kept for good. The facts of the notices always remain.")
 
+    def _get_dunning_parents(self):
+        """Return the company and those whose branch it is, the nearest first; archived ones too."""
+        self.ensure_one()
+        return self.sudo().with_context(active_test=False).parent_ids[::-1]
+
     def _get_dunning_tz(self, user=None):
         """Return the name of the time zone in which the company reckons its days.
 

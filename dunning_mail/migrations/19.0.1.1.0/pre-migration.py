@@ -68,7 +68,42 @@ RENAMED = {
 }
 
 
+def make_company_dependent(cr):
+    """What was said of a customer was said in every company, and stays so until one of them says something else."""
+    for column, condition in (
+            ('dunning_hold_until', "TRUE"), ('dunning_hold_reason', "before <> ''"), ('dunning_channel', "before = 'paper'")):
+        cr.execute("""
+            SELECT 1 FROM information_schema.columns
+             WHERE table_schema = current_schema AND table_name = 'res_partner' AND column_name = %s
+                   AND udt_name <> 'jsonb'
+        """, [column])
+        if not cr.rowcount:
+            continue
+        # The names are those above. Archived companies have their values too.
+        cr.execute(f"""
+            ALTER TABLE res_partner RENAME COLUMN {column} TO before;
+            ALTER TABLE res_partner ADD COLUMN {column} jsonb;
+            UPDATE res_partner
+               SET {column} = (SELECT jsonb_object_agg(c.id::text, to_jsonb(before)) FROM res_company c)
+             WHERE before IS NOT NULL AND {condition};
+            ALTER TABLE res_partner DROP COLUMN before;
+        """)  # pylint: disable=sql-injection
+
+
+def mark_logins(cr):
+    """Logins of providers are known as such. One that a provider lost still has the name that it was given."""
+    cr.execute("""
+        ALTER TABLE ir_mail_server ADD COLUMN IF NOT EXISTS is_dunning_login boolean;
+        UPDATE ir_mail_server s
+           SET is_dunning_login = TRUE
+         WHERE id IN (SELECT mail_server_id FROM dunning_provider)
+            OR NOT active AND name ~ '^(Dunning|Mahnwesen|Rappels|Solleciti)\\s?: '
+    """)
+
+
 def migrate(cr, version):
+    mark_logins(cr)
+    make_company_dependent(cr)
     cr.execute_values("""
         UPDATE ir_model_data d
            SET name = renamed.new

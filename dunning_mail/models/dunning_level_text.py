@@ -140,7 +140,8 @@ class DunningLevelText(models.Model):
         owner = source._get_owner() if source._name == self._name else notices[:1]._get_text_source()
         return self.env._(
             "“%(owner)s”, texts in %(lang)s, field “%(field)s” cannot be shown: %(error)s",
-            owner=owner.with_context(lang=self.env.lang).name, lang=self.env['res.lang']._get_data(code=source.lang).name or source.lang,
+            owner=owner.with_context(lang=self.env.lang).name,
+            lang=self.env['res.lang']._get_data(code=source.lang).name or source.lang,
             field=self._fields[fname]._description_string(self.env), error=str(error).strip().split('\n')[0])
 
     @api.constrains(*INLINE_FIELDS, *HTML_FIELDS)

@@ -188,7 +188,8 @@ class TestCompanies(CompaniesCase):
             for fname, field in record._fields.items():
                 ours = name.startswith('dunning.') or fname.startswith('dunning_')
                 if not ours or field.type not in ('many2one', 'many2many', 'one2many') or not (
-                        field.store or field.inverse) or fname in MAGIC_COLUMNS or field.comodel_name not in self.foreign:
+                        field.store or field.inverse) or fname in MAGIC_COLUMNS or (
+                        field.comodel_name not in self.foreign):
                     continue
                 target = self.foreign[field.comodel_name]
                 if name == 'dunning.run' and fname == 'partner_ids':
@@ -293,7 +294,8 @@ class TestCompanies(CompaniesCase):
         self.assertEqual(self.shared_provider.with_user(self.head).copy().company_id, self.other)
         self.assertEqual(self.env['dunning.provider'].with_user(self.head).create({
             'name': 'Q', 'email_from': 'q@muster.test'}).company_id, self.other)
-        self.assertEqual(self.env['dunning.procedure'].with_user(self.head).create({'name': 'Q'}).company_id, self.other)
+        made = self.env['dunning.procedure'].with_user(self.head).create({'name': 'Q'})
+        self.assertEqual(made.company_id, self.other)
 
     def test_emergency_stop(self):
         """Who heads the accounts of one company may stop a shared provider; others set it going again."""
@@ -330,7 +332,8 @@ class TestCompanies(CompaniesCase):
             level = procedure.level_ids[0].copy()
             self.assertEqual(level.sequence, 4)
             self.assertEqual(level.text_ids.mapped('lang'), procedure.level_ids[0].text_ids.mapped('lang'))
-        schedule = self.env['dunning.schedule'].with_user(self.manager).create({'name': 'Own', 'user_id': self.clerk.id})
+        schedule = self.env['dunning.schedule'].with_user(self.manager).create({
+            'name': 'Own', 'user_id': self.clerk.id})
         self.assertEqual(schedule.copy().user_id, self.clerk)
         run = self.foreign['dunning.run'].with_user(self.clerk).copy()
         self.assertEqual((run.state, len(run.notice_ids)), ('draft', 0))
@@ -365,8 +368,8 @@ class TestPublicMethods(CompaniesCase):
                 continue
             definitions = [base.__dict__[name] for base in type(model).__mro__ if name in base.__dict__]
             modules = {getattr(definition, '__module__', '') or '' for definition in definitions}
-            if any('.dunning_mail.' in module for module in modules) or with_inherited and any(
-                    module.startswith('odoo.addons.') for module in modules):
+            if any('.dunning_mail.' in module for module in modules) or (with_inherited and any(
+                    module.startswith('odoo.addons.') for module in modules)):
                 yield name, function
 
     def get_arguments(self, function):
@@ -540,7 +543,7 @@ class TestSaidOfCustomers(CompaniesCase):
                 (self.company, (self.days(8), 'Long', 'paper')), (self.other, (self.days(6), 'First', 'level')),
                 (gone, (self.days(5), 'Archived', 'paper')), (self.branch, (False, False, False))):
             with self.subTest(company=company.name):
-                self.assertEqual(first._get_dunning_holds(company).get(first.id), expected[0] and expected[:2] or (
+                self.assertEqual(first._get_dunning_holds(company).get(first.id), (expected[0] and expected[:2]) or (
                     self.days(8), 'Long'), "a branch holds with its head company")
                 kept = first.with_company(company)
                 self.assertEqual(

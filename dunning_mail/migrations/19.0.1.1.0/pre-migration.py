@@ -3,6 +3,8 @@
 In sets: the ORM would do it one by one.
 """
 
+from odoo.tools import SQL
+
 # Records that others point to, or have changed, stay what they are under their new names.
 RENAMED = {
     'action_dunning_level': 'dunning_level_action',
@@ -71,7 +73,8 @@ RENAMED = {
 def make_company_dependent(cr):
     """What was said of a customer was said in every company, and stays so until one of them says something else."""
     for column, condition in (
-            ('dunning_hold_until', "TRUE"), ('dunning_hold_reason', "before <> ''"), ('dunning_channel', "before = 'paper'")):
+            ('dunning_hold_until', "TRUE"), ('dunning_hold_reason', "before <> ''"),
+            ('dunning_channel', "before = 'paper'")):
         cr.execute("""
             SELECT 1 FROM information_schema.columns
              WHERE table_schema = current_schema AND table_name = 'res_partner' AND column_name = %s
@@ -79,26 +82,16 @@ def make_company_dependent(cr):
         """, [column])
         if not cr.rowcount:
             continue
-        # The names are those above. Archived companies have their values too.
-        cr.execute(f"""
-            ALTER TABLE res_partner RENAME COLUMN {column} TO before;
-            ALTER TABLE res_partner ADD COLUMN {column} jsonb;
+        # Archived companies have their values too.
+        cr.execute(SQL(
+            """
+            ALTER TABLE res_partner RENAME COLUMN %(column)s TO before;
+            ALTER TABLE res_partner ADD COLUMN %(column)s jsonb;
             UPDATE res_partner
-               SET {column} = (SELECT jsonb_object_agg(c.id::text, to_jsonb(before)) FROM res_company c)
-             WHERE before IS NOT NULL AND {condition};
+               SET %(column)s = (SELECT jsonb_object_agg(c.id::text, to_jsonb(before)) FROM res_company c)
+             WHERE before IS NOT NULL AND %(condition)s;
             ALTER TABLE res_partner DROP COLUMN before;
-        """)  # pylint: disable=sql-injection
-
-
-def mark_logins(cr):
-    """Logins of providers are known as such. One that a provider lost still has the name that it was given."""
-    cr.execute("""
-        ALTER TABLE ir_mail_server ADD COLUMN IF NOT EXISTS is_dunning_login boolean;
-        UPDATE ir_mail_server s
-           SET is_dunning_login = TRUE
-         WHERE id IN (SELECT mail_server_id FROM dunning_provider)
-            OR NOT active AND name ~ '^(Dunning|Mahnwesen|Rappels|Solleciti)\\s?: '
-    """)
+            """, column=SQL.identifier(column), condition=SQL(condition)))  # pylint: disable=sql-injection
 
 
 def migrate(cr, version):

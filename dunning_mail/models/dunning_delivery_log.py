@@ -80,7 +80,8 @@ class DunningDeliveryLog(models.Model):
         # Dates are kept in whole seconds: what is written down for :00 may have happened at :00.9.
         since = now - window - timedelta(seconds=1)
         for log in self.sudo().search(
-                [('provider_id', '=', provider.id), ('recipient_count', '>', 0), ('date', '>', since)],
+                [('provider_id', '=', provider.id), ('recipient_count', '>', 0), ('date', '>', since),
+                 ('date', '<=', now)],
                 order='date desc, id desc', limit=limit):
             left -= log.recipient_count
             if left < 0:

@@ -249,6 +249,7 @@ class DunningNotice(models.Model):
         if not reports:
             return
         self.sudo().search([
-            ('state', '=', 'issued'), '|', ('document_id', '!=', False), ('mail_document_id', '!=', False),
+            ('state', '=', 'issued'), ('rest_to', '=', False),
+            '|', ('document_id', '!=', False), ('mail_document_id', '!=', False),
             '|', ('delivery_state', '=', 'sent'), ('printed_at', '!=', False),
         ]).filtered(lambda notice: notice._get_report() in reports)._remove_documents('')

@@ -40,7 +40,7 @@ class DunningEngine(models.AbstractModel):
             with self.env.cr.savepoint(flush=False):
                 [(cluster,)] = self.env.execute_query(SQL("SELECT system_identifier::text FROM pg_control_system()"))
         except psycopg2.Error:
-            _logger.info("PostgreSQL does not tell its cluster: a copy is known by name and oid alone", exc_info=True)
+            _logger.debug("PostgreSQL does not tell its cluster: a copy is known by name and oid alone", exc_info=True)
         return {'cluster': cluster, 'oid': oid, 'name': name}
 
     @api.model
@@ -68,8 +68,12 @@ class DunningEngine(models.AbstractModel):
             return True
         providers = self.env['dunning.provider'].sudo().search([])
         if kept:
-            is_same_cluster = kept.get('cluster') and kept.get('cluster') == now['cluster']
-            if not (is_same_cluster and (kept.get('oid') == now['oid'] or kept.get('name') == now['name'])):
+            same = [kept.get('oid') == now['oid'], kept.get('name') == now['name']]
+            if kept.get('cluster') and now['cluster']:
+                may_go_on = kept['cluster'] == now['cluster'] and any(same)
+            else:
+                may_go_on = all(same)
+            if not may_go_on:
                 providers._pause_in_copy(kept.get('name') or '?', now['name'])
                 return False
             _logger.warning("Dunning mail is sent from database %s now, before from %s", now, kept)

@@ -403,20 +403,6 @@ class DunningEngine(models.AbstractModel):
         return outcome, ended_at
 
     @api.model
-    def _is_worth_another_session(self, session, was_used, outcome, work):
-        """Whether a refusal may be the session's: servers close what was idle, and take so many mails in one session.
-
-        :param bool was_used: whether the session had taken mail before
-        """
-        if outcome.handed_over or outcome.kind not in (smtp.Kind.TRANSIENT, smtp.Kind.PROVIDER) \
-                or outcome.reason == smtp.Reason.TIMEOUT or work.budget.left < work.budget.handover:
-            return False
-        if was_used:
-            return outcome.stage == smtp.Stage.MAIL or session.is_dead or outcome.reason == smtp.Reason.QUOTA
-        # It may have died while the letter was made.
-        return session.is_dead and outcome.stage == smtp.Stage.MAIL and outcome.code is None
-
-    @api.model
     def _get_session(self, provider, work):
         """Return a live session, opened anew where the kept one has died.
 

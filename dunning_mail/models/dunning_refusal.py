@@ -122,6 +122,20 @@ class DunningEngine(models.AbstractModel):
              LIMIT 1
             """, notice.id, notice.waiting_since, notice.provider_id.id)))
 
+    @api.model
+    def _is_worth_another_session(self, session, was_used, outcome, work):
+        """Whether a refusal may be the session's: servers close what was idle, and take so many mails in one session.
+
+        :param bool was_used: whether the session had taken mail before
+        """
+        if outcome.handed_over or outcome.kind not in (Kind.TRANSIENT, Kind.PROVIDER) \
+                or outcome.reason == Reason.TIMEOUT or work.budget.left < work.budget.handover:
+            return False
+        if was_used:
+            return outcome.stage == Stage.MAIL or session.is_dead or outcome.reason == Reason.QUOTA
+        # It may have died while the letter was made.
+        return session.is_dead and outcome.stage == Stage.MAIL and outcome.code is None
+
     # === WHAT FOLLOWS === #
 
     @api.model

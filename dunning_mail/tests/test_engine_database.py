@@ -101,3 +101,9 @@ class TestDatabase(EngineCase):
             self.env.cr.execute("RESET ROLE")
         self.assertIsNone(database['cluster'])
         self.assertTrue(database['oid'])
+        # The right was given, or taken, meanwhile.
+        notice = self.release('One')
+        self.keep(cluster=None)
+        with self.assertLogs(LOGGER, logging.WARNING):
+            self.run_engine()
+        self.assertDelivery(notice, 'sent')

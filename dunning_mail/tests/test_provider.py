@@ -328,8 +328,13 @@ class TestProvider(DunningMailCommon):
         self.assertFalse(self.login_record(self.provider).active)
         self.run_engine()
         self.assertEqual(notice.delivery_state, 'released')
-        run = self.make_run(generate=False)
-        self.assertTrue(run.provider_warning)
+        self.make_invoice(self.make_partner('Coop'))
+        run = self.make_run()
+        self.assertIn('has been archived', run.provider_warning)
+        self.assertIn('has been archived', run.notice_ids[:1].channel_info)
+        self.company.dunning_provider_id = False
+        self.env.invalidate_all()
+        self.assertIn('is chosen', run.provider_warning)
 
     def test_neutralized_copy(self):
         notice = self.release('Acme')

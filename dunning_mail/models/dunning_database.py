@@ -66,7 +66,7 @@ class DunningEngine(models.AbstractModel):
         kept, now = self._get_kept_database(), self._get_database()
         if kept == now:
             return True
-        providers = self.env['dunning.provider'].sudo().search([])
+        providers = self.env['dunning.provider'].sudo().search([('active', '=', True)])
         if kept:
             same = [kept.get('oid') == now['oid'], kept.get('name') == now['name']]
             if kept.get('cluster') and now['cluster']:

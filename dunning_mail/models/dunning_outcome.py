@@ -164,6 +164,9 @@ class DunningEngine(models.AbstractModel):
             return True, self._set_aside(notice, facts)
         if refusals:
             return False, self._pause_for_refusals(notice, facts, refusals)
+        if kind == Kind.PROVIDER and self._is_left_to_the_next(notice, facts):
+            provider._set_next_slot(ended_at)
+            return True, self._release_waiting(notice, facts, provider._describe_fault(outcome))
         follow_up = getattr(self, self._OUTCOME_METHODS[kind])(notice, facts)
         return kind != Kind.PROVIDER, follow_up
 
@@ -230,8 +233,8 @@ class DunningEngine(models.AbstractModel):
     def _set_refused(self, notice, facts):
         """The recipient, or this mail to it, was refused for good."""
         if facts.outcome.code is None:
-            words = self._OWN_WORDS.get(facts.outcome.reason, self._OTHER_OWN_WORDS)
-            words = self.env._(words) % {
+            words = self.env._(self._OWN_WORDS.get(facts.outcome.reason, self._OTHER_OWN_WORDS))
+            words = words % {
                 'answer': facts.answer, 'size': f'{(facts.outcome.message_size or 0) / 1e6:.3g} MB',
                 'limit': f'{(facts.outcome.size_limit or 0) / 1e6:.3g} MB'}
         else:

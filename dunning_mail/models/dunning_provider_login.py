@@ -325,7 +325,8 @@ class DunningProvider(models.Model):
         words = self._FAULT_WORDS.get(outcome.reason, self._OTHER_FAULT)
         if self._is_other_encryption(outcome):
             words = self._OTHER_ENCRYPTION
-        message = self.env._(words) % {
+        words = self.env._(words)
+        message = words % {
             'host': server.smtp_host, 'where': self._get_where(), 'sender': self.email_from,
             'stage': stages.get(outcome.stage, outcome.stage)}
         if outcome.answer:

@@ -12,6 +12,8 @@ _logger = logging.getLogger(__name__)
 
 # How far ahead sending hours are looked for.
 CALENDAR_DAYS = 21
+# A clock that is put back by so little is not wrong.
+CLOCK_SLACK = timedelta(minutes=1)
 
 
 class DunningProvider(models.Model):
@@ -112,9 +114,9 @@ class DunningProvider(models.Model):
         :param datetime now: naive UTC
         """
         self.ensure_one()
-        if (self._get_stored_slot() or now) > self._get_latest_slot(now) + timedelta(seconds=2):
+        if (self._get_stored_slot() or now) > self._get_latest_slot(now) + CLOCK_SLACK:
             self._store_slot(now + timedelta(seconds=self.send_interval))
-        if self.resume_at and self.resume_at > now + timedelta(minutes=RESUME_AFTER_MINUTES[-1], seconds=2):
+        if self.resume_at and self.resume_at > now + timedelta(minutes=RESUME_AFTER_MINUTES[-1]) + CLOCK_SLACK:
             self.sudo().resume_at = now.replace(microsecond=0)
 
     def _get_latest_slot(self, now):

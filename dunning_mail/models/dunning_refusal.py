@@ -40,8 +40,10 @@ class DunningEngine(models.AbstractModel):
     one recipient                                    its own fault
     several different ones in a row, none accepted   the provider's: it pauses. Those that had failed are released
                                                      again without an attempt, marks they set are taken back
-    one that was refused so, or with a provider's    its own: it is set aside, and holds up nobody
-    fault, and again after others were accepted
+    one with words that speak of the sender          undecided: it is released again without an attempt, and the next
+                                                     one decides. Another one so, or nobody else: the provider pauses
+    one that was refused so, and again after         its own: it is set aside, and holds up nobody
+    others were accepted
     ================================================ ==================================================================
 
     A notice that was refused for a fault which may be the provider's (`is_suspect`) goes last: the others decide.
@@ -75,16 +77,27 @@ class DunningEngine(models.AbstractModel):
         return outcome.kind, False, []
 
     @api.model
-    def _add_refusal(self, notice, facts):
+    def _is_left_to_the_next(self, notice, facts):
+        """Whether the next notice is to decide if what a server says of the sender is about this one mail only. A
+        second fault of that kind pauses the provider."""
+        if facts.outcome.passing or facts.outcome.stage not in RECIPIENT_STAGES or any(
+                refusal['is_fault'] for refusal in facts.provider.refusals or []):
+            return False
+        self._add_refusal(notice, facts, is_fault=True)
+        return True
+
+    @api.model
+    def _add_refusal(self, notice, facts, is_fault=False):
         """Keep a refusal with its provider.
 
+        :param bool is_fault: it speaks of the sender
         :return: list of dict, those since a mail was accepted last, one a recipient
         """
         outcome, to = facts.outcome, ', '.join(sorted(facts.mail.addresses))
         refusals = [refusal for refusal in facts.provider.refusals or [] if refusal['to'] != to]
         refusals.append({
             'to': to, 'notice': notice.id, 'stage': str(outcome.stage), 'name': notice._get_full_name(),
-            'is_final': outcome.kind == Kind.RECIPIENT,
+            'is_fault': is_fault, 'is_final': outcome.kind == Kind.RECIPIENT,
             'is_unknown': outcome.blames_address, 'answer': facts.answer,
             'words': outcome.pattern if outcome.code else str(outcome.reason)})
         facts.provider.sudo().refusals = refusals
@@ -95,11 +108,13 @@ class DunningEngine(models.AbstractModel):
         """Whether so many refusals mean the sender."""
         counts = {}
         for refusal in refusals:
+            if refusal['is_fault']:
+                continue
             key = refusal['is_final'], refusal['words']
             counts[key] = counts.get(key, 0) + 1
         final = [refusal for refusal in refusals if refusal['is_final']]
         unfounded = [refusal for refusal in final if not refusal['is_unknown']]
-        return (max(counts.values()) >= REFUSALS_TO_PAUSE or len(unfounded) >= REFUSALS_TO_PAUSE
+        return (max(counts.values(), default=0) >= REFUSALS_TO_PAUSE or len(unfounded) >= REFUSALS_TO_PAUSE
                 or len(final) >= UNKNOWN_TO_PAUSE)
 
     @api.model

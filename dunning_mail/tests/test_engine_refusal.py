@@ -255,16 +255,32 @@ class TestRefusals(RefusalCase):
                 self.smtp.clear()
                 odd, *_others = notices = self.release('Odd', *FIVE)
                 self.smtp.set_rules(f'odd@* rcpt {answer}')
-                self.run_until_paused()
-                self.assertDelivery(notices, 'released')
-                self.provider.action_resume()
-                self.run_all(notices)
+                self.run_engine()
                 self.assertDelivery(notices[1:], 'sent')
                 self.assertDelivery(odd, 'failed')
                 self.assertIn(answer, odd.delivery_info)
                 self.assertIn(answer, self.activities(odd, 'failed').note)
                 self.assertEqual(self.provider.state, 'ready')
                 self.assertFalse(self.marked(notices))
+
+    def test_providers_fault_that_nobody_else_can_decide(self):
+        notice = self.release('Odd')
+        self.smtp.set_rules('* rcpt 554 5.7.1 Relay access denied')
+        self.run_engine()
+        self.assertDelivery(notice, 'released')
+        self.assertEqual(notice.attempt_count, 0)
+        self.assertEqual((self.provider.state, self.provider.resume_at), ('paused', False))
+        self.assertEqual(len(self.smtp.events('rcpt')), 2)
+
+    def test_the_next_one_decides_at_its_pace(self):
+        self.provider.send_interval = 600
+        notices = self.release('Odd', 'Good')
+        self.smtp.set_rules('odd@* rcpt 554 5.7.1 Relay access denied')
+        self.run_engine()
+        self.assertDelivery(notices, 'released')
+        self.assertGreater(self.provider.next_send_at, fields.Datetime.now() + timedelta(minutes=8))
+        self.run_all(notices)
+        self.assertEqual(notices.mapped('delivery_state'), ['failed', 'sent'])
 
     def test_address_that_is_refused_for_another_reason(self):
         """A code that speaks of the address, words that do not: others get their mail without a person."""

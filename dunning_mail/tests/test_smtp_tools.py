@@ -992,6 +992,13 @@ class TestSmtpOpening(SmtpCase):
                 for form in (*forms, forms[-1].rstrip('=')):
                     self.assertNotIn(form.lower(), text)
 
+    def test_login_that_says_too_much(self):
+        """As an OAuth addon would quote what its provider answered."""
+        def login(connection):
+            raise smtp.LoginError(f'{USER}: refresh_token=1//0abcDEF is revoked, client_secret=GOC%2FSPX')
+        outcome = self.fault(self.serve(), login=login, mask=smtp.Mask([USER], ['1//0abcDEF', 'GOC/SPX']))
+        self.assertEqual(outcome.text, '…: refresh_token=… is revoked, client_secret=…')
+
     def test_masked_words_can_still_be_read(self):
         mask = smtp.Mask(['mahnung@muster.test'], ['geheim'])
         for words, masked in (

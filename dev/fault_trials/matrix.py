@@ -110,7 +110,7 @@ def make_cells():
 
 def make_reply_cell(stage, fault, rule):
     cell = Cell(stage, fault, rule, in_short=fault == "5xx")
-    if stage in ("banner", "ehlo", "starttls", "auth") or (stage == "mail" and fault == "5xx"):
+    if stage in ("banner", "ehlo", "starttls", "auth", "mail"):
         cell.provider, cell.attempts = "paused", 0
     elif stage in ("rcpt", "data", "after the dot") and fault == "5xx":
         cell.notice = "failed"

@@ -34,7 +34,10 @@ from . import dunning_notice_evidence
 from . import dunning_notice_line
 from . import dunning_delivery_log
 from . import dunning_engine
+from . import dunning_database
+from . import dunning_refusal
 from . import dunning_outcome
+from . import dunning_notice_rest
 from . import dunning_archive
 from . import dunning_retention
 from . import account_move

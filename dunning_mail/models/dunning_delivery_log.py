@@ -111,11 +111,11 @@ class DunningDeliveryLog(models.Model):
             SELECT date
               FROM (SELECT date, id, sum(recipient_count) OVER (ORDER BY date DESC, id DESC) AS total
                       FROM dunning_delivery_log
-                     WHERE provider_id = %s AND recipient_count > 0 AND date > %s
+                     WHERE provider_id = %s AND recipient_count > 0 AND date > %s AND date <= %s
                      ORDER BY date DESC, id DESC
                      LIMIT %s) newest
              WHERE total > %s
              ORDER BY date DESC, id DESC
              LIMIT 1
-            """, provider.id, since, limit, left))
+            """, provider.id, since, now, limit, left))
         return rows[0][0] + window + timedelta(seconds=1) if rows else now

@@ -85,7 +85,11 @@ class DunningEngine(models.AbstractModel):
         nobody = self.env['dunning.provider']
         work = Pass(engine, self._get_budget(), locked=nobody, skipped=nobody, busy=nobody)
         try:
+            if not self._check_database():
+                self.env['ir.cron']._commit_progress()
+                return
             self._find_orphans_of_all(work)
+            self._mend_attempts()
             while self._take_turn(work):
                 pass
         except BaseException:
@@ -242,7 +246,8 @@ class DunningEngine(models.AbstractModel):
              CROSS JOIN LATERAL (
                    SELECT next_attempt_at
                      FROM dunning_notice
-                    WHERE provider_id = p.id AND delivery_state = 'released' AND state = 'issued'
+                    WHERE provider_id = p.id
+                      AND (delivery_state = 'released' OR rest_to IS NOT NULL) AND state = 'issued'
                     ORDER BY next_attempt_at NULLS FIRST
                     LIMIT 1) n
              WHERE p.active AND (p.state = 'ready' OR p.resume_at IS NOT NULL) AND p.id <> ALL(%(skipped)s)
@@ -277,6 +282,15 @@ class DunningEngine(models.AbstractModel):
         elif not provider._is_locked_elsewhere():
             # Another sender comes back by itself.
             engine._trigger()
+
+    @api.model
+    def _mend_attempts(self):
+        """What is to be tried again later than it can be was put off by a clock that was wrong."""
+        Notice = self.env['dunning.notice'].sudo()
+        latest = fields.Datetime.now() + timedelta(minutes=max(Notice._RETRY_AFTER_MINUTES) + 1)
+        Notice.search([
+            ('next_attempt_at', '>', latest), ('state', '=', 'issued'), '|', ('delivery_state', '=', 'released'),
+            ('rest_to', '!=', False)]).next_attempt_at = fields.Datetime.now()
 
     # === SENDING === #
 
@@ -338,7 +352,7 @@ class DunningEngine(models.AbstractModel):
         slot = provider._get_next_slot(now, notice._count_recipients(contacts))
         if slot <= now:
             return False
-        provider._store_slot(slot)
+        provider._store_slot(min(slot, provider._get_latest_slot(now)))
         self.env['ir.cron']._commit_progress()
         return True
 
@@ -370,7 +384,17 @@ class DunningEngine(models.AbstractModel):
         sender = provider._get_smtp_from()
         # From here on the world may have the mail. This commit also proves that the lock is still ours.
         self._commit()
+        was_used = session.is_used
         outcome = session.send(sender, mail.addresses, mail.content, **work.budget.get_handover_limits())
+        if self._is_worth_another_session(session, was_used, outcome, work):
+            # Nothing of the message was handed over.
+            session.close(timeout=1.0)
+            work.sessions.pop(provider.id, None)
+            try:
+                session = provider._open_session(timeout=work.budget.step, total_timeout=work.budget.connect)
+            except smtp.DeliveryFault as fault:
+                return fault.outcome, self._now()
+            outcome = session.send(sender, mail.addresses, mail.content, **work.budget.get_handover_limits())
         ended_at = self._now()
         if session.is_dead:
             work.sessions.pop(provider.id, None)
@@ -411,7 +435,8 @@ class DunningEngine(models.AbstractModel):
             """
             SELECT id, %s
               FROM dunning_notice
-             WHERE provider_id = %s AND delivery_state = 'released' AND state = 'issued'
+             WHERE provider_id = %s
+               AND (delivery_state = 'released' OR rest_to IS NOT NULL) AND state = 'issued'
                AND (next_attempt_at IS NULL OR next_attempt_at <= %s)
              ORDER BY next_attempt_at NULLS FIRST, id
              LIMIT 1

@@ -169,10 +169,12 @@ class DunningNotice(models.Model):
     items_html = fields.Html(compute='_compute_items_html', sanitize=False)
 
     _engine_queue = models.Index(
-        "(provider_id, next_attempt_at NULLS FIRST, id) WHERE delivery_state = 'released' AND state = 'issued'")
+        "(provider_id, next_attempt_at NULLS FIRST, id) "
+        "WHERE (delivery_state = 'released' OR rest_to IS NOT NULL) AND state = 'issued'")
     _document_check = models.Index(
         "(document_checked_at NULLS FIRST) WHERE document_id IS NOT NULL OR mail_document_id IS NOT NULL")
-    _engine_sending = models.Index("(provider_id) WHERE delivery_state = 'sending' AND state = 'issued'")
+    _engine_sending = models.Index(
+        "(provider_id) WHERE (delivery_state = 'sending' OR is_rest_sending) AND state = 'issued'")
     _dunning_complete = models.Constraint(
         "CHECK(kind <> 'dunning' OR (run_id IS NOT NULL AND level_id IS NOT NULL AND date_deadline IS NOT NULL))",
         "A dunning notice has a run, a level and a deadline.")

@@ -188,7 +188,8 @@ class DunningNotice(models.Model):
             provider = self.company_id.sudo().dunning_provider_id
         self._set_released(
             self.env._("Released again by %s.", self.env.user.name), email_to=', '.join(addresses),
-            provider_id=provider.id, next_attempt_at=False, attempt_count=0, letter_opened_at=False)
+            provider_id=provider.id, next_attempt_at=False, attempt_count=0, letter_opened_at=False, is_suspect=False,
+            waiting_since=False)
         self.sudo().activity_feedback(['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
         provider.engine_id._trigger()
 

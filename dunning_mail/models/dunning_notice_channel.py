@@ -13,6 +13,7 @@ class DunningNotice(models.Model):
     @api.depends('state', 'delivery_state', 'delivery_info', 'problem', 'level_id.send_by_mail',
                  'partner_id.dunning_channel', 'recipient_id.dunning_channel', 'recipient_id.email', 'partner_id.email',
                  'recipient_id.dunning_email_refused', 'partner_id.dunning_email_refused',
+                 'recipient_id.dunning_refused_addresses', 'partner_id.dunning_refused_addresses',
                  'company_id.dunning_provider_id')
     def _compute_channel(self):
         for notice in self:
@@ -82,16 +83,17 @@ class DunningNotice(models.Model):
                 usable.append(address)
         return usable
 
-    def _mark_address_refused(self, answer):
-        """The customer's next notice goes on paper, until somebody corrects or clears the address.
+    def _mark_address_refused(self, answer, addresses=None):
+        """The customer's next notice does not go to these addresses, until somebody corrects or clears them.
 
         :param str answer: the server's words
+        :param addresses: which were refused, by default all that the notice went to
         """
         self.ensure_one()
-        sent_to = set((self.email_to or '').split(', '))
+        refused = set(addresses or (self.email_to or '').split(', '))
         for partner in self._get_mail_partners():
-            if sent_to & set(self._parse_addresses(partner.email)):
-                partner.sudo().with_company(self.company_id)._set_dunning_refused(answer)
+            if refused & set(self._parse_addresses(partner.email)):
+                partner.sudo().with_company(self.company_id)._set_dunning_refused(answer, refused)
 
     def _choose_channel(self, contacts=None):
         """Decide how the notice goes out.
@@ -109,12 +111,17 @@ class DunningNotice(models.Model):
         for partner in self._get_mail_partners(contacts):
             if not (partner.email or '').strip():
                 continue
-            addresses = self._parse_addresses(partner.email)
-            if not addresses:
+            known = (partner.dunning_refused_addresses or '').split(', ')
+            parsed = self._parse_addresses(partner.email)
+            addresses = [address for address in parsed if address not in known]
+            if not parsed:
                 invalid = invalid or partner
-            elif partner.dunning_email_refused:
+            elif partner.dunning_email_refused or not addresses:
                 refused = refused or partner
-            elif not self.company_id.dunning_provider_id.active:
+            elif (provider := self.company_id.dunning_provider_id) and not provider.active:
+                return 'paper', self.env._(
+                    "The service provider that is chosen in the settings, “%s”, has been archived.", provider.name), []
+            elif not provider:
                 return 'paper', self.env._("No service provider for dunning mail is chosen in the settings."), []
             else:
                 return 'mail', '', addresses

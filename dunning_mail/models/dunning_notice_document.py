@@ -326,6 +326,7 @@ class DunningNotice(models.Model):
         kept = self.env['dunning.level'].sudo().with_context(active_test=False).search(
             [('report_id', '!=', False), ('report_id', 'not in', reports.ids)])
         self.sudo().search([
-            ('state', '=', 'issued'), '|', ('document_id', '!=', False), ('mail_document_id', '!=', False),
+            ('state', '=', 'issued'), ('rest_to', '=', False),
+            '|', ('document_id', '!=', False), ('mail_document_id', '!=', False),
             '|', ('delivery_state', '=', 'sent'), ('printed_at', '!=', False), ('level_id', 'not in', kept.ids),
         ]).filtered(lambda notice: notice._get_report() in reports)._remove_documents('')

@@ -25,7 +25,8 @@ COMPANY_FIELDS = (
     'dunning_payment_part')
 PARTNER_FIELDS = (
     'name', 'email', 'lang', 'tz', 'parent_id', 'type', 'active', 'commercial_partner_id', 'company_id', 'is_company',
-    'dunning_channel', 'dunning_email_refused', 'dunning_hold_until', 'dunning_hold_reason')
+    'dunning_channel', 'dunning_email_refused', 'dunning_refused_addresses', 'dunning_hold_until',
+    'dunning_hold_reason')
 ATTACHMENT_FIELDS = ('res_model', 'res_id', 'res_field', 'store_fname', 'db_datas', 'mimetype', 'checksum')
 # What is known when the mail leaves, and not before. (To whom it goes can change until then.)
 STAMPED = ('Message-ID', 'Date')
@@ -193,6 +194,8 @@ class DunningNotice(models.Model):
         """
         self.ensure_one()
         notice = self._as_system()
+        if notice.delivery_state == 'sent':
+            return notice._claim_rest(now)
         redirect = notice.provider_id.redirect_to
         if notice.redirected_to:
             # What was made for a trial never reached the customer, and must not.
@@ -208,7 +211,7 @@ class DunningNotice(models.Model):
         if channel == 'paper':
             notice._set_paper(info)
             return None
-        if notice.handover_at and notice.email_to != ', '.join(addresses):
+        if notice.handover_at and not set(addresses) <= set((notice.email_to or '').split(', ')):
             notice._stop(notice._describe_other_address(addresses))
             return None
         # What the letter says is what the mail has along.
@@ -319,6 +322,8 @@ class DunningNotice(models.Model):
         :param contacts: what `_fetch_for_claim()` returned
         """
         self.ensure_one()
+        if self.rest_to:
+            return len(self.rest_to.split(', '))
         if self.provider_id.redirect_to:
             return 1
         if not self._is_frozen() and (addresses := self._choose_channel(contacts)[2]):

@@ -67,7 +67,8 @@ class DunningNotice(models.Model):
         # The chatter is for outcomes, and shows a mail that was sent itself; the delivery log has all steps.
         is_step = target in ('sending', 'sent') or bool(self.env.context.get('tracking_disable'))
         allowed.sudo().with_context(tracking_disable=is_step).write({
-            'delivery_state': target, 'delivery_info': info, 'is_held_back': False, **values})
+            'delivery_state': target, 'delivery_info': info, 'is_held_back': False, 'rest_to': False,
+            'is_rest_sending': False, **values})
         return allowed
 
     # === NAMED SETTERS === #

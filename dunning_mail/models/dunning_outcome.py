@@ -8,15 +8,14 @@ from odoo import api, fields, models
 from odoo.tools import SQL, LazyTranslate, format_datetime
 
 from ..tools import smtp
-from ..tools.smtp import Kind, Reason
+from ..tools.smtp import Kind, Reason, Stage
 from .dunning_engine import CONFLICTS_IN_A_ROW
 from .dunning_notice_mail import Handover
+from .dunning_provider import WAIT_HOURS
+from .dunning_refusal import RECIPIENT_STAGES
 
 _logger = logging.getLogger(__name__)
 _lt = LazyTranslate(__name__)
-
-# Three different recipients refused in a row for policy: it is the sender who is not liked.
-POLICY_REFUSALS_TO_PAUSE = 3
 
 
 class Facts(NamedTuple):
@@ -52,6 +51,8 @@ class DunningEngine(models.AbstractModel):
     provider  `_pause_provider()`    *released* again, and the provider pauses
     ========= ====================== =============================================================================
 
+    Whose the fault is, where the outcome alone does not say: `_find_blame()` in `dunning_refusal.py`.
+
     Each of them writes the state, and returns a list of functions that do what follows from it. The state is true
     without them, so they never stand in its way.
     """
@@ -73,6 +74,14 @@ class DunningEngine(models.AbstractModel):
         Reason.ADDRESS_INVALID: _lt("this is no valid e-mail address"),
         Reason.SMTPUTF8_MISSING: _lt("the address has characters that this mail server cannot take"),
     }
+    # What was found out before a server was asked: it has refused nothing.
+    _OWN_WORDS = {
+        Reason.MESSAGE_TOO_LARGE: _lt(
+            "The mail is larger than the mail server takes: %(size)s, at most %(limit)s. It was not sent. Put the "
+            "notice on paper, or cancel it and have the next run send fewer copies of invoices along."),
+        Reason.MESSAGE_MALFORMED: _lt("The mail cannot be sent as it is: %(answer)s"),
+    }
+    _OTHER_OWN_WORDS = _lt("The mail was not sent: %(answer)s")
 
     # === WRITING IT DOWN === #
 
@@ -145,12 +154,19 @@ class DunningEngine(models.AbstractModel):
             self._prepare_outcome_log(outcome, mail), {})
         if outcome.handed_over and not notice.handover_at:
             facts.values['handover_at'] = notice.claimed_at
-        if outcome.kind != Kind.PROVIDER:
+        is_rest = notice.delivery_state == 'sent'
+        kind, is_alone, refusals = (outcome.kind, False, []) if is_rest else self._find_blame(notice, facts)
+        if kind != Kind.PROVIDER or is_alone:
             provider._after_handover(ended_at)
-            provider._count_policy_refusal(notice.email_to if outcome.is_policy else False)
-        kind = outcome.kind
-        if kind == Kind.RECIPIENT and provider.policy_refusal_count >= POLICY_REFUSALS_TO_PAUSE:
-            kind = Kind.PROVIDER
+        if is_rest:
+            return self._apply_rest(notice, facts)
+        if kind == Kind.PROVIDER and is_alone:
+            return True, self._set_aside(notice, facts)
+        if refusals:
+            return False, self._pause_for_refusals(notice, facts, refusals)
+        if kind == Kind.PROVIDER and self._is_left_to_the_next(notice, facts):
+            provider._set_next_slot(ended_at)
+            return True, self._release_waiting(notice, facts, provider._describe_fault(outcome))
         follow_up = getattr(self, self._OUTCOME_METHODS[kind])(notice, facts)
         return kind != Kind.PROVIDER, follow_up
 
@@ -161,7 +177,7 @@ class DunningEngine(models.AbstractModel):
         return {
             'stage': str(outcome.stage), 'code': ' '.join(filter(None, [str(outcome.code or ''), outcome.enhanced])),
             'host': outcome.host, 'tls_version': outcome.tls_version, 'queue_id': outcome.queue_id,
-            'recipient_count': len(mail.addresses) - len(outcome.refused) if may_have_it else 0,
+            'recipient_count': len(mail.addresses) - len(outcome.refusals) if may_have_it else 0,
         }
 
     @api.model
@@ -187,13 +203,20 @@ class DunningEngine(models.AbstractModel):
     def _set_sent(self, notice, facts):
         """The server took the mail, for some of the recipients at least."""
         info = self.env._("Taken by the mail server: %s", facts.answer)
-        if facts.outcome.refused:
-            info += '\n' + self.env._("Refused: %s", '; '.join(
-                f'{address} ({code} {text})' for address, (code, text) in facts.outcome.refused.items()))
+        if facts.outcome.refusals:
+            info += '\n' + self.env._("Refused: %s", self._describe_refused(facts))
         # What the computing of the day would say: but for that, company and clerk would have to be read again.
         left = False if notice.redirected_to else self._get_day(facts.now, facts.mail.tz)
-        notice._set_sent(info, facts.now, facts.log, date_left=left, **facts.values)
-        return [lambda: notice._log_mail(facts.now, facts.mail.author_id)]
+        rest = self._prepare_rest(notice, facts)
+        notice._set_sent(
+            info, facts.now, facts.log, date_left=left, is_suspect=False, waiting_since=False, **rest, **facts.values)
+        return [lambda: notice._log_mail(facts.now, facts.mail.author_id), *self._tell_refused(notice, facts)]
+
+    @api.model
+    def _describe_refused(self, facts):
+        """Name the addresses that were refused, with the server's words."""
+        return '; '.join(
+            f'{address} ({self._describe_answer(outcome)})' for address, outcome in facts.outcome.refusals.items())
 
     @api.model
     def _set_unclear(self, notice, facts):
@@ -209,11 +232,36 @@ class DunningEngine(models.AbstractModel):
     @api.model
     def _set_refused(self, notice, facts):
         """The recipient, or this mail to it, was refused for good."""
-        words = self.env._("The mail server refused the recipient: %s", facts.answer)
-        follow_up = self._fail(notice, words, facts)
-        if facts.outcome.blames_address and not notice.redirected_to:
-            follow_up.append(lambda: notice._mark_address_refused(facts.answer))
-        return follow_up
+        if facts.outcome.code is None:
+            words = self.env._(self._OWN_WORDS.get(facts.outcome.reason, self._OTHER_OWN_WORDS))
+            words = words % {
+                'answer': facts.answer, 'size': f'{(facts.outcome.message_size or 0) / 1e6:.3g} MB',
+                'limit': f'{(facts.outcome.size_limit or 0) / 1e6:.3g} MB'}
+        else:
+            words = self.env._("The mail server refused the recipient: %s", facts.answer)
+            if not facts.outcome.blames_address and (
+                    facts.outcome.stage != Stage.RCPT or facts.outcome.reason == Reason.MESSAGE_TOO_LARGE):
+                words = self.env._("The mail server refused the mail: %s", facts.answer)
+        return self._fail(notice, words, facts) + self._mark_refused(notice, facts)
+
+    @api.model
+    def _mark_refused(self, notice, facts):
+        """Remember the addresses of which the server says for sure that they do not exist or are closed.
+
+        :return: list of functions that do it
+        """
+        outcome = facts.outcome
+        if notice.redirected_to:
+            return []
+        gone = {
+            address: self._describe_answer(refusal) for address, refusal in outcome.refusals.items()
+            if refusal.blames_address}
+        if not gone and outcome.blames_address and len(facts.mail.addresses) == 1:
+            # Refused later, when its address was not the question any more.
+            gone = {facts.mail.addresses[0]: facts.answer}
+        return [
+            lambda address=address, answer=answer: notice._mark_address_refused(answer, [address])
+            for address, answer in gone.items()]
 
     @api.model
     def _try_later(self, notice, facts):
@@ -223,28 +271,54 @@ class DunningEngine(models.AbstractModel):
             words = self.env._(
                 "Given up after %(count)s attempts: %(answer)s", count=notice.attempt_count, answer=facts.answer)
             return self._fail(notice, words, facts)
+        # Of several addresses all were refused, one of them for good: the next attempt goes to the others.
+        follow_up = self._mark_refused(notice, facts)
         next_attempt_at = facts.now + timedelta(minutes=delays[notice.attempt_count - 1])
         notice._set_released(
             self.env._(
                 "Passing fault, tried again on %(time)s: %(answer)s", answer=facts.answer,
                 time=format_datetime(self.env, next_attempt_at, tz=notice.user_id.tz, dt_format='short')),
-            facts.log, next_attempt_at=next_attempt_at, **facts.values)
-        return []
+            facts.log, next_attempt_at=next_attempt_at, waiting_since=False, **facts.values)
+        return follow_up
 
     @api.model
     def _pause_provider(self, notice, facts):
         """The provider's fault: the notice waits, and nothing more is tried with this login."""
         words = facts.provider._describe_fault(facts.outcome)
-        notice._set_released(words, facts.log, attempt_count=notice.attempt_count - 1, **facts.values)
+        follow_up = self._release_waiting(notice, facts, words)
+        facts.provider._pause(words, passing=facts.outcome.passing, now=facts.now)
+        return follow_up
+
+    @api.model
+    def _pause_for_refusals(self, notice, facts, refusals):
+        """So many refusals in a row are the provider's fault."""
+        words = self._describe_refusals(facts, refusals)
+        short = self.env._("Refused in a row with others, so the sender may be meant: %s", facts.answer)
+        follow_up = self._release_waiting(notice, facts, short)
         # What looked like the recipients' fault does not pass by itself.
-        passing = facts.outcome.passing and facts.outcome.kind == Kind.PROVIDER
-        facts.provider._pause(words, passing=passing, now=facts.now)
+        facts.provider._pause(words, passing=facts.outcome.kind == Kind.TRANSIENT, now=facts.now)
+        earlier = [refusal for refusal in refusals if refusal['notice'] != notice.id]
+        return [*follow_up, lambda: self._take_back(earlier, short)]
+
+    @api.model
+    def _release_waiting(self, notice, facts, words):
+        """Release a notice again without an attempt, or give up where that has gone on for too long. What may be its
+        own fault after all goes last."""
+        is_suspect = facts.outcome.stage in RECIPIENT_STAGES
+        if is_suspect and self._has_waited_enough(notice, facts):
+            return self._fail(notice, self.env._(
+                "It has waited for %(hours)s hours and did not get through: %(words)s", hours=WAIT_HOURS, words=words),
+                facts)
+        notice._set_released(
+            words, facts.log, attempt_count=notice.attempt_count - 1, is_suspect=is_suspect or notice.is_suspect,
+            next_attempt_at=facts.now if is_suspect or notice.is_suspect else False,
+            waiting_since=notice.waiting_since or facts.now, **facts.values)
         return []
 
     @api.model
     def _fail(self, notice, words, facts):
         """The mail will not get there: a person has to see to the notice."""
-        notice._set_failed(words, facts.log, **facts.values)
+        notice._set_failed(words, facts.log, is_suspect=False, waiting_since=False, **facts.values)
         return [lambda: notice._ask_person('dunning_mail.mail_activity_failed', words), notice.run_id._update_state]
 
     # === AT THE END OF A PASS === #
@@ -286,7 +360,11 @@ class DunningEngine(models.AbstractModel):
         or paused now."""
         self.env['dunning.notice'].flush_model()
         rows = self.env.execute_query(SQL(
-            "SELECT DISTINCT provider_id FROM dunning_notice WHERE delivery_state = 'sending' AND state = 'issued'"))
+            """
+            SELECT DISTINCT provider_id
+              FROM dunning_notice
+             WHERE (delivery_state = 'sending' OR is_rest_sending) AND state = 'issued'
+            """))
         for provider in self.env['dunning.provider'].sudo().browse([row[0] for row in rows if row[0]]):
             if provider._lock():
                 work.locked |= provider
@@ -301,6 +379,7 @@ class DunningEngine(models.AbstractModel):
         """With the provider's lock in hand, nothing can be on its way: what says so is orphaned."""
         orphans = self.env['dunning.notice'].sudo().search([
             ('provider_id', '=', provider.id), ('delivery_state', '=', 'sending'), ('state', '=', 'issued')])
+        self._mark_rest_orphans(provider)
         if orphans:
             # Nobody knows when that handover ended: the pace counts from now.
             provider._set_next_slot(self._now())

@@ -11,6 +11,9 @@ _logger = logging.getLogger(__name__)
 SAFE_INTERVAL = 60
 # Minutes until a provider whose fault may pass by itself is tried again; the last one repeats.
 RESUME_AFTER_MINUTES = (1, 2, 5, 15, 30, 60)
+# Hours after which a fault that was to pass by itself waits for a person.
+WAIT_HOURS = 72
+READY = {'state': 'ready', 'pause_reason': False, 'resume_at': False, 'fault_count': 0, 'fault_since': False}
 
 
 class DunningProvider(models.Model):
@@ -93,8 +96,7 @@ class DunningProvider(models.Model):
     resume_at = fields.Datetime(
         "Tried Again At", readonly=True, copy=False, help="Empty: a person has to resume the provider.")
     fault_count = fields.Integer("Faults in a Row", readonly=True, copy=False)
-    policy_refusal_count = fields.Integer("Recipients Refused for Policy in a Row", readonly=True, copy=False)
-    policy_refused_to = fields.Text(readonly=True, copy=False)
+    fault_since = fields.Datetime(readonly=True, copy=False, help="Since when faults that may pass have not.")
     next_send_at = fields.Datetime("Next Mail Not Before", readonly=True, copy=False)
     next_send_lead = fields.Integer(
         "Microseconds Less", readonly=True, copy=False,
@@ -197,9 +199,11 @@ class DunningProvider(models.Model):
         return not (self.active and self.sudo().engine_id.active)
 
     def _get_smtp_from(self):
-        """Return the bare address that goes into MAIL FROM; undeliverable mail returns to it."""
+        """Return the bare address that goes into MAIL FROM, its domain as it goes over the wire; undeliverable mail
+        returns to it."""
         self.ensure_one()
-        return email_normalize(self.email_from)
+        addresses = self.env['dunning.notice']._parse_addresses(self.email_from)
+        return addresses[0] if addresses else email_normalize(self.email_from)
 
     def _get_from_header(self, company):
         """Return the From header: the company's name with the provider's sender address.
@@ -221,19 +225,8 @@ class DunningProvider(models.Model):
             # A person paused it meanwhile.
             return
         if self.state == 'paused' or self.fault_count:
-            self.sudo().write({'state': 'ready', 'pause_reason': False, 'resume_at': False, 'fault_count': 0})
+            self.sudo().write(READY)
             self.sudo().activity_feedback(['dunning_mail.mail_activity_provider_paused'])
-
-    def _count_policy_refusal(self, email_to):
-        """Count different recipients that are refused for policy in a row.
-
-        :param email_to: addresses of a notice that was; False for one that was not
-        """
-        self.ensure_one()
-        refused_to = sorted({*(self.policy_refused_to or '').splitlines(), email_to}) if email_to else []
-        if refused_to or self.policy_refusal_count:
-            self.sudo().write({
-                'policy_refusal_count': len(refused_to), 'policy_refused_to': '\n'.join(refused_to) or False})
 
     # === PAUSE AND RESUME === #
 
@@ -249,19 +242,26 @@ class DunningProvider(models.Model):
             if passing and provider.state == 'paused' and not provider.resume_at:
                 # Somebody has to resume it already.
                 continue
+            since, words = provider.fault_since or now, reason
+            resumes = passing and now - since < timedelta(hours=WAIT_HOURS)
+            if passing and not resumes:
+                words += '\n' + self.env._(
+                    "It has been so for %s hours. It is not tried again by itself any more: resume it when the cause "
+                    "is found.", WAIT_HOURS)
             delay = RESUME_AFTER_MINUTES[min(provider.fault_count, len(RESUME_AFTER_MINUTES) - 1)]
-            is_news = provider.state != 'paused' or provider.pause_reason != reason
+            is_news = provider.state != 'paused' or provider.pause_reason != words
             provider.with_context(tracking_disable=not is_news).write({
                 'state': 'paused',
-                'pause_reason': reason,
-                'resume_at': now + timedelta(minutes=delay) if passing else False,
+                'pause_reason': words,
+                'resume_at': now + timedelta(minutes=delay) if resumes else False,
                 'fault_count': provider.fault_count + 1,
+                'fault_since': since,
             })
             if is_news:
-                _logger.info("Dunning provider %s paused: %s", provider.id, reason)
-                provider._schedule_pause_activity(reason)
+                _logger.info("Dunning provider %s paused: %s", provider.id, words)
+                provider._schedule_pause_activity(words)
 
-    def _schedule_pause_activity(self, reason):
+    def _schedule_pause_activity(self, reason, summary=None):
         self.ensure_one()
         administrators = self.env.ref('base.group_system').sudo().all_user_ids.filtered(
             lambda user: user.active and not user.share and (
@@ -270,7 +270,7 @@ class DunningProvider(models.Model):
                 lambda a: a.activity_type_id == self.env.ref('dunning_mail.mail_activity_provider_paused')).user_id:
             self.with_context(lang=user.lang).activity_schedule(
                 'dunning_mail.mail_activity_provider_paused', user_id=user.id,
-                summary=self.env(context=dict(self.env.context, lang=user.lang))._("Dunning mail is paused"),
+                summary=summary or self.env(context=dict(self.env.context, lang=user.lang))._("Dunning mail is paused"),
                 note=plaintext2html(reason))
 
     # === ACTIONS === #
@@ -293,9 +293,8 @@ class DunningProvider(models.Model):
         self.check_access('write')
         for provider in self:
             provider._test_connection()
-            provider.sudo().write({
-                'state': 'ready', 'pause_reason': False, 'resume_at': False, 'fault_count': 0,
-                'policy_refusal_count': 0, 'policy_refused_to': False})
+            self.env['dunning.engine']._keep_database()
+            provider.sudo().write({**READY, 'refusals': False})
             provider.sudo().activity_feedback(['dunning_mail.mail_activity_provider_paused'])
             provider.engine_id.sudo()._trigger()
 

@@ -2,7 +2,7 @@ import idna
 
 from odoo import api, models
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tools import LazyTranslate, email_normalize
+from odoo.tools import LazyTranslate
 
 from ..tools import smtp
 from ..tools.smtp import Reason
@@ -44,8 +44,11 @@ class DunningProvider(models.Model):
             "server's name, or have the authority installed.")),
         ((Reason.NOT_TLS, Reason.TLS_FAILED), _lt(
             "No encrypted connection to %(where)s came about. Check port and encryption on the tab Login.")),
-        ((Reason.LOGIN_REFUSED, Reason.CREDENTIALS_UNUSABLE), _lt(
-            "%(where)s refuses the login. Check login and password on the tab Login.")),
+        ((Reason.LOGIN_REFUSED,), _lt("%(where)s refuses the login. Check login and password on the tab Login.")),
+        ((Reason.CREDENTIALS_UNUSABLE,), _lt(
+            "Login or password has characters that cannot be sent to a mail server (umlauts, accents, line breaks), so "
+            "that %(where)s was not asked. Set a password without them at the mail provider, and enter it on the tab "
+            "Login.")),
         ((Reason.LOGIN_REQUIRED, Reason.RELAY_DENIED), _lt(
             "%(where)s takes no mail without a login, or not with this one. Check login and password on the tab "
             "Login.")),
@@ -63,6 +66,10 @@ class DunningProvider(models.Model):
     ) for reason in reasons}
     _OTHER_FAULT = _lt(
         "The mail server %(where)s has a fault (step “%(stage)s”). Check the tab Login, or ask the mail provider.")
+
+    _OTHER_ENCRYPTION = _lt(
+        "%(where)s does not greet as a mail server with STARTTLS does. Does it speak TLS from the start on this port "
+        "(usually 465)? Then choose that as encryption on the tab Login; STARTTLS is usually on port 587.")
 
     # === LOGIN RECORD === #
 
@@ -214,7 +221,19 @@ class DunningProvider(models.Model):
         return smtp.open_session(
             server.smtp_host or '', server.smtp_port or 587,
             implicit_tls=server.smtp_encryption in ('ssl', 'ssl_strict'),
-            login=login, timeout=timeout, total_timeout=total_timeout)
+            login=login, timeout=timeout, total_timeout=total_timeout, mask=self._make_mask())
+
+    def _make_mask(self):
+        """Return what takes the login out of whatever a server says: :class:`~..tools.smtp.Mask`."""
+        self.ensure_one()
+        server = self.sudo().mail_server_id
+        secrets = [server.smtp_pass]
+        # Tokens and secrets of core's OAuth addons, where they are installed.
+        secrets += [server[fname] for fname in server._fields if fname.endswith(('_refresh_token', '_access_token'))]
+        parameters = self.env['ir.config_parameter'].sudo()
+        secrets += [parameters.get_param(key) for key in (
+            'google_gmail_client_secret', 'microsoft_outlook_client_secret')]
+        return smtp.Mask([server.smtp_user], [secret for secret in secrets if isinstance(secret, str)])
 
     # === TEST OF THE CONNECTION === #
 
@@ -283,7 +302,7 @@ class DunningProvider(models.Model):
             hints.append(self.env._(
                 "The mailbox for bounces “%(name)s” could not be read the last time: %(error)s", name=mailbox.name,
                 error=mailbox.error_message or ''))
-        user = email_normalize(mailbox.user)
+        user = (self.env['dunning.notice']._parse_addresses(mailbox.user) or [False])[0]
         if user and user != address:
             hints.append(self.env._(
                 "Reports of undeliverable mail return to %(address)s, but the mailbox for bounces is that of %(user)s. "
@@ -291,6 +310,18 @@ class DunningProvider(models.Model):
         return hints
 
     # === FAULTS IN WORDS === #
+
+    def _get_where(self):
+        """Return the server and its port."""
+        server = self.sudo().mail_server_id
+        return f'{server.smtp_host}:{server.smtp_port}'
+
+    def _is_other_encryption(self, outcome):
+        """Whether a server that is to greet waits for TLS instead: both wait for the other to begin."""
+        server = self.sudo().mail_server_id
+        return outcome.stage == smtp.Stage.BANNER and outcome.code is None and (
+            server.smtp_encryption not in ('ssl', 'ssl_strict')) and (
+            outcome.reason in (Reason.TIMEOUT, Reason.GARBAGE) or server.smtp_port == 465)
 
     def _describe_fault(self, outcome):
         """Put a provider's fault into words, with the remedy.
@@ -302,10 +333,12 @@ class DunningProvider(models.Model):
         server = self.sudo().mail_server_id
         stages = dict(self.env['dunning.delivery.log']._fields['stage']._description_selection(self.env))
         words = self._FAULT_WORDS.get(outcome.reason, self._OTHER_FAULT)
+        if self._is_other_encryption(outcome):
+            words = self._OTHER_ENCRYPTION
         # Odoo takes the source where a translation has other placeholders: what happened must be written down.
         message = self.env._(
-            words._source, host=server.smtp_host, where=f'{server.smtp_host}:{server.smtp_port}',
-            sender=self.email_from, stage=stages.get(outcome.stage, outcome.stage))
+            words._source, host=server.smtp_host, where=self._get_where(), sender=self.email_from,
+            stage=stages.get(outcome.stage, outcome.stage))
         if outcome.answer:
             message += '\n' + self.env._("The server says: %s", outcome.answer)
         return message

@@ -3,15 +3,17 @@ from datetime import UTC, timedelta
 
 import psycopg2
 
-from odoo import api, models
+from odoo import api, fields, models
 from odoo.tools import SQL
 
-from .dunning_provider import SAFE_INTERVAL
+from .dunning_provider import RESUME_AFTER_MINUTES, SAFE_INTERVAL
 
 _logger = logging.getLogger(__name__)
 
 # How far ahead sending hours are looked for.
 CALENDAR_DAYS = 21
+# A clock that is put back by so little is not wrong.
+CLOCK_SLACK = timedelta(minutes=1)
 
 
 class DunningProvider(models.Model):
@@ -81,8 +83,9 @@ class DunningProvider(models.Model):
         :return: naive UTC datetime, not before `now`
         """
         self.ensure_one()
+        self._mend_moments(now)
         slot = max(now, self._get_stored_slot() or now, (self.state == 'paused' and self.resume_at) or now)
-        for limit, window in ((self.hourly_limit, timedelta(hours=1)), (self.daily_limit, timedelta(days=1))):
+        for limit, window in self._get_windows():
             if limit:
                 slot = max(slot, self.env['dunning.delivery.log']._get_limit_slot(
                     self, limit, window, now, recipient_count))
@@ -104,6 +107,53 @@ class DunningProvider(models.Model):
                     return max(opens, start).astimezone(UTC).replace(tzinfo=None)
         # Nothing in sight, for example a company holiday: looked at again then.
         return moment + timedelta(days=CALENDAR_DAYS)
+
+    def _mend_moments(self, now):
+        """What is stored further ahead than it can be was stored by a clock that was wrong, or with another interval.
+
+        :param datetime now: naive UTC
+        """
+        self.ensure_one()
+        if (self._get_stored_slot() or now) > self._get_latest_slot(now) + CLOCK_SLACK:
+            self._store_slot(now + timedelta(seconds=self.send_interval))
+        if self.resume_at and self.resume_at > now + timedelta(minutes=RESUME_AFTER_MINUTES[-1]) + CLOCK_SLACK:
+            self.sudo().resume_at = now.replace(microsecond=0)
+
+    def _get_latest_slot(self, now):
+        """Return how late a slot can be that interval and limits ask for.
+
+        :param datetime now: naive UTC
+        """
+        self.ensure_one()
+        return now + max(
+            timedelta(seconds=self.send_interval), *(window for limit, window in self._get_windows() if limit),
+            timedelta())
+
+    def _get_windows(self):
+        """Return the limits, each with the window in which it holds."""
+        self.ensure_one()
+        return (self.hourly_limit, timedelta(hours=1)), (self.daily_limit, timedelta(days=1))
+
+    def write(self, vals):
+        result = super().write(vals)
+        if {'send_interval', 'hourly_limit', 'daily_limit'} & vals.keys():
+            for provider in self:
+                provider._renew_slot()
+        return result
+
+    def _renew_slot(self):
+        """Reckon the next slot by the present settings, from the end of the last handover."""
+        self.ensure_one()
+        if not self.next_send_at:
+            return
+        last = self.env['dunning.delivery.log'].sudo().search(
+            [('provider_id', '=', self.id), ('stage', '!=', False), ('stage', '!=', 'bounce'),
+             ('date', '<=', fields.Datetime.now())], order='date desc, id desc', limit=1)
+        if last:
+            # Dates are kept in whole seconds.
+            self._store_slot(last.date + timedelta(seconds=self.send_interval + 1))
+        else:
+            self.sudo().write({'next_send_at': False, 'next_send_lead': 0})
 
     def _set_next_slot(self, ended_at):
         """Store the next slot, measured from the end of a handover.

@@ -45,7 +45,11 @@ class DunningRun(models.Model):
             words = []
             if run.state in ('done', 'cancelled'):
                 pass
-            elif not provider or not provider.active:
+            elif provider and not provider.active:
+                words.append(self.env._(
+                    "The service provider that is chosen in the settings, “%s”, has been archived: all notices go on "
+                    "paper.", provider.name))
+            elif not provider:
                 words.append(self.env._(
                     "No service provider for dunning mail is chosen in the settings: all notices go on paper."))
             else:

@@ -33,6 +33,9 @@ class ResPartner(models.Model):
              "cleared.")
     dunning_email_refused_date = fields.Date("Refused On", copy=False, readonly=True, groups=DUNNING_GROUPS)
     dunning_email_refused_reason = fields.Char("Refused Because", copy=False, readonly=True, groups=DUNNING_GROUPS)
+    dunning_refused_addresses = fields.Char(
+        "Refused Addresses", copy=False, readonly=True, groups=DUNNING_GROUPS,
+        help="Of several mail addresses, those that are known to refuse mail.")
     dunning_notice_count = fields.Integer(
         "Dunning Notices", compute='_compute_dunning_notice_count',
         groups=DUNNING_GROUPS)
@@ -89,28 +92,38 @@ class ResPartner(models.Model):
         if 'email' in vals:
             # A corrected address gets its chance.
             self.sudo().filtered(
-                lambda partner: partner.dunning_email_refused and partner.email != vals['email']
+                lambda partner: (partner.dunning_email_refused or partner.dunning_refused_addresses)
+                and partner.email != vals['email']
             ).action_clear_dunning_refused()
         return super().write(vals)
 
-    def _set_dunning_refused(self, reason):
-        """Remember that the address refuses mail.
+    def _set_dunning_refused(self, reason, addresses=None):
+        """Remember that the address refuses mail; of several, which of them do.
 
         :param str reason: the server's words
+        :param addresses: which were refused, by default all
         """
-        self.write({
-            'dunning_email_refused': True,
-            'dunning_email_refused_date': self.env.company._get_dunning_day(),
-            'dunning_email_refused_reason': reason,
-        })
         for partner in self:
+            own = self.env['dunning.notice']._parse_addresses(partner.email)
+            known = (partner.dunning_refused_addresses or '').split(', ')
+            refused = [address for address in own if addresses is None or address in addresses or address in known]
+            if len(refused) < len(own):
+                partner.dunning_refused_addresses = ', '.join(refused)
+            else:
+                partner.write({
+                    'dunning_email_refused': True,
+                    'dunning_email_refused_date': self.env.company._get_dunning_day(),
+                    'dunning_email_refused_reason': reason,
+                })
             partner._message_log(body=self.env._(
-                "Mail address %(address)s refused: %(reason)s", address=partner.email, reason=reason))
+                "Mail address %(address)s refused: %(reason)s", reason=reason,
+                address=', '.join(address for address in own if addresses and address in addresses) or partner.email))
 
     def action_clear_dunning_refused(self):
         """Say that the address is good: the next dunning notice goes by mail again."""
         self.write({
-            'dunning_email_refused': False, 'dunning_email_refused_date': False, 'dunning_email_refused_reason': False})
+            'dunning_email_refused': False, 'dunning_email_refused_date': False, 'dunning_email_refused_reason': False,
+            'dunning_refused_addresses': False})
 
     def action_open_dunning_notices(self):
         """Open the notices of this customer."""

@@ -192,7 +192,7 @@ class TestPace(EngineCase):
             left = limit - min(recipient_count, limit)
             entries = logs.search([
                 ('provider_id', '=', self.provider.id), ('recipient_count', '>', 0),
-                ('date', '>', now - window - timedelta(seconds=1))], order='date desc, id desc', limit=limit)
+                ('date', '>', now - window - timedelta(seconds=1)), ('date', '<=', now)], order='date desc, id desc', limit=limit)
             for log in entries:
                 left -= log.recipient_count
                 if left < 0:
@@ -217,6 +217,58 @@ class TestPace(EngineCase):
                             self.assertQueryCount(1):
                         slot = logs._get_limit_slot(provider, limit, window, now, recipient_count)
                     self.assertEqual(slot, expected)
+
+    def test_slot_is_reckoned_anew_on_change(self):
+        """An hour between two mails, and then a second: nobody waits for an hour."""
+        self.provider.send_interval = 3600
+        notices = self.release('One', 'Two', 'Three')
+        self.run_engine()
+        self.assertEqual(self.accepted(), 1)
+        sent_at = notices[0].sent_at
+        self.provider.send_interval = 1800
+        self.assertLessEqual(abs(self.provider.next_send_at - sent_at - timedelta(minutes=30)), timedelta(seconds=3))
+        self.provider.send_interval = 7200
+        self.assertLessEqual(abs(self.provider.next_send_at - sent_at - timedelta(hours=2)), timedelta(seconds=3))
+        self.provider.send_interval = 1
+        self.run_engine()
+        self.assertDelivery(notices, 'sent')
+
+    def test_limit_that_was_raised(self):
+        """A mail to two waits for the limit's window; when the limit is raised, it does not."""
+        self.provider.daily_limit = 3
+        notices = self.release(*(
+            self.make_partner(name, email=f'{name}1@customer.test, {name}2@customer.test') for name in ('a', 'b')))
+        self.run_engine()
+        self.assertEqual(self.accepted(), 1)
+        self.provider.daily_limit = 100
+        self.run_engine()
+        self.assertDelivery(notices, 'sent')
+
+    def test_clock_that_was_wrong(self):
+        """What a wrong clock has stored years ahead holds up nobody for longer than it could."""
+        far = fields.Datetime.now() + timedelta(days=4000)
+        for name, values, notice_values in (
+                ('slot', {'next_send_at': far}, {}),
+                ('pause', {'state': 'paused', 'resume_at': far, 'fault_count': 1}, {}),
+                ('attempt', {}, {'next_attempt_at': far})):
+            for interval in (0, 30):
+                with self.subTest(name, interval=interval):
+                    self.smtp.clear()
+                    self.provider.sudo().write({'send_interval': interval, **values})
+                    notice = self.release('One')
+                    notice.sudo().write(notice_values)
+                    self.run_engine()
+                    self.assertDelivery(notice, 'sent')
+                    self.assertLessEqual(
+                        self.provider.next_send_at, fields.Datetime.now() + timedelta(seconds=interval + 2))
+                    self.assertEqual(self.provider.state, 'ready')
+        self.provider.hourly_limit = 1
+        notice = self.release('Two')
+        self.env['dunning.delivery.log'].create({
+            'notice_id': notice.id, 'provider_id': self.provider.id, 'recipient_count': 1, 'date': far})
+        self.clock.tick(3605)
+        self.run_engine()
+        self.assertDelivery(notice, 'sent')
 
     def test_idle_engine_opens_nothing(self):
         with self.capture_triggers() as captured:

@@ -56,7 +56,7 @@ class TestChannel(IssueCase):
         partner.action_clear_dunning_refused()
         self.assertMail(notice, 'acme@customer.test')
         self.provider.active = False
-        self.assertPaper(notice, "No service provider")
+        self.assertPaper(notice, "has been archived")
         self.company.dunning_provider_id = False
         self.assertPaper(notice, "No service provider")
 

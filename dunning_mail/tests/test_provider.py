@@ -252,6 +252,8 @@ class TestProvider(DunningMailCommon):
                 ('login', {'smtp_pass': 'wrong'}, '', '(?s)refuses the login.*535'),
                 ('sender', {}, '* mail 550 5.1.8 Bad sender', '(?s)sender address mahnung@muster.test.*550'),
                 ('encryption', {'smtp_port': self._server(tls='none').port}, '', 'STARTTLS'),
+                ('umlaut', {'smtp_pass': 'Straße'}, '', 'was not asked'),
+                ('umlaut of the login', {'smtp_user': 'müller', 'smtp_pass': 'x'}, '', 'was not asked'),
                 ('expired', {'smtp_port': self._server('expired').port}, '', 'expired'),
                 ('host of certificate', {'smtp_port': self._server('otherhost').port}, '', 'another server'),
                 ('authority', {'smtp_port': self._server('unknown').port}, '', 'authority'),
@@ -260,10 +262,40 @@ class TestProvider(DunningMailCommon):
                 self.smtp.set_rules(rules)
                 self.provider.write({
                     'smtp_host': 'localhost', 'smtp_port': self.smtp.port, 'smtp_pass': 'geheim',
-                    'smtp_encryption': 'starttls_strict', **values})
+                    'smtp_user': 'dunning', 'smtp_encryption': 'starttls_strict', **values})
                 with self.assertRaisesRegex(UserError, words) as caught:
                     self.provider.action_test_connection()
                 self.assertNotIn('geheim', str(caught.exception))
+                if name.startswith('umlaut'):
+                    self.assertNotIn('refuses the login', str(caught.exception))
+
+    def test_starttls_on_a_port_for_tls(self):
+        """Both wait for the other to begin."""
+        implicit = self._server(tls='implicit')
+        self.provider.smtp_port = implicit.port
+        original = smtp.open_session
+        with patch.object(
+                smtp, 'open_session', lambda *args, **values: original(*args, **{**values, 'timeout': 0.5})), \
+                self.assertRaisesRegex(UserError, '465'):
+            self.provider.action_test_connection()
+
+    def test_international_domain_of_the_sender(self):
+        """What the test takes, the mails do too: of the sender, of who answers, and of the company."""
+        self.provider.email_from = 'mahnung@müller-treuhand.test'
+        self.clerk.email = 'petra@müller-treuhand.test'
+        self.provider.action_test_connection()
+        notices = self.release('Acme', self.make_partner('Bäcker', email='info@bäcker.test'))
+        self.clerk.email = False
+        self.company.email = 'info@größe.test'
+        notices |= self.release('Coop')
+        self.run_engine()
+        self.assertEqual(set(notices.mapped('delivery_state')), {'sent'}, notices.mapped('delivery_info'))
+        for message in self.smtp.messages:
+            self.assertEqual(message.mail_from, 'mahnung@xn--mller-treuhand-gsb.test')
+            self.assertTrue(message.content.isascii())
+            self.assertIn('<mahnung@xn--mller-treuhand-gsb.test>', message.email['From'])
+            self.assertTrue(message.message_id.endswith('@xn--mller-treuhand-gsb.test>'))
+        self.assertEqual(len(self.smtp.messages), 3)
 
     def test_faults_in_the_readers_language(self):
         for reason in smtp.Reason:
@@ -313,8 +345,13 @@ class TestProvider(DunningMailCommon):
         self.assertFalse(self.login_record(self.provider).active)
         self.run_engine()
         self.assertEqual(notice.delivery_state, 'released')
-        run = self.make_run(generate=False)
-        self.assertTrue(run.provider_warning)
+        self.make_invoice(self.make_partner('Coop'))
+        run = self.make_run()
+        self.assertIn('has been archived', run.provider_warning)
+        self.assertIn('has been archived', run.notice_ids[:1].channel_info)
+        self.company.dunning_provider_id = False
+        self.env.invalidate_all()
+        self.assertIn('is chosen', run.provider_warning)
 
     def test_neutralized_copy(self):
         notice = self.release('Acme')

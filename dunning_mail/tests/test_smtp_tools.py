@@ -8,6 +8,8 @@ import ipaddress
 import logging
 import os
 import pathlib
+import random
+import re
 import smtplib
 import socket
 import ssl
@@ -16,6 +18,7 @@ import tempfile
 import threading
 import time
 import traceback
+import urllib.parse
 import warnings
 from unittest.mock import Mock, patch
 
@@ -29,6 +32,8 @@ from odoo.tests import BaseCase, tagged
 from odoo.addons.dunning_mail.tools import smtp
 from odoo.addons.dunning_mail.tools.smtp import Kind, Reason, Stage
 
+from .refusal_words import get_refusals
+
 ACCEPTED, RECIPIENT, TRANSIENT, UNCLEAR, PROVIDER = Kind
 
 USER, PASSWORD = 'mahnung@example.com', 'Geheim-wort_1291'
@@ -38,6 +43,10 @@ MESSAGE = b'Subject: Mahnung\r\nMessage-ID: <1@example.com>\r\n\r\nGuten Tag\r\n
 LONG, SHORT = 20.0, 0.3
 # What ends by a deadline of its own must end before a step that is meant to succeed gives up.
 SOON = 15.0
+
+# Of which no part is a word of the server.
+ODD_ADDRESSES = ('kunde', 'spam', 'unknown', 'no-such-user', 'sender.rejected', 'quota', 'spf')
+ODD_DOMAINS = ('kunde.test', 'blocked.test', 'user-unknown.test', 'blacklist.test')
 
 # What a step of the server can do instead of answering as it should. Bytes are sent as a reply.
 DROP, SILENCE, GARBAGE, TRICKLE = 'drop', 'silence', 'garbage', 'trickle'
@@ -386,14 +395,24 @@ class TestSmtpClassify(BaseCase):
             (Stage.AUTH, 454, '4.7.0 Temporary authentication failure', PROVIDER, Reason.LOGIN_UNAVAILABLE, True),
             (Stage.AUTH, 421, '', PROVIDER, Reason.LOGIN_UNAVAILABLE, True),
             (Stage.AUTH, 432, '4.7.12 A password transition is needed', PROVIDER, Reason.LOGIN_REFUSED, False),
+            (Stage.AUTH, 432, '4.3.2 Concurrent connections limit exceeded', PROVIDER, Reason.QUOTA, True),
+            (Stage.AUTH, 432, '', PROVIDER, Reason.LOGIN_UNAVAILABLE, True),
+            (Stage.AUTH, 454, '4.7.0 Too many login attempts, please try again later.', PROVIDER, Reason.QUOTA, True),
+            (Stage.AUTH, 550, 'Too many simultaneous connections', PROVIDER, Reason.QUOTA, True),
         ])
 
     def test_mail(self):
         self.check([
             (Stage.MAIL, 250, 'Ok', ACCEPTED, Reason.OK),
-            (Stage.MAIL, 421, 'shutting down', TRANSIENT, Reason.SERVICE_UNAVAILABLE),
-            (Stage.MAIL, 451, '4.3.0 try later', TRANSIENT, Reason.TEMPORARY),
-            (Stage.MAIL, 452, '4.3.1 Insufficient system storage', TRANSIENT, Reason.SERVER_STORAGE),
+            (Stage.MAIL, 421, 'shutting down', PROVIDER, Reason.SERVICE_UNAVAILABLE, True),
+            (Stage.MAIL, 451, '4.3.0 try later', PROVIDER, Reason.SERVICE_UNAVAILABLE, True),
+            (Stage.MAIL, 452, '4.3.1 Insufficient system storage', PROVIDER, Reason.SERVER_STORAGE, True),
+            (Stage.MAIL, 450, '4.2.0 Greylisted', PROVIDER, Reason.GREYLISTED, True),
+            (Stage.MAIL, 550, '5.7.133 not for you', PROVIDER, Reason.POLICY_BLOCK, False),
+            (Stage.MAIL, 552, 'Your account has been suspended', PROVIDER, Reason.SENDER_REFUSED, False),
+            (Stage.MAIL, 552, 'not today', PROVIDER, Reason.SENDER_REFUSED, False),
+            (Stage.MAIL, 451, 'Mails per session limit', PROVIDER, Reason.QUOTA, True),
+            (Stage.MAIL, 432, '4.3.2 Concurrent connections limit exceeded', PROVIDER, Reason.QUOTA, True),
             (Stage.MAIL, 450, '4.7.1 busy', PROVIDER, Reason.SERVICE_UNAVAILABLE, True),
             (Stage.MAIL, 450, '4.7.1 Error: too much mail, rate limited', PROVIDER, Reason.QUOTA, True),
             (Stage.MAIL, 550, '5.7.30 Basic authentication is not supported for Client Submission.', PROVIDER,
@@ -413,8 +432,8 @@ class TestSmtpClassify(BaseCase):
             (Stage.MAIL, 554, '5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org',
              PROVIDER, Reason.POLICY_BLOCK, False),
             (Stage.MAIL, 503, '5.5.1 nested MAIL command', PROVIDER, Reason.PROTOCOL, True),
-            (Stage.MAIL, -1, '', TRANSIENT, Reason.GARBAGE),
-            (Stage.MAIL, 354, '', TRANSIENT, Reason.GARBAGE),
+            (Stage.MAIL, -1, '', PROVIDER, Reason.GARBAGE, True),
+            (Stage.MAIL, 354, '', PROVIDER, Reason.GARBAGE, True),
         ])
 
     def test_recipient(self):
@@ -441,7 +460,7 @@ class TestSmtpClassify(BaseCase):
             (Stage.RCPT, 450, '4.2.1 Peak SMTP relay limit exceeded for customer.', PROVIDER, Reason.QUOTA, True),
             (Stage.RCPT, 450, '', TRANSIENT, Reason.TEMPORARY),
             (Stage.RCPT, 451, '4.7.0 Temporary server error. Please try again later.', TRANSIENT, Reason.TEMPORARY),
-            (Stage.RCPT, 421, '', TRANSIENT, Reason.SERVICE_UNAVAILABLE),
+            (Stage.RCPT, 421, '', PROVIDER, Reason.SERVICE_UNAVAILABLE, True),
             (Stage.RCPT, 451, '4.7.500 Server busy', PROVIDER, Reason.QUOTA, True),
             (Stage.RCPT, 550, 'Domain example.com has exceeded the max emails per hour (100/100) allowed.',
              PROVIDER, Reason.QUOTA, True),
@@ -494,7 +513,9 @@ class TestSmtpClassify(BaseCase):
                  False),
                 (stage, 421, '4.7.28 unusual rate of unsolicited mail', PROVIDER, Reason.QUOTA, True),
                 (stage, 550, '5.7.705 tenant has exceeded threshold', PROVIDER, Reason.QUOTA, True),
-                (stage, 421, '', TRANSIENT, Reason.SERVICE_UNAVAILABLE),
+                (stage, 421, '', PROVIDER, Reason.SERVICE_UNAVAILABLE, True),
+                (stage, 432, '4.3.2 Concurrent connections limit exceeded', PROVIDER, Reason.QUOTA, True),
+                (stage, 432, '4.3.2 STOREDRV.Deliver; recipient thread limit exceeded', TRANSIENT, Reason.MAILBOX_BUSY),
                 (stage, 450, '', TRANSIENT, Reason.TEMPORARY),
                 (stage, 451, '4.3.0', TRANSIENT, Reason.TEMPORARY),
                 (stage, 452, '', TRANSIENT, Reason.SERVER_STORAGE),
@@ -527,12 +548,56 @@ class TestSmtpClassify(BaseCase):
                         self.assertIn(outcome.kind, (PROVIDER, ACCEPTED))
 
     def test_what_a_refusal_says_about_the_address(self):
-        unknown = smtp.classify(Stage.RCPT, 550, '5.1.1 unknown')
-        policy = smtp.classify(Stage.RCPT, 550, '5.7.1 policy')
-        content = smtp.classify(Stage.EOD, 554, 'no')
-        self.assertEqual([o.blames_address for o in (unknown, policy, content)], [True, False, False])
-        self.assertEqual([o.is_policy for o in (unknown, policy, content)], [False, True, False])
-        self.assertFalse(smtp.classify(Stage.RCPT, 450, '4.7.1 policy').is_policy)
+        for stage, code, text, blames in (
+                (Stage.RCPT, 550, '5.1.1 unknown', True), (Stage.RCPT, 550, '5.1.1', True), (Stage.RCPT, 556, '', True),
+                (Stage.RCPT, 550, '5.7.1 policy', False), (Stage.EOD, 554, 'no', False), (Stage.RCPT, 550, '', False),
+                (Stage.RCPT, 550, 'Requested action not taken: mailbox unavailable', False),
+                (Stage.RCPT, 550, 'This account has been suspended', False),
+                (Stage.RCPT, 552, '5.2.2 over quota', False), (Stage.RCPT, 550, '5.7.1 user unknown', False),
+                # Nor what stands in the address, or in a link.
+                (Stage.RCPT, 550, '<no-such-user@x.test> refused', False),
+                (Stage.RCPT, 550, 'refused, see https://x.test/user-unknown', False),
+                # A code and words that say something else.
+                (Stage.RCPT, 550, '5.1.1 <a@b.test>: undeliverable: host mx said: 550 SPF check failed', False),
+                (Stage.RCPT, 550, '5.1.1 sending from your account is blocked', False),
+                (Stage.RCPT, 550, '5.1.1 this looks like spam', False)):
+            with self.subTest(code=code, text=text):
+                self.assertEqual(smtp.classify(stage, code, text).blames_address, blames)
+
+    def test_every_provider(self):
+        """Whose fault it is, in the words of real providers, however they wrap them."""
+        chance = random.Random(20)
+        for _round in range(30):
+            for kind, refusals in (
+                    (kind, get_refusals(kind)) for kind in ('unknown', 'stopped', 'limit', 'other')):
+                for name, stage, code, words in refusals:
+                    words = words.replace('{to}', f'{chance.choice(ODD_ADDRESSES)}@{chance.choice(ODD_DOMAINS)}')
+                    words = chance.choice((str, str.upper, str.lower))(words) if '://' not in words else words
+                    cut = chance.choice([0, *(m.start() for m in re.finditer(' ', words))])
+                    enhanced = re.match(r'\d\.\d+\.\d+ ', words)
+                    again = enhanced[0] if enhanced and chance.random() < 0.5 else ''
+                    text = f'{words[:cut]}\n{again}{words[cut + 1:]}' \
+                        if cut and not (enhanced and cut < enhanced.end()) else words
+                    outcome = smtp.classify(Stage(stage), code, text)
+                    with self.subTest(provider=name, kind=kind, text=text):
+                        if kind == 'unknown':
+                            self.assertTrue(outcome.blames_address)
+                        else:
+                            self.assertFalse(outcome.blames_address)
+                        if kind == 'limit':
+                            self.assertEqual((outcome.kind, outcome.passing), (PROVIDER, True))
+                        if stage == 'mail':
+                            self.assertEqual(outcome.kind, PROVIDER)
+
+    def test_pattern(self):
+        """Two recipients who are refused in the same words are."""
+        one, two = (smtp.classify(Stage.RCPT, 550, f'5.7.1 <{address}>: Rejected by {host} ({number}), see https://x/{number}')
+                    for address, host, number in (
+                        ('a@b.test', 'mx1.c.test', 'AB12'), ('d@e.test', 'mail.f.test', 'XY99')))
+        self.assertEqual(one.pattern, two.pattern)
+        self.assertIn('rejected by', one.pattern)
+        self.assertNotEqual(one.pattern, smtp.classify(Stage.RCPT, 550, 'Blocked').pattern)
+        self.assertEqual(smtp.classify(Stage.RCPT, 550, '<a@b.test>').pattern, '')
 
     def test_words(self):
         outcome = smtp.classify(
@@ -607,7 +672,7 @@ class TestSmtpClassify(BaseCase):
             (Stage.AUTH, UnicodeEncodeError('ascii', 'ö', 0, 1, 'x'), PROVIDER, Reason.CREDENTIALS_UNUSABLE, False),
             (Stage.AUTH, smtp.LoginError('no token'), PROVIDER, Reason.LOGIN_REFUSED, False),
             (Stage.AUTH, smtp.LoginError('no token', passing=True), PROVIDER, Reason.LOGIN_UNAVAILABLE, True),
-            (Stage.MAIL, smtplib.SMTPServerDisconnected(), TRANSIENT, Reason.DISCONNECTED, True),
+            (Stage.MAIL, smtplib.SMTPServerDisconnected(), PROVIDER, Reason.DISCONNECTED, True),
             (Stage.RCPT, hung, TRANSIENT, Reason.TIMEOUT, True),
             (Stage.RCPT, refused, RECIPIENT, Reason.RECIPIENT_UNKNOWN, False),
             (Stage.DATA, smtplib.SMTPResponseException(500, 'Line too long.'), TRANSIENT, Reason.GARBAGE, True),
@@ -867,7 +932,7 @@ class TestSmtpOpening(SmtpCase):
         ):
             outcome = self.secrets_stay_secret(self.serve({'auth': action}), self.login, secrets)
             self.assertEqual(outcome.stage, Stage.AUTH)
-            self.assertIn('***', outcome.text)
+            self.assertIn(smtp.MASK, outcome.text)
             for length in range(6, len(token)):
                 self.assertNotIn(token[:length], outcome.text, 'nor the beginning of one')
 
@@ -883,7 +948,7 @@ class TestSmtpOpening(SmtpCase):
         secret = base64.b64encode(PASSWORD.encode()).decode()
         outcome = self.secrets_stay_secret(server, login, [PASSWORD, secret])
         self.assertOutcome(outcome, PROVIDER, Stage.AUTH, Reason.LOGIN_REFUSED, False)
-        self.assertEqual(outcome.text, 'wrong: *** ***')
+        self.assertEqual(outcome.text, 'wrong: … …')
 
     def test_credentials_that_cannot_be_sent(self):
         for password in ('Paßwort-Zürich', 'Geheim\nwort'):
@@ -893,6 +958,62 @@ class TestSmtpOpening(SmtpCase):
                 connection.login(USER, password)
             outcome = self.secrets_stay_secret(self.serve(), login, [password, password[-6:]])
             self.assertOutcome(outcome, PROVIDER, Stage.AUTH, Reason.CREDENTIALS_UNUSABLE, False)
+
+    def test_server_that_quotes_at_every_step(self):
+        """Login and password stay secret, whatever a server makes of them, and whenever."""
+        forms = [
+            USER, USER.upper(), USER.title(), PASSWORD, urllib.parse.quote(USER, safe=''),
+            urllib.parse.quote_plus(USER).lower(),
+            *(base64.b64encode(text.encode()).decode() for text in (
+                USER, PASSWORD, f'\0{USER}\0{PASSWORD}', f'{USER}\0{USER}\0{PASSWORD}', f'{USER}:{PASSWORD}'))]
+        half = len(forms[-2]) // 2
+        said = f"blocked: <{'> ['.join(forms)}] {forms[-1].rstrip('=')} {forms[-2][:half]}\r\nCODE {forms[-2][half:]}"
+        for step, code in (
+                ('banner', 554), ('ehlo', 550), ('starttls', 554), ('ehlo2', 421), ('auth', 535), ('mail', 550),
+                ('rcpt', 550), ('rcpt', 450), ('data', 554), ('eod', 554), ('eod', 250), ('rset', 451), ('mail', 250),
+                ('banner', 220)):
+            with self.subTest(step=step, code=code):
+                server = self.serve({step: f'{code}-{said}'.replace('CODE', str(code)).encode()})
+                mask = smtp.Mask([USER], [PASSWORD])
+                shown = []
+                try:
+                    session = self.open(server, mask=mask)
+                    shown += [session.check_sender(SENDER), self.send(session), self.send(session)]
+                    shown += [session.peer_banner, vars(session), vars(session._link)]
+                    shown += [str(outcome.refused) for outcome in shown[:3]]
+                except smtp.DeliveryFault as fault:
+                    shown += [fault, fault.outcome]
+                self.assertIn('blocked', repr(shown) if code not in (250, 451) else 'blocked')
+                # The server's extensions are its own words, and shown nowhere.
+                shown = [
+                    {**one, 'ehlo_resp': None, 'esmtp_features': None} if isinstance(one, dict) else one
+                    for one in shown]
+                text = repr(shown).lower().replace(' ', '')
+                for form in (*forms, forms[-1].rstrip('=')):
+                    self.assertNotIn(form.lower(), text)
+
+    def test_login_that_says_too_much(self):
+        """As an OAuth addon would quote what its provider answered."""
+        def login(connection):
+            raise smtp.LoginError(f'{USER}: refresh_token=1//0abcDEF is revoked, client_secret=GOC%2FSPX')
+        outcome = self.fault(self.serve(), login=login, mask=smtp.Mask([USER], ['1//0abcDEF', 'GOC/SPX']))
+        self.assertEqual(outcome.text, '…: refresh_token=… is revoked, client_secret=…')
+
+    def test_masked_words_can_still_be_read(self):
+        mask = smtp.Mask(['mahnung@muster.test'], ['geheim'])
+        for words, masked in (
+                ('Sender address rejected: not owned by mahnung@muster.test',
+                 'Sender address rejected: not owned by …'),
+                ('User Mahnung@MUSTER.test, geheim!', 'User …, …!'), ('mahnung for kunde@muster.test', None),
+                ('mailbox unavailable', None), ('', None)):
+            self.assertEqual(mask.apply(words), words if masked is None else masked)
+        self.assertEqual(smtp.Mask(['p.muster@muster.test']).apply('p.muster is locked'), '… is locked')
+        self.assertEqual(smtp.Mask(['m1234567']).apply('sasl_m1234567: no, use M1234567'), 'sasl_…: no, use …')
+        self.assertEqual(
+            smtp.Mask(['mail'], ['ab']).apply('Mail refused by mailbox: ab, abc'), '… refused by mailbox: …, abc')
+        self.assertEqual(smtp.Mask(['a@müller.test']).apply('a@xn--mller-kva.test a@müller.test'), '… …')
+        self.assertEqual(smtp.Mask([], []).apply('nothing'), 'nothing')
+        self.assertNotIn('geheim', repr(mask))
 
     def test_session_forgets_the_password(self):
         session = self.open(self.serve())
@@ -1020,18 +1141,18 @@ class TestSmtpSending(SmtpCase):
 
     def test_fault_matrix(self):
         refusals = {  # step -> (kind, reason, passing) of 4xx, 5xx
-            'mail': ((TRANSIENT, Reason.TEMPORARY), (PROVIDER, Reason.SENDER_REFUSED)),
+            'mail': ((PROVIDER, Reason.SERVICE_UNAVAILABLE), (PROVIDER, Reason.SENDER_REFUSED)),
             'rcpt': ((TRANSIENT, Reason.TEMPORARY), (RECIPIENT, Reason.RECIPIENT_UNKNOWN)),
             'data': ((TRANSIENT, Reason.TEMPORARY), (RECIPIENT, Reason.RECIPIENT_UNKNOWN)),
             'eod': ((TRANSIENT, Reason.TEMPORARY), (RECIPIENT, Reason.RECIPIENT_UNKNOWN)),
         }
         for step, (passing, permanent) in refusals.items():
             at_end = step == 'eod'
-            broken = UNCLEAR if at_end else TRANSIENT
+            broken = UNCLEAR if at_end else PROVIDER if step == 'mail' else TRANSIENT
             silent = Reason.ANSWER_MISSING if at_end else Reason.TIMEOUT
             for action, kind, reason, dead in [
                 (b'451 4.3.0 not now', *passing, False),
-                (b'421 4.3.2 closing', TRANSIENT, Reason.SERVICE_UNAVAILABLE, True),
+                (b'421 4.3.2 closing', PROVIDER, Reason.SERVICE_UNAVAILABLE, True),
                 (b'550-5.1.1 unknown\r\n550 5.1.1 here', *permanent, False),
                 (DROP, broken, Reason.DISCONNECTED, True),
                 (SILENCE, broken, silent, True),
@@ -1054,7 +1175,8 @@ class TestSmtpSending(SmtpCase):
                         session, on_handover=functools.partial(handovers.append, 1),
                         answer_timeout=SHORT if action in (SILENCE, TRICKLE) else LONG)
                     self.assertLess(time.monotonic() - started, SOON)
-                    self.assertOutcome(outcome, kind, Stage(step), reason, kind is TRANSIENT)
+                    lasts = kind in (RECIPIENT, UNCLEAR) or reason is Reason.SENDER_REFUSED
+                    self.assertOutcome(outcome, kind, Stage(step), reason, not lasts)
                     self.assertEqual(outcome.handed_over, at_end)
                     self.assertEqual(len(handovers), int(at_end))
                     self.assertEqual(session.is_dead, dead)
@@ -1068,7 +1190,7 @@ class TestSmtpSending(SmtpCase):
                         self.assertEqual(len(server.accepted), 1)
                     else:
                         again = self.send(session)
-                        self.assertOutcome(again, TRANSIENT, Stage.MAIL, Reason.DISCONNECTED)
+                        self.assertOutcome(again, PROVIDER, Stage.MAIL, Reason.DISCONNECTED, True)
                         self.assertFalse(session.is_alive())
 
     def test_partial_refusal(self):
@@ -1101,7 +1223,7 @@ class TestSmtpSending(SmtpCase):
         self.assertOutcome(outcome, TRANSIENT, Stage.RCPT, Reason.DISCONNECTED)
         server = self.serve({'rcpt': {'b@x.test': b'421 4.3.2 closing'}})
         outcome = self.send(self.open(server), ['a@x.test', 'b@x.test'])
-        self.assertOutcome(outcome, TRANSIENT, Stage.RCPT, Reason.SERVICE_UNAVAILABLE)
+        self.assertOutcome(outcome, PROVIDER, Stage.RCPT, Reason.SERVICE_UNAVAILABLE, True)
         self.assertEqual(server.accepted, [])
 
     def test_addresses_that_are_none(self):
@@ -1210,7 +1332,7 @@ class TestSmtpSending(SmtpCase):
     def test_answer_before_the_end(self):
         for answer, kind, reason in [
             (b'552 5.3.4 Message too big', RECIPIENT, Reason.MESSAGE_TOO_LARGE),
-            (b'421 4.3.2 closing', TRANSIENT, Reason.SERVICE_UNAVAILABLE),
+            (b'421 4.3.2 closing', PROVIDER, Reason.SERVICE_UNAVAILABLE),
             (b'250 2.0.0 Ok: queued as 1234', TRANSIENT, Reason.GARBAGE),
             (b'nonsense', TRANSIENT, Reason.GARBAGE),
         ]:
@@ -1294,14 +1416,14 @@ class TestSmtpSending(SmtpCase):
             server = self.serve({'rcpt': [b'550 5.1.1 unknown'], 'rset': action})
             session = self.open(server)
             self.assertEqual(self.send(session).kind, RECIPIENT)
-            self.assertOutcome(self.send(session), TRANSIENT, Stage.MAIL, passing=True)
+            self.assertOutcome(self.send(session), PROVIDER, Stage.MAIL, passing=True)
             self.assertTrue(session.is_dead)
 
     def test_idle_session_is_closed_by_the_server(self):
         server = self.serve({'noop': b'250 Ok\r\n421 4.4.2 Idle for too long'})
         session = self.open(server)
         self.assertTrue(session.is_alive())
-        self.assertOutcome(self.send(session), TRANSIENT, Stage.MAIL, passing=True)
+        self.assertOutcome(self.send(session), PROVIDER, Stage.MAIL, passing=True)
 
     def test_check_sender(self):
         server = self.serve()
@@ -1321,7 +1443,7 @@ class TestSmtpSending(SmtpCase):
         outcome = session.check_sender(SENDER, CUSTOMER)
         self.assertOutcome(outcome, RECIPIENT, Stage.RCPT, Reason.RECIPIENT_UNKNOWN)
         session = self.open(self.serve({'mail': DROP}))
-        self.assertOutcome(session.check_sender(SENDER), TRANSIENT, Stage.MAIL, Reason.DISCONNECTED)
+        self.assertOutcome(session.check_sender(SENDER), PROVIDER, Stage.MAIL, Reason.DISCONNECTED, True)
         session = self.open(self.serve({'rset': DROP}))
         self.assertOutcome(session.check_sender(SENDER), ACCEPTED, Stage.MAIL)
         self.assertTrue(session.is_dead)

@@ -26,10 +26,11 @@ CRLF, is written completely first, the terminator ``. CRLF`` after it in a write
 See :data:`rules.RULES` for what a refusal means, and :data:`classify.FAULTS` for what a fault without a reply does.
 """
 from .classify import classify, classify_exception
+from .mask import MASK, Mask
 from .opening import open_session, verifying_context
 from .outcome import MAX_TEXT, DeliveryFault, GarbageError, Kind, LoginError, Outcome, Reason, Stage
 from .session import Session
 
 __all__ = [
-    'MAX_TEXT', 'DeliveryFault', 'GarbageError', 'Kind', 'LoginError', 'Outcome', 'Reason', 'Session', 'Stage',
-    'classify', 'classify_exception', 'open_session', 'verifying_context']
+    'MASK', 'MAX_TEXT', 'DeliveryFault', 'GarbageError', 'Kind', 'LoginError', 'Mask', 'Outcome', 'Reason', 'Session',
+    'Stage', 'classify', 'classify_exception', 'open_session', 'verifying_context']

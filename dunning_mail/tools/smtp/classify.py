@@ -10,7 +10,8 @@ import ssl
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from .outcome import GarbageError, Kind, LoginError, Outcome, Reason, Stage, clean
+from .mask import Mask
+from .outcome import MAX_REPLY_LINE, GarbageError, Kind, LoginError, Outcome, Reason, Stage, clean
 from .rules import OPENING, judge
 
 __all__ = ['UNREACHABLE', 'classify', 'classify_exception', 'is_expected']
@@ -18,7 +19,7 @@ __all__ = ['UNREACHABLE', 'classify', 'classify_exception', 'is_expected']
 _ENHANCED = re.compile(r'([245])\.(\d{1,3})\.(\d{1,3})(?!\S)')
 
 
-def classify(stage: Stage, code: int, text: str | bytes = '') -> Outcome:
+def classify(stage: Stage, code: int, text: str | bytes = '', mask: Mask | None = None) -> Outcome:
     """Say what a reply means. A pure function.
 
     ==============================  ====================================================================================
@@ -32,12 +33,15 @@ def classify(stage: Stage, code: int, text: str | bytes = '') -> Outcome:
     :param stage: the step that the reply answers
     :param code: the reply code; anything outside of 200 to 599 counts as garbage
     :param text: the reply's text, its lines separated by line breaks, without the reply codes
+    :param mask: what must not be shown of it. It is judged by all of its words, and cut afterwards: of a secret that is
+        cut in two, the first half would be left.
     """
     enhanced, words = _split_enhanced(text)
     kind, reason, passing = _judge(stage, code, enhanced, words)
+    shown = clean(mask.apply(words) if mask else words)
     return Outcome(
-        kind=kind, stage=stage, reason=reason, code=code if 200 <= code <= 599 else None, enhanced=enhanced, text=words,
-        passing=passing, queue_id=_queue_id(words) if kind is Kind.ACCEPTED and stage is Stage.EOD else '',
+        kind=kind, stage=stage, reason=reason, code=code if 200 <= code <= 599 else None, enhanced=enhanced, text=shown,
+        passing=passing, queue_id=_queue_id(shown) if kind is Kind.ACCEPTED and stage is Stage.EOD else '',
     )
 
 
@@ -68,6 +72,8 @@ def _broken_link(stage: Stage, reason: Reason, passing: bool = True) -> tuple[Ki
     """What a fault without a reply means: silence, a lost connection, garbage."""
     if stage is Stage.EOD:
         return Kind.UNCLEAR, Reason.ANSWER_MISSING if reason is Reason.TIMEOUT else reason, False
+    if stage is Stage.MAIL:
+        return Kind.PROVIDER, reason, True
     if stage in OPENING:
         # Whatever greets with something else than SMTP is no mail server, today or tomorrow.
         return Kind.PROVIDER, reason, passing and not (stage is Stage.BANNER and reason is Reason.GARBAGE)
@@ -80,7 +86,7 @@ UNREACHABLE = frozenset({
 })
 
 
-def classify_exception(stage: Stage, exc: BaseException) -> Outcome:
+def classify_exception(stage: Stage, exc: BaseException, mask: Mask | None = None) -> Outcome:
     """Say what an exception means that was raised at a stage. A pure function; never quotes the exception's message,
     which may hold credentials, but the system's words for its error number.
 
@@ -91,18 +97,21 @@ def classify_exception(stage: Stage, exc: BaseException) -> Outcome:
 
     :param stage: the step under way
     :param exc: what it raised
+    :param mask: what must not be shown of a reply
     """
     if isinstance(exc, smtplib.SMTPRecipientsRefused) and exc.recipients:
-        return classify(Stage.RCPT, *next(iter(exc.recipients.values())))
+        return classify(Stage.RCPT, *next(iter(exc.recipients.values())), mask)
     if isinstance(exc, smtplib.SMTPResponseException):
         if isinstance(exc, smtplib.SMTPHeloError):
             stage = Stage.EHLO
         line_too_long = exc.smtp_code == 500 and exc.smtp_error == 'Line too long.'
         if not line_too_long and 200 <= exc.smtp_code <= 599:
-            return classify(stage, exc.smtp_code, exc.smtp_error)
+            return classify(stage, exc.smtp_code, exc.smtp_error, mask)
     fault = next(fault for fault in FAULTS if fault.fits(stage, exc))
     kind, reason, passing = _broken_link(stage, fault.reason, fault.passing)
-    return Outcome(kind=kind, stage=stage, reason=reason, passing=passing, text=_words_of(exc))
+    words = _words_of(exc)
+    return Outcome(
+        kind=kind, stage=stage, reason=reason, passing=passing, text=clean(mask.apply(words) if mask else words))
 
 
 class Fault(NamedTuple):
@@ -189,9 +198,9 @@ FAULTS = (
 
 def _words_of(exc: BaseException) -> str:
     if isinstance(exc, LoginError):
-        return clean(exc.text)
+        return clean(exc.text, MAX_REPLY_LINE)
     if isinstance(exc, GarbageError):
-        return clean(exc.received)
+        return clean(exc.received, MAX_REPLY_LINE)
     if isinstance(exc, ssl.SSLCertVerificationError):
         return clean(exc.verify_message or '')
     if isinstance(exc, ssl.SSLError):
@@ -215,7 +224,7 @@ def _split_enhanced(text: str | bytes) -> tuple[str, str]:
             if match[0] == enhanced:
                 line = line[match.end():]
         words.append(line)
-    return enhanced, clean('\n'.join(words))
+    return enhanced, clean('\n'.join(words), MAX_REPLY_LINE)
 
 
 _QUEUE_IDS = [re.compile(pattern, re.IGNORECASE) for pattern in (

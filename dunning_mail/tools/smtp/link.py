@@ -1,10 +1,7 @@
 """The connection: an ``smtplib.SMTP`` whose reads and writes have deadlines, and whose faults come as they are."""
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
-import dataclasses
 import re
 import smtplib
 import socket
@@ -15,7 +12,8 @@ import time
 from collections.abc import Callable
 
 from .classify import UNREACHABLE, classify, classify_exception, is_expected
-from .outcome import MAX_REPLY_LINE, GarbageError, LoginError, Outcome, Reason, Stage, clean
+from .mask import Mask
+from .outcome import MAX_REPLY_LINE, GarbageError, LoginError, Outcome, Reason, Stage
 
 try:
     import fcntl
@@ -40,17 +38,19 @@ class Link(smtplib.SMTP):
     :ivar deadline: a moment (of :attr:`clock`) by which all steps must be over, or ``None``
     :ivar stage: the step under way, for whoever catches what it raises
     :ivar tls_version: empty before the handshake
+    :ivar mask: what was said to log in, and must not be shown
     """
 
     # On the class, where a test that freezes the time of modules does not stop the deadlines.
     clock = staticmethod(time.monotonic)
 
-    def __init__(self, local_hostname: str, step_timeout: float):
+    def __init__(self, local_hostname: str, step_timeout: float, mask: Mask | None = None):
         super().__init__(local_hostname=local_hostname, timeout=step_timeout)
         self.step_timeout = step_timeout
         self.deadline = None
         self.stage = Stage.RESOLVE
         self.tls_version = ''
+        self.mask = mask or Mask()
         self._received = bytearray()
         self._login = None
 
@@ -112,19 +112,22 @@ class Link(smtplib.SMTP):
         :return: ``None`` when logged in, else the fault
         """
         self.stage = Stage.AUTH
-        self._login = {'pending': False, 'replies': [], 'secrets': set()}
+        self._login = {'pending': False, 'replies': []}
         try:
             try:
-                login(self)
+                try:
+                    login(self)
+                finally:
+                    self.mask.add([self.__dict__.get('user')], [self.__dict__.get('password')])
                 fault = None
                 if self._login['pending']:
                     # RFC 7628, 3.2.3 and XOAUTH2: the reason comes as a challenge, to be answered with an empty line.
                     # Whatever the last reply is, it closes this exchange.
                     self.docmd('')
             except (OSError, ValueError, LoginError) as exc:
-                fault = classify_exception(Stage.AUTH, exc)
+                fault = classify_exception(Stage.AUTH, exc, self.mask)
             refusals = [
-                classify(Stage.AUTH, code, text)
+                classify(Stage.AUTH, code, text, self.mask)
                 for code, text in self._login['replies'] if not is_expected(Stage.AUTH, code) and code != 334
             ]
             done = any(is_expected(Stage.AUTH, code) for code, _text in self._login['replies'])
@@ -135,7 +138,7 @@ class Link(smtplib.SMTP):
                 fault = min(refusals, key=lambda outcome: outcome.reason is not Reason.LOGIN_REFUSED)
             elif fault is None and self._login['pending']:
                 fault = classify(Stage.AUTH, 334)
-            return fault and dataclasses.replace(fault, text=self._scrub(fault.text))
+            return fault
         finally:
             self._login = None
             for name in ('user', 'password'):
@@ -149,31 +152,13 @@ class Link(smtplib.SMTP):
         is_auth = is_command or self._login['pending']
         if is_auth:
             # AUTH, the mechanism, perhaps a first response; then nothing but responses.
-            self._login['secrets'].update(sent[2:] if is_command else sent)
+            for token in sent[2:] if is_command else sent:
+                self.mask.add_sent(token)
         reply = super().docmd(cmd, args)
         if is_auth:
             self._login['pending'] = reply[0] == 334
             self._login['replies'].append(reply)
         return reply
-
-    def _scrub(self, text: str) -> str:
-        """Take out what was sent to log in, should the server have quoted it: encoded, decoded, and the password."""
-        user = self.__dict__.get('user') or ''
-        secrets = {self.__dict__.get('password') or ''} | self._login['secrets']
-        for token in self._login['secrets']:
-            with contextlib.suppress(ValueError, binascii.Error):
-                decoded = base64.b64decode(token, validate=True).decode('utf-8', 'replace')
-                secrets.update(re.split(r'[\0\1]+(?:auth=Bearer )?', decoded))
-                secrets.add(decoded)
-        for secret in sorted(secrets - {user}, key=len, reverse=True):
-            # A shorter one would tear harmless words apart, and be found out by that.
-            if len(secret) >= 4:
-                text = text.replace(secret, '***').replace(clean(secret), '***')
-                if text.endswith('…'):
-                    # Where the words were cut, the beginning of one may be left.
-                    cut = next((n for n in range(len(secret) - 1, 3, -1) if text[:-1].endswith(secret[:n])), 0)
-                    text = text if not cut else text[:-cut - 1] + '***'
-        return text
 
     # --- reading and writing
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from .classify import classify, classify_exception
 from .link import Link
+from .mask import Mask
 from .outcome import DeliveryFault, Outcome, Stage
 from .session import Session
 
@@ -53,6 +54,7 @@ def open_session(
     context: ssl.SSLContext | None = None,
     local_hostname: str | None = None,
     total_timeout: float | None = None,
+    mask: Mask | None = None,
 ) -> Session:
     """Connect, secure the connection with verified TLS, and log in.
 
@@ -69,6 +71,7 @@ def open_session(
     :param local_hostname: what to say in EHLO; default is this host's full name
     :param total_timeout: seconds for all steps together, but for what ``login`` does elsewhere; default is twice
         ``timeout``
+    :param mask: knows what must not be shown of what the server says; what is sent to log in is added
     :raises DeliveryFault: it did not work; its outcome says at which stage, why, and whether it may pass
     :raises ValueError: the context does not verify, or the local host name cannot be one
     """
@@ -79,7 +82,7 @@ def open_session(
     if not re.fullmatch(r'[\x21-\x7e]+', local_hostname):
         raise ValueError('The local host name must be printable ASCII without spaces.')
 
-    link = Link(local_hostname, timeout)
+    link = Link(local_hostname, timeout, mask)
     link.deadline = link.clock() + (2 * timeout if total_timeout is None else total_timeout)
     try:
         session = _open(link, host, port, implicit_tls, login, context)
@@ -87,7 +90,7 @@ def open_session(
             return session
         outcome = session
     except (OSError, ValueError, OverflowError) as exc:
-        outcome = classify_exception(link.stage, exc)
+        outcome = classify_exception(link.stage, exc, link.mask)
     except BaseException:
         link.abort()
         raise
@@ -103,13 +106,13 @@ def _open(link, host, port, implicit_tls, login, context) -> Session | Outcome:
     link.stage = Stage.BANNER
     code, banner = link.getreply()
     if code != 220:
-        return classify(Stage.BANNER, code, banner)
+        return classify(Stage.BANNER, code, banner, link.mask)
 
     def greet() -> Outcome | None:
         link.stage = Stage.EHLO
         code, text = link.ehlo()
         # smtplib reads the extensions of a 250 alone.
-        return None if code == 250 else classify(Stage.EHLO, code if code >= 400 else -1, text)
+        return None if code == 250 else classify(Stage.EHLO, code if code >= 400 else -1, text, link.mask)
 
     if fault := greet():
         return fault
@@ -119,7 +122,7 @@ def _open(link, host, port, implicit_tls, login, context) -> Session | Outcome:
             raise smtplib.SMTPNotSupportedError('STARTTLS not offered')
         code, text = link.ask(Stage.STARTTLS, b'STARTTLS')
         if code != 220:
-            return classify(Stage.STARTTLS, code, text)
+            return classify(Stage.STARTTLS, code, text, link.mask)
         link.wrap(context, host)
         if fault := greet():
             return fault

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import smtplib
 import unicodedata
 from collections.abc import Mapping
@@ -115,8 +116,8 @@ class Outcome:
     :ivar passing: whether it may pass by itself: true for everything transient, and for a provider's faults that need
         nobody's hand (refused connection, 421, time-outs, quota), unlike a wrong password or a bad certificate
     :ivar queue_id: the name under which the server queued the message, as far as its answer tells
-    :ivar refused: the recipients that were refused -> (code or ``None``, the server's words with its enhanced code).
-        With kind ``accepted`` the message went to the others.
+    :ivar refusals: the recipients that were refused -> the outcome for each. With kind ``accepted`` the message went to
+        the others.
     :ivar host: the server, as it was asked for
     :ivar tls_version: e.g. ``TLSv1.3``; empty before the handshake
     :ivar handed_over: whether a byte of the message was written (or tried to be)
@@ -132,7 +133,7 @@ class Outcome:
     text: str = ''
     passing: bool = False
     queue_id: str = ''
-    refused: Mapping[str, tuple[int | None, str]] = dataclasses.field(default_factory=dict, hash=False)
+    refusals: Mapping[str, Outcome] = dataclasses.field(default_factory=dict, hash=False)
     host: str = ''
     tls_version: str = ''
     handed_over: bool = False
@@ -145,22 +146,31 @@ class Outcome:
         return ' '.join(part for part in (str(self.code or ''), self.enhanced, self.text) if part)
 
     @property
-    def is_policy(self) -> bool:
-        """Whether a recipient was refused by somebody's policy. Once that is this recipient's matter; several different
-        recipients in a row mean that the sender is what the policy is about, and the provider should be paused."""
-        return self.kind is Kind.RECIPIENT and self.reason is Reason.POLICY_BLOCK
+    def refused(self) -> dict[str, tuple[int | None, str]]:
+        """The recipients that were refused -> (code or ``None``, the server's words with its enhanced code)."""
+        return {
+            address: (outcome.code, ' '.join(part for part in (outcome.enhanced, outcome.text) if part))
+            for address, outcome in self.refusals.items()}
 
     @property
     def blames_address(self) -> bool:
-        """Whether the fault lies in the address itself, so that the next message to it would fare no better. False when
-        the message (size, content) or a policy was the cause."""
+        """Whether the server says beyond doubt that the address does not exist or is closed, so that the next message
+        to it would fare no better. False when it gave no reason, or another one: size, content, policy, a full
+        mailbox."""
         return self.kind is Kind.RECIPIENT and self.reason in ADDRESS_REASONS
+
+    @property
+    def pattern(self) -> str:
+        """What is left of the answer without addresses, links and numbers: the same for two recipients who were refused
+        in the same words. Empty where there were none."""
+        words = _PERSONAL.sub(' ', self.text.lower())
+        return ' '.join(re.findall(r'[^\W\d_]+', words))
 
 
 ADDRESS_REASONS = frozenset({
-    Reason.RECIPIENT_UNKNOWN, Reason.RECIPIENT_REFUSED, Reason.MAILBOX_DISABLED, Reason.MAILBOX_FULL,
-    Reason.ADDRESS_INVALID, Reason.SMTPUTF8_MISSING,
-})
+    Reason.RECIPIENT_UNKNOWN, Reason.MAILBOX_DISABLED, Reason.ADDRESS_INVALID, Reason.SMTPUTF8_MISSING})
+
+_PERSONAL = re.compile(r'<[^>]*>|"[^"]*"|\[[^\]]*\]|\(#?[^)]*\)|\S+://\S+|\S*@\S*|\S*\d\S*|[\w-]+(\.[\w-]+)+')
 
 
 class DeliveryFault(Exception):

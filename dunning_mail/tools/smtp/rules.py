@@ -3,10 +3,17 @@
 A reply is judged by the step that it answers, its code, its RFC 3463 code if it begins with one, and its words where
 these leave it open.
 
-A 5.7.1 at RCPT, or after the dot, can be this recipient's policy or one against us all. It is taken for the
-recipient's unless code or words name the sender, its network, login or quota: wrongly failing one notice is mended by
-one click, wrongly stopping a run is not seen until somebody looks. The opposite case shows by repetition, see
-:attr:`Outcome.is_policy`.
+At MAIL and before, nobody has spoken of a recipient yet: nothing is the recipient's there; what is refused is the
+sender, or this message for its size.
+
+From RCPT on, a refusal can be about this recipient or about us all. It is taken for the recipient's unless code or
+words name the sender, its network, login or quota: wrongly failing one notice is mended by one click, wrongly stopping
+a run is not seen until somebody looks. The opposite case shows by repetition, for which whoever sends many messages
+counts the refusals in a row.
+
+That *the address* does not exist or is closed (:attr:`Outcome.blames_address`) is a third thing. It is believed where
+an RFC 3463 code or unmistakable words say so, and nothing speaks against it. "Mailbox unavailable" is no such word: RFC
+5321 has it for every 550, and it is what a sender is answered whom the provider has stopped.
 
 Sources: RFC 5321 (4.2, 4.3.2, 4.5.3), RFC 3463, RFC 5248 and its IANA registry (Enhanced Status Codes), RFC 1870
 (SIZE), RFC 2034, RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 6531 (SMTPUTF8), RFC 7372 (x.7.20 - 26), RFC 7504
@@ -44,6 +51,14 @@ _SENDER_WORDS = _pattern(
     r'from address .*(not (allowed|permitted|authori[sz]ed|verified|match)|does not match)',
     r'email address is not verified', r'unverified sender', r'bad outbound sender', r'banned sender',
 )
+# A sender whom the provider has stopped. Of "this account" nobody can say whose it is.
+_STOPPED = r'(suspended|disabled|blocked|locked|frozen|restricted|deactivated|terminated|paused|barred)'
+_STOPPED_WORDS = _pattern(
+    rf'\byour ([\w-]+ )?(account|mailbox|user|access|subscription|contract|hosting|service)\b.{{0,40}}\b{_STOPPED}',
+    rf'\b(outgoing|outbound|sending|submission|sender)\b.{{0,60}}\b{_STOPPED}',
+    rf'\b{_STOPPED}\b.{{0,40}}\b(sending|to send|outgoing|outbound)\b',
+    r'(not|no longer) (allowed|permitted|authori[sz]ed|entitled) to send(?! as| (\w+ )?to\b)',
+)
 _RELAY_WORDS = _pattern(
     r'relay(ing)?( access)? (is )?(denied|not (permitted|allowed)|prohibited)', r'(unable|not permitted) to relay',
     r'(can ?not|do(es)? not|won.t) relay', r'mail sending denied',
@@ -66,15 +81,27 @@ _SIZE_WORDS = _pattern(
 _RECIPIENTS_WORDS = _pattern(r'too many recipients')
 # About sending, beyond doubt: also where the code says "mailbox" (Google: 450 4.2.1 Peak SMTP relay limit exceeded).
 _SENDING_QUOTA_WORDS = _pattern(
-    r'(sending|submission|relay|outgoing|outbound|hourly|daily|monthly) (\w+ ){0,2}(quota|limit|rate|volume)',
+    r'\b(send|sending|sent|submission|relay|outgoing|outbound|hourly|daily|monthly)[- ](\w+[- ]){0,3}'
+    r'(quota|limit|rate|volume)s?\b',
+    r'(limit|quota)s? (for|of|on) (sending|sent|outgoing|outbound|e-?mails|messages)',
     r'submission ?quota', r'(quota|limit|max(imum)?|exceed\w*)\b.{0,60} (per|an|a) (second|minute|hour|day|month)\b',
-    r'max(imum)? (number of )?(e-?mails|messages|defers)', r'rate[- ]limit', r'throttl', r'unusual rate',
-    r'limit for message recipients',
+    r'\bper[- ](smtp )?(session|connection)\b',
+    r'(messages|e?-?mails|transactions) in (this|one|a|the) (session|connection)',
+    r'message count', r'credits? (is |are |has been )?exceeded',
+    r'concurrent (\w+ ){0,2}(connection|session|limit)', r'connections? (\w+ )?limit',
+    r'max(imum)? (number of )?(e-?mails|messages|connections|defers)', r'rate[- ]?limit', r'throttl', r'unusual rate',
+    r'limit for message recipients', r'too many (\w+ )?(connections|sessions)',
 )
+# The queue of one mailbox: Exchange says so of a recipient who gets much at once.
+_RECIPIENT_LIMIT_WORDS = _pattern(r'recipient (thread|rate) limit', r'receiving mail (too quickly|at a rate)')
 _QUOTA_WORDS = _pattern(
     _SENDING_QUOTA_WORDS.pattern, r'(message|e-?mail) (quota|rate)', r'(message|e-?mail) limit (exceed|reach)\w+',
-    r'too many (e-?mails|messages|mails|connections|sessions|requests|concurrent|log)', r'exceed\w*.{0,40} rate\b',
+    r'too many (e-?mails|messages|mails|requests|concurrent|log)', r'exceed\w*.{0,40} rate\b',
     r'exceeded permitted limits', r'too (fast|quickly|frequently)', r'slow down',
+)
+_BUSY_WORDS = _pattern(
+    r'(server|system|service)( is)?( \w+)? (busy|overloaded|unavailable|not available)', r'\b(too|very) busy\b',
+    r'\b(over)?load (is |average )?(too )?high', r'system (load|resources|congest)', r'shutting down',
 )
 _WINDOW_WORDS = _pattern(r'\b(daily|hourly)\b', r'\b(per|a|an) (day|hour)\b')
 _MAILBOX_WORDS = _pattern(
@@ -85,12 +112,39 @@ _MAILBOX_WORDS = _pattern(
 # Said of the mailbox from RCPT on (Dovecot says so), of the sender's at MAIL.
 _FULL_WORDS = _pattern(r'over ?-?quota', r'quota (is )?(exceeded|full)', r'exceed\w* .{0,20}(quota|storage)')
 _MESSAGE_QUOTA_WORDS = _pattern(r'(message|e-?mail) quota')
+_WHO = r'(user|recipient|mailbox|mail ?drop|account|address|addressee|alias|local part|person|customer)'
 _UNKNOWN_WORDS = _pattern(
-    r'unknown', r'no such', r'not? (a )?(known|valid|existing)', r'does ?n.t exist', r'does not exist', r'not exist',
-    r'invalid (recipient|mailbox|address|user)', r'no mailbox',
-    r'(user|mailbox|recipient|account|address)( \S+)?( is| was)? not found', r'undeliverable', r'not our customer',
-    r'not listed',
+    rf'\b{_WHO}( name)?( \S+)? ?:? ?(is |was )?((not|un) ?known|not found|unrouteable|not existing|non-?existent)\b',
+    rf'\b{_WHO}( \S+)? (does not|doesn.t|do not|no longer) exists?\b', rf'\b(unknown|no such|non-?existent) {_WHO}\b',
+    rf'\b(no|not a) (known |valid |existing )?{_WHO} (here|with (that|this)|by (that|this)|of (that|this)|found)\b',
+    r'\binvalid (recipient|mailbox)\b', r'\brecipient( address)? (is )?(invalid|not valid)\b',
+    rf'\b{_WHO} (that )?you (tried|are trying|attempted) to (reach|contact) (does not|doesn.t) exist',
+    r'no (one|body) (here )?(at|by|with) (this|that)', r'(does not|doesn.t) have an? \S+ account',
+    r'unrout(e)?able address', r'\b(mailbox|recipient|addressee) not listed', r'not our customer', r'\bno mailbox\b',
+    r'recipient ?not ?found', r'\brecipient (is )?no longer (on|at|with) ',
+    r'\b(recipient|destination|recipient.s) (address )?(rejected: )?(domain|host)( \S+)? '
+    r'(not found|unknown|does not exist)',
+    r'recipient address rejected: (domain|user|mailbox|account) (not found|unknown)',
 )
+_CLOSED_WORDS = _pattern(
+    r'\b(mailbox|recipient|addressee|recipient.s account|address)( \S+)? (is |was |has been )?(no longer '
+    r'(active|available|valid|in use)|not active|inactive|disabled|closed|discontinued|deactivated|deleted)\b',
+    rf'\b{_WHO} (that )?you (tried|are trying|attempted) to (reach|contact) is (disabled|inactive|over|closed)',
+)
+# What speaks against the address, whatever else is said.
+_DOUBT_WORDS = _pattern(
+    *(words.pattern for words in (
+        _SENDER_AUTH_WORDS, _SENDER_WORDS, _STOPPED_WORDS, _RELAY_WORDS, _AUTH_WORDS, _CLIENT_WORDS, _LIST_WORDS,
+        _SENDING_QUOTA_WORDS, _QUOTA_WORDS, _SIZE_WORDS, _GREYLIST_WORDS, _BUSY_WORDS)),
+    r'spam', r'\bjunk\b', r'unsolicited', r'\bbulk\b', r'\bpolic(y|ies)', r'reputation', r'suspicious', r'virus',
+    r'try (again )?later', r'temporar', r'suspended', r'blocked', r'\bsender\b',
+)
+# Part of an address or of a link is nobody's word.
+_QUOTED = re.compile(r'\S+://\S+|[^\s<>@"]+@[^\s<>@",;:]+')
+_ADDRESS_REJECTED_WORDS = _pattern(r'recipient address rejected')
+_NO_WORDS = re.compile(r'^\W*$')
+_PASSWORD_CHANGE_WORDS = _pattern(r'password', r'transition')
+
 
 def _security(*details: int) -> list[str]:
     """RFC 3463, subject 7."""
@@ -104,6 +158,8 @@ _SENDER_AUTH_DETAILS = _security(*range(20, 25), 26, 29, 509, 515)
 _SENDER_DETAILS = _security(27, 60, 501, 502, 503, 511)
 _QUOTA_DETAILS = _security(28, 232, 233, 500, 508, 705)
 _NETWORK_DETAILS = _security(4, 25, *range(504, 600), *range(606, 650), *range(700, 751))
+# ... those that say that the address does not exist, or not any more ...
+_ADDRESS_DETAILS = [f'x.1.{detail}' for detail in (1, 2, 3, 6, 10)]
 # ... and details that are about the recipient: moved owners, restricted groups.
 _RESTRICTED_DETAILS = _security(17, 18, 19, 124, 129, *range(133, 137), 193)
 
@@ -161,8 +217,10 @@ class Rule:
 # In their order: the first that fits decides.
 RULES = (
     # --- AUTH
-    # RFC 4954: a password transition is needed.
-    Rule(_PROVIDER_LASTING, Reason.LOGIN_REFUSED, [Stage.AUTH], [432]),
+    Rule(_PROVIDER_PASSING, Reason.QUOTA, [Stage.AUTH], [_SENDING_QUOTA_WORDS]),
+    Rule(_PROVIDER_PASSING, Reason.QUOTA, [Stage.AUTH], ['4xx'], [_QUOTA_WORDS]),
+    # RFC 4954: a password transition is needed. (Exchange has the code for limits and busy servers.)
+    Rule(_PROVIDER_LASTING, Reason.LOGIN_REFUSED, [Stage.AUTH], [432], ['x.7.12', _PASSWORD_CHANGE_WORDS]),
     Rule(_PROVIDER, Reason.LOGIN_UNAVAILABLE, [Stage.AUTH], ['4xx']),
     # The mechanism, basic login as such, or this password where an application password is wanted.
     Rule(_PROVIDER, Reason.LOGIN_NOT_SUPPORTED, [Stage.AUTH],
@@ -185,11 +243,19 @@ RULES = (
     # This recipient takes mail from some only.
     Rule(_RECIPIENT, Reason.POLICY_BLOCK, _RESTRICTED_DETAILS),
     # Too many in one mail, 5xx too (RFC 5321, 4.5.3.1.10); too many a day are a quota.
-    Rule(_TRANSIENT, Reason.TOO_MANY_RECIPIENTS, ['x.5.3'], unless=[_WINDOW_WORDS]),
+    Rule(_TRANSIENT, Reason.TOO_MANY_RECIPIENTS, ['x.5.3'], unless=[_WINDOW_WORDS, _SENDING_QUOTA_WORDS]),
+    Rule(_RECIPIENT, Reason.MAILBOX_BUSY, _AFTER_MAIL, ['4xx'], [_RECIPIENT_LIMIT_WORDS]),
     # Quotas are windows, so all of it passes, 5xx too.
     Rule(_PROVIDER_PASSING, Reason.QUOTA, [_SENDING_QUOTA_WORDS, *_QUOTA_DETAILS, '5.4.5', '5.1.90']),
+    # A quota that is a policy is nobody's mailbox.
+    Rule(_PROVIDER_PASSING, Reason.QUOTA, ['x.7.x'], [_FULL_WORDS], unless=[_MAILBOX_WORDS]),
+
+    # --- the address. Whose code says so but whose words speak of something else has not said it.
+    Rule(_RECIPIENT, Reason.RECIPIENT_REFUSED, _AFTER_MAIL, ['5xx'], [556, *_ADDRESS_DETAILS, 'x.2.1'], [_DOUBT_WORDS]),
+    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, _AFTER_MAIL, ['5xx'], [556, *_ADDRESS_DETAILS]),
+
     Rule(_PROVIDER, Reason.SENDER_AUTHENTICATION, [_SENDER_AUTH_WORDS, *_SENDER_AUTH_DETAILS]),
-    Rule(_PROVIDER, Reason.SENDER_REFUSED, [_SENDER_WORDS, *_SENDER_DETAILS, 'x.1.7', 'x.1.8']),
+    Rule(_PROVIDER, Reason.SENDER_REFUSED, [_SENDER_WORDS, _STOPPED_WORDS, *_SENDER_DETAILS, 'x.1.7', 'x.1.8']),
     Rule(_PROVIDER, Reason.RELAY_DENIED, [_RELAY_WORDS, *_security(54, 64)]),
     Rule(_PROVIDER, Reason.LOGIN_REQUIRED, [_AUTH_WORDS]),
 
@@ -211,7 +277,10 @@ RULES = (
     # RFC 1870.
     Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, ['5xx'], [523, 'x.2.3', 'x.3.4', _SIZE_WORDS],
          unless=[_RECIPIENTS_WORDS]),
-    Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, [552], [_BARE, 'x.0.x', 'x.3.x'], unless=[_RECIPIENTS_WORDS]),
+    # At MAIL it may be the sender who has no room, or no right to it.
+    Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, [Stage.MAIL], [552], [_NO_WORDS, 'x.3.x'], unless=[_RECIPIENTS_WORDS]),
+    Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, _AFTER_MAIL, [552], [_BARE, 'x.0.x', 'x.3.x'],
+         unless=[_RECIPIENTS_WORDS]),
     Rule(_PROVIDER_PASSING, Reason.QUOTA, [_QUOTA_WORDS]),
     Rule(_TRANSIENT, Reason.TOO_MANY_RECIPIENTS, [_RECIPIENTS_WORDS]),
 
@@ -222,10 +291,12 @@ RULES = (
     # --- what is left at MAIL
     Rule(_PROVIDER_PASSING, Reason.PROTOCOL, [Stage.MAIL], [500, 502, 503, 504, 555]),
     Rule(_PROVIDER, Reason.SENDER_REFUSED, [Stage.MAIL], ['5xx']),
-    Rule(_PROVIDER, Reason.SERVICE_UNAVAILABLE, [Stage.MAIL], ['x.7.x']),
+    Rule(_PROVIDER, Reason.SERVER_STORAGE, [Stage.MAIL], [452, 'x.3.1']),
+    Rule(_PROVIDER, Reason.SERVICE_UNAVAILABLE, [Stage.MAIL]),
 
     # --- what is left of 4xx
-    Rule(_TRANSIENT, Reason.SERVICE_UNAVAILABLE, [421]),
+    # A server that has no time now has none for anybody.
+    Rule(_PROVIDER, Reason.SERVICE_UNAVAILABLE, ['4xx'], [421, 'x.3.2', 'x.4.5', _BUSY_WORDS]),
     Rule(_TRANSIENT, Reason.SERVER_STORAGE, ['4xx'], [452, 'x.3.1']),
     Rule(_TRANSIENT, Reason.TEMPORARY, ['4xx']),
 
@@ -233,10 +304,13 @@ RULES = (
     # A command that every server must know: it says nothing of the recipient.
     Rule(_PROVIDER_PASSING, Reason.PROTOCOL, [502, 503]),
     Rule(_PROVIDER_PASSING, Reason.PROTOCOL, [Stage.RCPT], [500]),
-    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, ['x.1.x']),
-    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [Stage.RCPT], ['x.4.1', 'x.4.4']),
     Rule(_RECIPIENT, Reason.POLICY_BLOCK, ['x.7.x']),
-    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [Stage.RCPT], [550, 551, 553], [_BARE], [_UNKNOWN_WORDS]),
+    # Exchange says 5.4.1 so, to whom RFC 3463 gives another meaning.
+    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [Stage.RCPT], ['x.4.1'], [_ADDRESS_REJECTED_WORDS],
+         unless=[_DOUBT_WORDS]),
+    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [Stage.RCPT], ['x.4.4'], unless=[_DOUBT_WORDS]),
+    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [_UNKNOWN_WORDS], unless=[_DOUBT_WORDS]),
+    Rule(_RECIPIENT, Reason.MAILBOX_DISABLED, [_CLOSED_WORDS], unless=[_DOUBT_WORDS]),
     Rule(_RECIPIENT, Reason.POLICY_BLOCK, [_POLICY_WORDS]),
     Rule(_RECIPIENT, Reason.RECIPIENT_REFUSED, [Stage.RCPT]),
     Rule(_RECIPIENT, Reason.CONTENT_REFUSED),
@@ -253,6 +327,10 @@ def judge(stage: Stage, code: int, enhanced: str, words: str) -> tuple[Kind, Rea
     :return: whose fault it is, why, and whether it may pass by itself
     """
     signs = _signs(stage, code, enhanced)
+    words = _QUOTED.sub('@', words)
     rule = next(rule for rule in RULES if rule.fits(signs, words))
     kind, passing = rule.blame.of_4xx if code < 500 else rule.blame.of_5xx
+    if stage is Stage.MAIL and rule.reason is not Reason.MESSAGE_TOO_LARGE:
+        # Whatever it looks like: no recipient was named yet.
+        kind = Kind.PROVIDER
     return kind, rule.reason, passing

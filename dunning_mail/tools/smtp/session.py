@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from .classify import classify, classify_exception
 from .envelope import UndeliverableError, check_message, encode_address, stuff
 from .link import Link
-from .outcome import Kind, Outcome, Reason, Stage, clean
+from .outcome import MAX_REPLY_LINE, Kind, Outcome, Reason, Stage, clean
 
 __all__ = ['Session']
 
@@ -21,17 +21,19 @@ class Session:
     :ivar port: its port
     :ivar tls_version: e.g. ``TLSv1.3``
     :ivar peer_banner: the server's greeting
+    :ivar is_used: whether the server has taken a message in it, or a sender at least
     """
 
     def __init__(self, link: Link, host: str, port: int, banner: bytes):
         self._link = link
         self._needs_reset = False
         self._handed_over = False
-        self._refused: dict[str, tuple[int | None, str]] = {}
+        self._refusals: dict[str, Outcome] = {}
         self.host = host
         self.port = port
         self.tls_version = link.tls_version
-        self.peer_banner = clean(banner)
+        self.is_used = False
+        self.peer_banner = clean(link.mask.apply(clean(banner, MAX_REPLY_LINE)))
 
     def __enter__(self) -> Session:
         return self
@@ -95,8 +97,8 @@ class Session:
         Faults come back as an outcome, whatever they are; after a refusal the session can go on, after a broken link it
         is dead. RSET is left to the next use, so that the outcome is known, and can be written down, at once.
 
-        If some recipients are refused, the message goes to the others, and ``Outcome.refused`` names those. If all are,
-        the outcome is the gravest of theirs: a provider's fault before a transient one (trying again may reach
+        If some recipients are refused, the message goes to the others, and ``Outcome.refusals`` names those. If all
+        are, the outcome is the gravest of theirs: a provider's fault before a transient one (trying again may reach
         somebody) before a refusal for good.
 
         :param mail_from: the bare envelope sender, ``''`` for none (``<>``)
@@ -115,7 +117,7 @@ class Session:
         if not recipients:
             raise ValueError('A message needs a recipient.')
         self._handed_over = False
-        self._refused = {}
+        self._refusals = {}
         link = self._link
         if fault := check_message(message, eight_bit='8bitmime' in link.esmtp_features, max_size=self.max_size):
             return self._complete(fault)
@@ -149,7 +151,7 @@ class Session:
         :return: ``accepted`` at ``mail`` or ``rcpt``, or the fault
         """
         self._handed_over = False
-        self._refused = {}
+        self._refusals = {}
         outcome = self._complete(self._guarded(self._probe, mail_from, probe_recipient))
         if not self.is_dead and self._needs_reset:
             self.is_alive(self._link.step_timeout)
@@ -174,8 +176,12 @@ class Session:
     def _complete(self, outcome: Outcome) -> Outcome:
         return dataclasses.replace(
             outcome, host=self.host, tls_version=self.tls_version, handed_over=self._handed_over,
-            refused=dict(self._refused),
+            refusals=dict(self._refusals),
         )
+
+    def _classify(self, stage: Stage, code: int, text: bytes) -> Outcome:
+        """Judge a reply: the one way on which words of the server become an outcome."""
+        return classify(stage, code, text, self._link.mask)
 
     def _guarded(self, step: Callable, *args) -> Outcome | None:
         """Run steps over the link. After a fault, or whatever else interrupts them, nobody can say which reply comes
@@ -183,7 +189,7 @@ class Session:
         try:
             return step(*args)
         except OSError as exc:
-            fault = classify_exception(self._link.stage, exc)
+            fault = classify_exception(self._link.stage, exc, self._link.mask)
         except BaseException:
             self._link.abort()
             raise
@@ -192,7 +198,7 @@ class Session:
 
     def _refusal(self, stage: Stage, code: int, text: bytes) -> Outcome:
         """Judge a refusal, and note what state it leaves the session in."""
-        outcome = classify(stage, code, text)
+        outcome = self._classify(stage, code, text)
         if code == 421 or code < 400:
             # 421: the server hangs up. Another code below 400 is an answer to something that was not asked.
             self._link.abort()
@@ -207,8 +213,8 @@ class Session:
             code, text = self._link.ask(stage, b'RSET')
             if code // 100 != 2:
                 self._link.abort()
-                fault = classify(stage, code, text)
-                return dataclasses.replace(fault, kind=Kind.TRANSIENT, reason=Reason.SERVICE_UNAVAILABLE, passing=True)
+                fault = self._classify(stage, code, text)
+                return dataclasses.replace(fault, kind=Kind.PROVIDER, reason=Reason.SERVICE_UNAVAILABLE, passing=True)
             self._needs_reset = False
         return None
 
@@ -228,12 +234,15 @@ class Session:
         if 'smtputf8' in features and not (mail_from.isascii() and all(address.isascii() for address in recipients)):
             line += b' SMTPUTF8'
         code, text = self._link.ask(Stage.MAIL, line)
-        return None if code // 100 == 2 else self._refusal(Stage.MAIL, code, text)
+        if code // 100 != 2:
+            return self._refusal(Stage.MAIL, code, text)
+        self.is_used = True
+        return None
 
     def _rcpt(self, address: str) -> Outcome | None:
         fault = self._try_rcpt(address)
         if fault:
-            self._refused[address] = fault.code, ' '.join(part for part in (fault.enhanced, fault.text) if part)
+            self._refusals[address] = fault
         return fault
 
     def _try_rcpt(self, address: str) -> Outcome | None:
@@ -309,7 +318,7 @@ class Session:
         code, text = link.getreply(max(until - link.clock(), 0))
         if code // 100 not in (2, 3):
             return self._refusal(Stage.EOD, code, text)
-        outcome = classify(Stage.EOD, code, text)
+        outcome = self._classify(Stage.EOD, code, text)
         if outcome.kind is Kind.ACCEPTED:
             self._needs_reset = False
         else:
@@ -327,7 +336,7 @@ class Session:
         except OSError:
             code, text = 0, b''
         link.abort()
-        return classify(Stage.BODY, code, text) if code >= 400 else None
+        return self._classify(Stage.BODY, code, text) if code >= 400 else None
 
     def _probe(self, mail_from: str, probe_recipient: str | None) -> Outcome:
         recipients = [probe_recipient] if probe_recipient else []

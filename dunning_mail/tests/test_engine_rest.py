@@ -1,0 +1,200 @@
+"""Several addresses, of which the server takes some: each gets it at most once, and a person knows who has not."""
+
+from unittest.mock import patch
+
+from odoo import fields
+from odoo.tests import tagged
+
+from odoo.addons.dunning_mail.models import dunning_engine
+from odoo.addons.dunning_mail.tools import smtp
+
+from .common import EngineCase
+
+BOTH = 'first@customer.test, second@customer.test'
+
+
+@tagged('post_install', '-at_install')
+class TestRest(EngineCase):
+
+    def setUp(self):
+        super().setUp()
+        self.clerk.lang = 'en_US'
+        self.patch(dunning_engine, 'LOOK_EVERY', 60)
+        self.partner = self.make_partner('Two', email=BOTH)
+
+    def recipients(self):
+        return [message.rcpt_tos for message in self.smtp.messages]
+
+    def run_hours(self, hours=8):
+        for _hour in range(hours):
+            self.run_engine()
+            self.clock.tick(3605)
+
+    def test_passing_refusal_is_tried_again_for_that_one_alone(self):
+        for answer in ('450 4.2.0 Greylisted', '451 4.3.0 Try again', '452 4.2.2 Mailbox full'):
+            with self.subTest(answer):
+                self.smtp.clear()
+                notice = self.release(self.partner)
+                self.smtp.set_rules(f'second@* rcpt times=2 {answer}')
+                self.run_engine()
+                self.assertDelivery(notice, 'sent')
+                left = notice.date_left
+                self.run_hours(4)
+                self.assertDelivery(notice, 'sent')
+                self.assertEqual(self.recipients(), [['first@customer.test'], ['second@customer.test']])
+                self.assertEqual(len({message.content for message in self.smtp.messages}), 1, "the same bytes")
+                self.assertFalse(notice.rest_to or notice.activity_ids or self.partner.dunning_refused_addresses)
+                self.assertEqual((notice.date_left, notice.email_to), (left, BOTH))
+                self.assertIn('second@customer.test', notice.delivery_info)
+                self.assertEqual(sum(notice.delivery_log_ids.mapped('recipient_count')), 2)
+                self.assertFalse(notice.is_rest_sending)
+
+    def test_final_refusal_is_marked_and_told(self):
+        notice = self.release(self.partner)
+        self.smtp.set_rules('second@* rcpt 550 5.1.1 No such user')
+        self.run_engine()
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(self.partner.dunning_refused_addresses, 'second@customer.test')
+        self.assertFalse(self.partner.dunning_email_refused)
+        activity = self.activities(notice, 'address')
+        self.assertEqual(activity.user_id, self.clerk)
+        self.assertIn('second@customer.test', activity.note)
+        self.assertIn('No such user', activity.note)
+        self.assertEqual(notice.email_to, 'first@customer.test', "who has it")
+        # The next one goes to those that are left, without another try.
+        self.smtp.clear()
+        again = self.release(self.partner, amount=20.0)
+        self.run_engine()
+        self.assertDelivery(again, 'sent')
+        self.assertEqual(self.recipients(), [['first@customer.test']])
+        self.assertEqual(len(self.smtp.events('rcpt')), 1)
+        # When the last one is gone too, it is the customer's address that refuses.
+        self.smtp.set_rules('first@* rcpt 550 5.1.1 No such user')
+        last = self.release(self.partner, amount=30.0)
+        self.run_engine()
+        self.assertDelivery(last, 'failed')
+        self.assertTrue(self.partner.dunning_email_refused)
+        self.partner.action_clear_dunning_refused()
+        self.assertFalse(self.partner.dunning_refused_addresses)
+
+    def test_refusal_that_is_not_the_addresss(self):
+        """Told, and tried anew by the next notice."""
+        for answer in ('550 Rejected', '550 5.7.1 Spam', '550 SPF check failed'):
+            with self.subTest(answer):
+                self.smtp.clear()
+                notice = self.release(self.partner)
+                self.smtp.set_rules(f'second@* rcpt {answer}')
+                self.run_engine()
+                self.assertDelivery(notice, 'sent')
+                self.assertFalse(self.partner.dunning_refused_addresses)
+                self.assertTrue(self.activities(notice, 'address'))
+                self.assertEqual(self.provider.state, 'ready')
+
+    def test_all_refused_one_of_them_for_good(self):
+        notice = self.release(self.partner)
+        self.smtp.set_rules('''
+            first@*   rcpt  550 5.1.1 No such user
+            second@*  rcpt  times=1  450 4.2.0 Greylisted''')
+        self.run_hours(2)
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(self.recipients(), [['second@customer.test']])
+        self.assertEqual(self.partner.dunning_refused_addresses, 'first@customer.test')
+        self.assertEqual(notice.email_to, 'second@customer.test')
+
+    def test_given_up_after_the_last_attempt(self):
+        notice = self.release(self.partner)
+        self.smtp.set_rules('second@* rcpt 450 4.2.0 Greylisted')
+        self.run_hours(12)
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(len(self.smtp.events('rcpt')), 7, "one that was taken, and six attempts")
+        self.assertFalse(notice.rest_to)
+        self.assertIn('second@customer.test', self.activities(notice, 'address').note)
+        self.assertEqual(notice.email_to, 'first@customer.test')
+
+    def test_final_refusal_later(self):
+        notice = self.release(self.partner)
+        self.smtp.set_rules('''
+            second@*  rcpt  times=1  450 4.2.0 Greylisted
+            second@*  rcpt  550 5.1.1 No such user''')
+        self.run_hours(2)
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(self.partner.dunning_refused_addresses, 'second@customer.test')
+        self.assertTrue(self.activities(notice, 'address'))
+
+    def test_paid_in_between(self):
+        """Whoever has it has it; the others do not get what is not true any more."""
+        for change in ('pay', 'cancel', 'hold'):
+            with self.subTest(change):
+                self.smtp.clear()
+                partner = self.make_partner(change, email=BOTH)
+                notice = self.release(partner)
+                self.smtp.set_rules('second@* rcpt times=1 450 4.2.0 Greylisted')
+                self.provider.send_interval = 3600
+                self.run_engine()
+                self.provider.send_interval = 0
+                if change == 'pay':
+                    self.pay(notice.line_ids.move_id)
+                elif change == 'cancel':
+                    notice.action_cancel()
+                else:
+                    partner.write({'dunning_hold_until': self.days(30), 'dunning_hold_reason': 'Ratenzahlung'})
+                self.run_hours(2)
+                self.assertDelivery(notice, 'sent')
+                self.assertEqual(self.recipients(), [['first@customer.test']])
+                if change != 'cancel':
+                    self.assertIn('second@customer.test', notice.delivery_info)
+
+    def test_unclear_is_not_tried_again(self):
+        notice = self.release(self.partner)
+        self.smtp.set_rules('''
+            second@*  rcpt  times=1  450 4.2.0 Greylisted
+            second@*  eod   accept-then-drop''')
+        self.run_hours(3)
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(self.recipients(), [['first@customer.test'], ['second@customer.test']])
+        self.assertFalse(notice.rest_to)
+        self.assertTrue(self.activities(notice, 'address'))
+
+    def test_crash_while_the_rest_is_handed_over(self):
+        notice = self.release(self.partner)
+        self.smtp.set_rules('second@* rcpt times=1 450 4.2.0 Greylisted')
+        original = smtp.Session.send
+
+        class Crash(BaseException):
+            pass
+
+        def send(session, mail_from, recipients, *args, **values):
+            if recipients == ['second@customer.test']:
+                raise Crash
+            return original(session, mail_from, recipients, *args, **values)
+        self.provider.send_interval = 3600
+        self.run_engine()
+        self.clock.tick(3605)
+        with self.enter_registry_test_mode():
+            self.assertTrue(notice.sudo()._claim(fields.Datetime.now()))
+        self.assertTrue(notice.is_rest_sending)
+        with patch.object(smtp.Session, 'send', send):
+            self.run_hours(2)
+        self.assertDelivery(notice, 'sent')
+        self.assertFalse(notice.rest_to or notice.is_rest_sending)
+        self.assertEqual(self.recipients(), [['first@customer.test']])
+        self.assertTrue(self.activities(notice, 'address'), "nobody can tell")
+
+    def test_provider_that_pauses_meanwhile(self):
+        notice = self.release(self.partner)
+        self.smtp.set_rules('''
+            second@*  rcpt  times=1  450 4.2.0 Greylisted
+            second@*  rcpt  times=1  450 Mail send limit exceeded''')
+        self.run_hours(3)
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(self.recipients(), [['first@customer.test'], ['second@customer.test']])
+        self.assertEqual(self.provider.state, 'ready')
+
+    def test_documents_that_are_not_kept_are_kept_until_then(self):
+        self.level_1.report_id.archive_generated = False
+        notice = self.release(self.partner)
+        self.smtp.set_rules('second@* rcpt times=1 450 4.2.0 Greylisted')
+        self.run_hours(2)
+        self.assertEqual(self.recipients(), [['first@customer.test'], ['second@customer.test']])
+        self.run_engine()
+        self.assertFalse(notice.mail_document_id)

@@ -38,7 +38,7 @@ class DunningDeliveryLog(models.Model):
     text = fields.Text("What Happened")
     host = fields.Char("Server")
     tls_version = fields.Char("TLS")
-    queue_id = fields.Char("Server's Number")
+    queue_id = fields.Char("Server's Number", index='btree_not_null')
     message_id = fields.Char("Message-ID")
     recipient_count = fields.Integer("Recipients", help="How many recipients the server accepted in this step.")
 

@@ -370,7 +370,8 @@ class DunningEngine(models.AbstractModel):
         sender = provider._get_smtp_from()
         # From here on the world may have the mail. This commit also proves that the lock is still ours.
         self._commit()
-        outcome = session.send(sender, mail.addresses, mail.content, **work.budget.get_handover_limits())
+        outcome = session.send(
+            sender, mail.addresses, mail.content, envelope_id=mail.envelope_id, **work.budget.get_handover_limits())
         ended_at = self._now()
         if session.is_dead:
             work.sessions.pop(provider.id, None)

@@ -197,6 +197,7 @@ class Message:
     content: bytes  # as it came in, without the dots that SMTP added
     queue_id: str
     path: pathlib.Path | None = None
+    envelope_id: str | None = None
 
     @property
     def email(self):
@@ -214,6 +215,7 @@ class _Connection(SMTP):
         self._server = server
         self._id = session
         self._login = None
+        self._envelope_id = None
         self._closed_logged = False
         self._socket_transport = None
         super().__init__(
@@ -365,6 +367,16 @@ class _Connection(SMTP):
         self._log("auth", reply=result.message)
         return result
 
+    async def handle_EHLO(self, _server, session, _envelope, hostname, responses):
+        session.host_name = hostname
+        return [*responses[:-1], "250-DSN", responses[-1]]
+
+    async def smtp_MAIL(self, arg):
+        # aiosmtpd knows nothing of RFC 3461
+        match = re.search(r" ENVID=([\x21-\x7e]+)", arg or "", re.IGNORECASE)
+        self._envelope_id = match[1] if match else None
+        await super().smtp_MAIL(arg.replace(match[0], "") if match else arg)
+
     async def handle_MAIL(self, _server, _session, envelope, address, options):
         answer = await self._stage("mail", address)
         if answer is not None:
@@ -491,6 +503,7 @@ class SmtpServer:
             rcpt_tos=list(envelope.rcpt_tos),
             content=envelope.original_content,
             queue_id=queue_id,
+            envelope_id=connection._envelope_id,
         )
         if self.mails:
             digest = hashlib.sha256((message.message_id or "").encode("utf-8", "surrogateescape")).hexdigest()[:12]

@@ -29,6 +29,7 @@
         "views/dunning_notice_confirm_views.xml",
         "views/dunning_data_request_views.xml",
         "views/dunning_schedule_views.xml",
+        "views/dunning_incoming_mail_views.xml",
         "views/account_move_views.xml",
         "views/account_payment_views.xml",
         "views/res_partner_views.xml",

@@ -211,6 +211,10 @@ with freeze_time(now):
     env.flush_all()
 move_to(notices["sending"], "sending", **dict(mailed, handover_at=False))
 move_to(notices["sent"], "sending", "sent", sent_at=now, **mailed)
+env["dunning.delivery.log"].create({{
+    "notice_id": notices["sent"].id, "stage": "bounce", "code": "5.1.1", "state_from": "sent", "state_to": "sent",
+    "message_id": "<m@x.example>", "text": "The mail came back: %s failed 5.1.1; b@x.example failed" % (
+        notices["sent"].email_to or "-")}})
 move_to(long_ago, "sending", "sent", sent_at=f"{{today - timedelta(days=19)}} 23:30:00")
 move_to(notices["failed"], "sending", "failed")
 move_to(notices["bounced"], "sending", "sent", "failed", sent_at=now, **mailed)
@@ -300,6 +304,9 @@ print("FACTS", json.dumps({
     "shared": env["ir.attachment"].search_count([
         ("id", "in", env["dunning.notice"].search([]).document_id.ids), "|", ("public", "=", True),
         ("access_token", "!=", False)]),
+    "reports": [[report.notice_id.partner_id.name, report.address == report.notice_id.email_to, report.action,
+                 report.status, report.is_ours, report.is_proven]
+                for report in env["dunning.notice.report"].search([])],
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
     "said": {partner.name: sorted({
         str([said.dunning_channel, str(said.dunning_hold_until or ""), said.dunning_hold_reason])
@@ -443,6 +450,11 @@ def test_upgrade_from_the_last_version_keeps_notices(upgraded):
     old, new, _facts = upgraded
     assert len(old["notices"]) == 21
     assert new == old
+
+
+def test_upgrade_keeps_reports_as_data(upgraded):
+    _old, _new, facts = upgraded
+    assert facts["reports"] == [["sent", True, "failed", "5.1.1", True, False]]
 
 
 def test_upgrade_renames_records(before, upgraded):

@@ -32,7 +32,9 @@ from . import dunning_notice_bounce
 from . import dunning_notice_action
 from . import dunning_notice_evidence
 from . import dunning_notice_line
+from . import dunning_notice_report
 from . import dunning_delivery_log
+from . import dunning_incoming_mail
 from . import dunning_engine
 from . import dunning_database
 from . import dunning_refusal

@@ -40,7 +40,7 @@ class DunningDeliveryLog(models.Model):
     text = fields.Text("What Happened")
     host = fields.Char("Server")
     tls_version = fields.Char("TLS")
-    queue_id = fields.Char("Server's Number")
+    queue_id = fields.Char("Server's Number", index='btree_not_null')
     message_id = fields.Char("Message-ID")
     # Names change, and what is referred to is merged: these stay what they were at the time.
     user_name = fields.Char("By")

@@ -381,11 +381,10 @@ class DunningEngine(models.AbstractModel):
 
         :return: (:class:`~..tools.smtp.Outcome`, end of the handover as naive UTC)
         """
-        sender = provider._get_smtp_from()
         # From here on the world may have the mail. This commit also proves that the lock is still ours.
         self._commit()
         was_used = session.is_used
-        outcome = session.send(sender, mail.addresses, mail.content, **work.budget.get_handover_limits())
+        outcome = self._send(provider, session, mail, work)
         if self._is_worth_another_session(session, was_used, outcome, work):
             # Nothing of the message was handed over.
             session.close(timeout=1.0)
@@ -394,13 +393,19 @@ class DunningEngine(models.AbstractModel):
                 session = provider._open_session(timeout=work.budget.step, total_timeout=work.budget.connect)
             except smtp.DeliveryFault as fault:
                 return fault.outcome, self._now()
-            outcome = session.send(sender, mail.addresses, mail.content, **work.budget.get_handover_limits())
+            outcome = self._send(provider, session, mail, work)
         ended_at = self._now()
         if session.is_dead:
             work.sessions.pop(provider.id, None)
         else:
             work.sessions[provider.id] = (session, time.monotonic())
         return outcome, ended_at
+
+    @api.model
+    def _send(self, provider, session, mail, work):
+        return session.send(
+            provider._get_smtp_from(), mail.addresses, mail.content, envelope_id=mail.envelope_id,
+            **work.budget.get_handover_limits())
 
     @api.model
     def _get_session(self, provider, work):

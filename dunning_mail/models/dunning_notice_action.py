@@ -38,7 +38,8 @@ class DunningNotice(models.Model):
         moved.sudo().delivery_info = words
         moved._log_note(words)
         moved.sudo().activity_unlink(
-            ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
+            ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear',
+             'dunning_mail.mail_activity_returned'])
         moved.run_id._update_state()
 
     def _confirm(self, action):

@@ -53,11 +53,13 @@ class Handover(NamedTuple):
     :ivar content: the message as it goes over the wire
     :ivar tz: name of the time zone in which the company reckons the day on which it left
     :ivar author_id: id of the `res.partner` in whose name it is
+    :ivar envelope_id: what reports of it prove themselves with
     """
     addresses: list[str]
     content: bytes
     tz: str
     author_id: int
+    envelope_id: str = ''
 
 
 class DunningNotice(models.Model):
@@ -238,7 +240,8 @@ class DunningNotice(models.Model):
             notice._get_own_attachment('mail_document_id')._replace_dunning_mail(content)
         addresses = notice._parse_addresses(redirect) if redirect else addresses
         notice._set_sending(message_id, now, addresses, redirected_to=redirect, **values)
-        return Handover(addresses, content, notice._get_tz(), notice.user_id.partner_id.id)
+        return Handover(
+            addresses, content, notice._get_tz(), notice.user_id.partner_id.id, notice._get_envelope_id())
 
     def _fetch_for_outcome(self):
         """Read in one statement what an outcome is written to."""

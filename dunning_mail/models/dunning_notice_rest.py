@@ -38,7 +38,7 @@ class DunningNotice(models.Model):
         self.sudo().write({'is_rest_sending': True, 'next_attempt_at': False, 'attempt_count': self.attempt_count + 1})
         self._log_step(self.env._("Is being handed to the mail server for %s.", self.rest_to))
         return Handover(
-            self.rest_to.split(', '), content, self._get_tz(), self.user_id.partner_id.id)
+            self.rest_to.split(', '), content, self._get_tz(), self.user_id.partner_id.id, self._get_envelope_id())
 
     def _end_rest(self, words, log=None, is_told=False):
         """The addresses that are left do not get this mail.

@@ -87,6 +87,10 @@ class DunningProvider(models.Model):
     incoming_server_id = fields.Many2one(
         'fetchmail.server', string="Mailbox for Bounces", copy=False, groups='base.group_system',
         help="The incoming mail server that reads the mailbox to which undeliverable mail is returned.")
+    user_id = fields.Many2one(
+        'res.users', string="Responsible", tracking=True, domain="[('share', '=', False)]",
+        help="Is asked about what comes into the mailbox for bounces and belongs to no notice. Empty: somebody who "
+             "heads the accounts.")
 
     # === STATE === #
     state = fields.Selection(
@@ -170,7 +174,7 @@ class DunningProvider(models.Model):
         # The login is taken out before, and written to the mail server.
         return super()._get_writable_fields() | {
             'name', 'active', 'company_id', 'provider_type', 'engine_id', 'email_from', 'send_interval', 'hourly_limit',
-            'daily_limit', 'calendar_id', 'redirect_to', 'incoming_server_id'}
+            'daily_limit', 'calendar_id', 'redirect_to', 'incoming_server_id', 'user_id'}
 
     def copy_data(self, default=None):
         return [

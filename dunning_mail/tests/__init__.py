@@ -1,6 +1,7 @@
 from . import test_accounting
 from . import test_archive
 from . import test_bad_input
+from . import test_bounce_tools
 from . import test_bounces
 from . import test_budget
 from . import test_companies
@@ -14,6 +15,7 @@ from . import test_engine_provider
 from . import test_engine_recheck
 from . import test_flow
 from . import test_guard
+from . import test_incoming
 from . import test_judgement
 from . import test_judgement_properties
 from . import test_letter

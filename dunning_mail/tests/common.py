@@ -15,6 +15,7 @@ from pypdf import PdfReader
 
 from odoo import Command, fields
 from odoo.tests import TransactionCase, new_test_user
+from odoo.tools import mute_logger
 
 TODAY = date(2026, 11, 24)
 ENGINE_LOGGER = 'odoo.addons.dunning_mail.models.dunning_engine'
@@ -210,6 +211,11 @@ class DunningMailCommon(DunningCommon):
         self.env.invalidate_all()
         self.assertIs(result, True, "the scheduled action failed")
 
+    def make_letters_simple(self):
+        """Do without the making of letters, which takes longer than all the rest."""
+        self.patch(self.env.registry['dunning.notice'], '_make_documents', lambda notices: {
+            notice.id: f'%PDF-1.7 {notice.name} {notice.amount_total}'.encode() for notice in notices})
+
     def turn_clock_while_waiting(self):
         """Turn the clock wherever the engine would wait.
 
@@ -397,8 +403,7 @@ class EngineCase(DunningMailCommon):
     def setUp(self):
         super().setUp()
         self.waits = self.turn_clock_while_waiting()
-        self.patch(self.env.registry['dunning.notice'], '_make_documents', lambda notices: {
-            notice.id: f'%PDF-1.7 {notice.name} {notice.amount_total}'.encode() for notice in notices})
+        self.make_letters_simple()
 
     @contextmanager
     def capture_triggers(self):
@@ -445,3 +450,59 @@ class MailCase(DunningMailCommon):
         mail = self.parsed(notice)
         return (mail.get_body(('plain',)).get_content(), mail.get_body(('html',)).get_content(),
                 list(mail.iter_attachments()))
+
+
+class ReportCase(MailCase):
+    """Mails that come in, and the scheduled action that works on them."""
+
+    def header_of(self, notice):
+        return self.message_of(notice).content.split(b'\r\n\r\n')[0].decode()
+
+    def fill(self, template, notice, to=None, header=None, message_id=None, is_proven=False):
+        """Put a notice's mail into the template of a report.
+
+        :param is_proven: whether the system that reports it repeats the envelope's number
+        """
+        envelope = f'Original-Envelope-Id: {notice._get_envelope_id()}\n' if is_proven else ''
+        return template.replace('{envelope}', envelope).replace('{to}', to or notice.email_to).replace(
+            '{header}', (self.header_of(notice) if header is None else header).strip()).replace(
+            '{id}', message_id or notice.message_id)
+
+    def receive(self, mail, mailbox=None, model=False):
+        """Let a mail come in as Odoo fetches it, and work on it.
+
+        :param mail: text, or bytes as they lie in the mailbox
+        :param mailbox: `fetchmail.server`
+        :param model: what the mailbox makes of what belongs nowhere
+        """
+        self.take_in(mail, mailbox, model)
+        self.run_incoming()
+
+    def take_in(self, mail, mailbox=None, model=False):
+        if isinstance(mail, str):
+            mail = '\r\n'.join(mail.splitlines()).encode()
+        Thread = self.env['mail.thread'].with_user(self.env.ref('base.user_root'))
+        if mailbox:
+            Thread = Thread.with_context(default_fetchmail_server_id=mailbox.id)
+        with mute_logger(*MAIL_LOGGERS), self.enter_registry_test_mode():
+            Thread.message_process(model, mail)
+        self.env.invalidate_all()
+
+    def run_incoming(self):
+        with mute_logger(*MAIL_LOGGERS), self.enter_registry_test_mode():
+            self.env.ref('dunning_mail.ir_cron_incoming').method_direct_trigger()
+        self.env.invalidate_all()
+
+    @classmethod
+    def make_mailbox(cls):
+        """The provider's mailbox, as an administrator chooses it."""
+        mailbox = cls.env['fetchmail.server'].create({
+            'name': 'Mahnungen', 'server_type': 'imap', 'server': 'imap.muster.test', 'user': 'mahnung@muster.test',
+            'password': 'x'})
+        cls.provider.incoming_server_id = mailbox
+        return mailbox
+
+    def asked(self, record):
+        """The kinds of activities of a record, without their prefix."""
+        return sorted(activity.activity_type_id.get_external_id()[activity.activity_type_id.id].partition(
+            '.mail_activity_')[2] for activity in record.activity_ids)

@@ -11,7 +11,7 @@ from .common import TODAY, DunningCommon
 WRITABLE = {
     'dunning.provider': {
         'name', 'active', 'company_id', 'provider_type', 'engine_id', 'email_from', 'send_interval', 'hourly_limit',
-        'daily_limit', 'calendar_id', 'redirect_to', 'incoming_server_id'},
+        'daily_limit', 'calendar_id', 'redirect_to', 'incoming_server_id', 'user_id'},
     'dunning.procedure': {'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'active'},
     'dunning.level': {
         'procedure_id', 'sequence', 'name', 'delay_days', 'deadline_days', 'repeat', 'min_amount', 'send_by_mail',
@@ -24,7 +24,9 @@ WRITABLE = {
     'dunning.run.exception': set(),
     'dunning.notice': {'recipient_id', 'date_deadline', 'lang', 'amount_fee'},
     'dunning.notice.line': set(),
+    'dunning.notice.report': set(),
     'dunning.delivery.log': set(),
+    'dunning.incoming.mail': {'notice_id'},
     'dunning.schedule': {
         'name', 'active', 'company_id', 'user_id', 'interval_number', 'interval_type', 'next_date', 'procedure_ids',
         'issue'},
@@ -81,6 +83,8 @@ class GuardCase(DunningCommon):
             run, notice, notice.line_ids, log, run.exception_ids, self.provider, self.procedure, self.level_1,
             self.level_1.text_ids[0], self.level_1.text_ids[0]._get_version(),
             self.env['dunning.schedule'].create({'name': 'Weekly', 'user_id': self.clerk.id}),
+            self.env['dunning.notice.report'].create({'notice_id': notice.id, 'address': 'acme@customer.test'}),
+            self.env['dunning.incoming.mail'].create({'digest': f'{notice.id}', 'name': 'Anfrage'}),
             self.env['dunning.level.change'].create({
                 'notice_ids': notice.ids, 'level_id': self.level_1.id, 'reason': 'x'}),
             self.env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),

@@ -10,15 +10,13 @@ from PIL import Image
 from pypdf import PdfReader
 
 from odoo.tests import tagged
-from odoo.tools import html2plaintext, mute_logger
+from odoo.tools import html2plaintext
 
-from odoo.addons.dunning_mail.tools import bounce
-
-from .common import MAIL_LOGGERS, MailCase
+from .common import ReportCase
 
 
 @tagged('post_install', '-at_install')
-class TestMail(MailCase):
+class TestMail(ReportCase):
     """The mail as the server got it, part by part."""
 
     def test_headers(self):
@@ -297,12 +295,6 @@ class TestMail(MailCase):
 
     # === ANSWERS === #
 
-    def _receive(self, message):
-        with mute_logger(*MAIL_LOGGERS):
-            self.env['mail.thread'].with_user(self.env.ref('base.user_root')).message_process(
-                False, message.as_bytes(policy=email.policy.SMTP))
-        self.env.invalidate_all()
-
     def test_answer_reaches_the_notice_and_the_clerk(self):
         self.company.alias_domain_id = self.env['mail.alias.domain'].create({
             'name': 'answers.test', 'catchall_alias': 'catchall', 'bounce_alias': 'bounce'})
@@ -315,7 +307,7 @@ class TestMail(MailCase):
         answer['Message-ID'] = '<answer-1@customer.test>'
         answer['In-Reply-To'] = notice.message_id
         answer.set_content("Wir haben gestern bezahlt.")
-        self._receive(answer)
+        self.receive(answer.as_bytes(policy=email.policy.SMTP))
         message = notice.message_ids.filtered(lambda message: message.message_id == '<answer-1@customer.test>')
         self.assertEqual(len(message), 1)
         self.assertIn('gestern bezahlt', message.body)
@@ -323,151 +315,3 @@ class TestMail(MailCase):
         self.assertIn(self.clerk.partner_id, message.notification_ids.res_partner_id)
         self.assertEqual(notice.delivery_state, 'sent')
         self.assertNotIn('gestern bezahlt', ''.join(other.message_ids.mapped('body')))
-
-    # === BOUNCES === #
-
-    def _make_report(self, notice, *, action='failed', status='5.1.1', address=None, original=True,
-                     diagnostic='smtp; 550 5.1.1 <acme@customer.test>: User unknown in virtual mailbox table'):
-        """A report in Postfix's format."""
-        address = address or notice.email_to
-        headers = b'\r\n\r\n'.join(self.message_of(notice).content.split(b'\r\n\r\n')[:1]).decode()
-        report = (
-            'Return-Path: <>\n'
-            'Date: Tue, 24 Nov 2026 09:00:00 +0100 (CET)\n'
-            'From: MAILER-DAEMON@mx.muster.test (Mail Delivery System)\n'
-            'Subject: Undelivered Mail Returned to Sender\n'
-            'To: mahnung@muster.test\n'
-            'Auto-Submitted: auto-replied\n'
-            'MIME-Version: 1.0\n'
-            'Content-Type: multipart/report; report-type=delivery-status; boundary="4Xyz.1/mx.muster.test"\n'
-            f'Message-Id: <20261124.{notice.id}.{action}.{len(address)}@mx.muster.test>\n'
-            '\n'
-            'This is a MIME-encapsulated message.\n'
-            '\n'
-            '--4Xyz.1/mx.muster.test\n'
-            'Content-Description: Notification\n'
-            'Content-Type: text/plain; charset=us-ascii\n'
-            '\n'
-            "I'm sorry to have to inform you that your message could not be delivered.\n"
-            '\n'
-            '--4Xyz.1/mx.muster.test\n'
-            'Content-Description: Delivery report\n'
-            'Content-Type: message/delivery-status\n'
-            '\n'
-            'Reporting-MTA: dns; mx.muster.test\n'
-            'X-Postfix-Queue-ID: 4Xyz\n'
-            'Arrival-Date: Tue, 24 Nov 2026 08:59:00 +0100 (CET)\n'
-            '\n'
-            f'Final-Recipient: rfc822; {address}\n'
-            f'Original-Recipient: rfc822;{address}\n'
-            f'Action: {action}\n'
-            f'Status: {status}\n'
-            'Remote-MTA: dns; mx.customer.test\n'
-            f'Diagnostic-Code: {diagnostic}\n'
-            '\n'
-            '--4Xyz.1/mx.muster.test\n')
-        if original:
-            report += (
-                'Content-Description: Undelivered Message Headers\n'
-                'Content-Type: text/rfc822-headers\n'
-                '\n'
-                f'{headers}\n'
-                '\n')
-        report += '--4Xyz.1/mx.muster.test--\n'
-        return email.message_from_string(report.replace('\r\n', '\n'), policy=email.policy.SMTP)
-
-    def test_bounce(self):
-        notice, other = self.send('Acme', 'Other')
-        self.assertTrue(notice.is_counted)
-        self._receive(self._make_report(notice))
-        self.assertEqual(notice.delivery_state, 'failed')
-        for word in ('acme@customer.test', '5.1.1', 'User unknown in virtual mailbox table'):
-            self.assertIn(word, notice.delivery_info)
-        self.assertFalse(notice.is_counted, "it did not reach the customer")
-        self.assertFalse(self.receivable(notice.line_ids.move_id).dunning_level_id)
-        activity = notice.activity_ids
-        self.assertEqual(activity.activity_type_id, self.env.ref('dunning_mail.mail_activity_failed'))
-        self.assertEqual(activity.user_id, self.clerk)
-        self.assertTrue(notice.partner_id.dunning_email_refused)
-        self.assertIn('User unknown', notice.partner_id.dunning_email_refused_reason)
-        log = notice.delivery_log_ids.sorted('id')[-1]
-        self.assertEqual((log.state_from, log.state_to, log.stage, log.code, log.host, log.recipient_count),
-                         ('sent', 'failed', 'bounce', '5.1.1', 'mx.customer.test', 0))
-        self.assertEqual(other.delivery_state, 'sent')
-        # The same report once more changes nothing.
-        report = self._make_report(notice)
-        report.replace_header('Message-Id', '<again@mx.muster.test>')
-        self._receive(report)
-        self.assertEqual(len(notice.activity_ids), 1)
-
-    def test_bounce_of_an_unclear_one(self):
-        notice = self.release('Acme')
-        self.smtp.set_rules('* eod accept-then-drop')
-        self.run_engine()
-        self.assertEqual(notice.delivery_state, 'unclear')
-        self._receive(self._make_report(notice))
-        self.assertEqual(notice.delivery_state, 'failed')
-
-    def test_delayed(self):
-        notice = self.send('Acme')
-        notes = len(notice.message_ids)
-        self._receive(self._make_report(
-            notice, action='delayed', status='4.4.1', diagnostic='X-Postfix; connect to mx.customer.test: timed out'))
-        self.assertEqual(notice.delivery_state, 'sent')
-        self.assertTrue(notice.is_counted)
-        self.assertFalse(notice.activity_ids)
-        self.assertFalse(notice.partner_id.dunning_email_refused)
-        self.assertEqual(len(notice.message_ids), notes + 1)
-        self.assertIn('timed out', notice.message_ids[0].body)
-
-    def test_bounce_for_policy_does_not_blame_the_address(self):
-        notice = self.send('Acme')
-        self._receive(self._make_report(notice, status='5.7.1', diagnostic='smtp; 550 5.7.1 Message rejected as spam'))
-        self.assertEqual(notice.delivery_state, 'failed')
-        self.assertFalse(notice.partner_id.dunning_email_refused)
-
-    def test_bounce_about_somebody_else(self):
-        """A report that names another address, forged or forwarded, is only noted."""
-        notice = self.send('Acme')
-        self._receive(self._make_report(notice, address='somebody@else.test'))
-        self.assertEqual(notice.delivery_state, 'sent')
-        self.assertFalse(notice.partner_id.dunning_email_refused)
-        self.assertIn('somebody@else.test', notice.message_ids[0].body)
-
-    def test_bounce_without_the_original(self):
-        """Nothing says whose mail it was: no notice changes, and nothing breaks."""
-        notice = self.send('Acme')
-        self._receive(self._make_report(notice, original=False))
-        self.assertEqual(notice.delivery_state, 'sent')
-
-    def test_bounce_of_a_cancelled_notice(self):
-        notice = self.send('Acme')
-        notice.with_user(self.clerk).action_cancel()
-        self._receive(self._make_report(notice))
-        self.assertEqual((notice.state, notice.delivery_state), ('cancelled', 'sent'))
-        self.assertIn('User unknown', notice.message_ids[0].body)
-
-    def test_bounce_of_a_trial(self):
-        self.provider.redirect_to = 'trial@muster.test'
-        notice = self.send('Acme')
-        self._receive(self._make_report(notice, address='trial@muster.test'))
-        self.assertEqual(notice.delivery_state, 'failed')
-        self.assertFalse(notice.partner_id.dunning_email_refused)
-
-    def test_report_reader(self):
-        report = bounce.read_report(email.message_from_string(
-            'Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n'
-            '--b\nContent-Type: message/delivery-status\n\n'
-            'Reporting-MTA: dns; mx.test\n\n'
-            'Final-Recipient: RFC822; <A@b.test>\nAction: Failed\nStatus: 5.2.2 (mailbox full)\n'
-            'Diagnostic-Code: smtp;\n 552 5.2.2\n Over quota\n\n'
-            'Original-Recipient: rfc822; c@d.test\nAction: delivered\nStatus: 2.0.0\n\n--b--\n'))
-        first, second = report.recipients
-        self.assertEqual(
-            (first.address, first.is_failed, first.status, first.diagnostic),
-            ('A@b.test', True, '5.2.2', '552 5.2.2 Over quota'))
-        self.assertFalse(first.blames_address, "who empties the mailbox gets mail again")
-        self.assertEqual((second.address, second.is_failed), ('c@d.test', False))
-        self.assertFalse(re.search(r'[\r\n]', first.describe()))
-        for text in ('', 'Content-Type: message/delivery-status\n\nnonsense', 'Content-Type: text/plain\n\nhello'):
-            self.assertEqual(bounce.read_report(email.message_from_string(text)).recipients, ())

@@ -1085,6 +1085,16 @@ class TestSmtpSending(SmtpCase):
         self.assertEqual(seen, [('DATA', [])], 'after DATA, before the message, once')
         self.assertIn(b'MAIL FROM:<mahnung@example.com> SIZE=%d' % len(MESSAGE), server.lines)
 
+    def test_envelope_id(self):
+        """It goes beside the message, to servers that offer it."""
+        for features, line in ((('DSN',), b'MAIL FROM:<mahnung@example.com> ENVID=dunning-7-0a1b'), ((),
+                               b'MAIL FROM:<mahnung@example.com>')):
+            server = self.serve(features=tuple(feature.encode() for feature in features))
+            outcome = self.send(self.open(server), envelope_id='dunning-7-0a1b')
+            self.assertOutcome(outcome, ACCEPTED)
+            self.assertIn(line, server.lines)
+            self.assertEqual(server.accepted, [MESSAGE])
+
     def test_many_messages_in_one_session(self):
         server = self.serve()
         session = self.open(server)

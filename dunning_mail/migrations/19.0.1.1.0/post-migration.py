@@ -1,5 +1,6 @@
-"""Texts of the notices that have not left yet, and what the evidence says in names."""
+"""Texts of the notices that have not left yet, what the evidence says in names, and what reports said of addresses."""
 import logging
+import re
 
 from odoo import SUPERUSER_ID, api
 
@@ -10,6 +11,7 @@ BATCH = 1000
 
 def migrate(cr, version):
     env = api.Environment(cr, SUPERUSER_ID, {})
+    _keep_reports_as_data(env)
     # Letters that have to be made again from now on say what the texts say today.
     open_notices = env['dunning.notice'].search([
         ('state', '=', 'issued'), ('text_version_id', '=', False),
@@ -73,3 +75,20 @@ def _fill_snapshots(env):
                 _logger.info("The names of dunning notice %s are not kept", notice.name, exc_info=True)
         env.flush_all()
         env.invalidate_all()
+
+
+
+def _keep_reports_as_data(env):
+    """Which of a mail's addresses have come back already stood in the words of the log. Of a notice that is sent still,
+    the other addresses are waited for."""
+    logs = env['dunning.delivery.log'].search([
+        ('stage', '=', 'bounce'), ('notice_id.delivery_state', '=', 'sent'), ('notice_id.state', '=', 'issued')])
+    values = []
+    for log in logs:
+        notice = log.notice_id
+        words = set(re.split(r'[\s;,<>()]+', (log.text or '').lower()))
+        values += [{
+            'notice_id': notice.id, 'date': log.date, 'message_id': log.message_id, 'address': address,
+            'action': 'failed', 'status': log.code, 'diagnostic': log.text, 'remote_mta': log.host, 'is_ours': True,
+        } for address in sorted(notice._get_envelope_addresses() & words)]
+    env['dunning.notice.report'].create(values)

@@ -91,6 +91,7 @@ class Session:
         body_timeout: float = 60.0,
         envelope_timeout: float | None = None,
         total_timeout: float | None = None,
+        envelope_id: str = '',
     ) -> Outcome:
         """Hand one message over.
 
@@ -112,6 +113,8 @@ class Session:
         :param envelope_timeout: seconds for all commands before the message together, however many recipients there
             are; default is no limit but the session's for each of them
         :param total_timeout: seconds for everything together, on top of the limits above; default is none
+        :param envelope_id: comes back in reports, and is in no header (ENVID, RFC 3461); letters, digits and dashes.
+            Left out where the server does not offer it
         :raises ValueError: no recipients
         """
         if not recipients:
@@ -125,7 +128,7 @@ class Session:
         limits = [limit for limit in (envelope_timeout, total_timeout) if limit is not None]
         link.deadline = link.clock() + min(limits) if limits else None
         try:
-            fault = self._guarded(self._envelope, mail_from, recipients, message)
+            fault = self._guarded(self._envelope, mail_from, recipients, message, envelope_id)
         finally:
             link.deadline = None
         if fault:
@@ -218,7 +221,9 @@ class Session:
             self._needs_reset = False
         return None
 
-    def _mail(self, mail_from: str, recipients: Iterable[str], size: int | None, eight_bit: bool) -> Outcome | None:
+    def _mail(
+        self, mail_from: str, recipients: Iterable[str], size: int | None, eight_bit: bool, envelope_id: str = '',
+    ) -> Outcome | None:
         if fault := self._begin(Stage.MAIL):
             return fault
         features = self._link.esmtp_features
@@ -233,6 +238,8 @@ class Session:
             line += b' BODY=8BITMIME'
         if 'smtputf8' in features and not (mail_from.isascii() and all(address.isascii() for address in recipients)):
             line += b' SMTPUTF8'
+        if envelope_id and 'dsn' in features:
+            line += b' ENVID=%s' % envelope_id.encode('ascii')
         code, text = self._link.ask(Stage.MAIL, line)
         if code // 100 != 2:
             return self._refusal(Stage.MAIL, code, text)
@@ -253,9 +260,9 @@ class Session:
         code, text = self._link.ask(Stage.RCPT, b'RCPT TO:<%s>' % encoded)
         return None if code // 100 == 2 else self._refusal(Stage.RCPT, code, text)
 
-    def _envelope(self, mail_from: str, recipients: list[str], message: bytes) -> Outcome | None:
+    def _envelope(self, mail_from: str, recipients: list[str], message: bytes, envelope_id: str) -> Outcome | None:
         """From MAIL to the answer to DATA. :return: ``None`` when the server waits for the message, else the fault"""
-        if fault := self._mail(mail_from, recipients, len(message), not message.isascii()):
+        if fault := self._mail(mail_from, recipients, len(message), not message.isascii(), envelope_id):
             return fault
         # From here on a transaction is open, whatever comes.
         self._needs_reset = True

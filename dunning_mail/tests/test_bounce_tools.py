@@ -1,0 +1,188 @@
+"""What machines write about a mail, read without a database."""
+import email
+import email.policy
+import re
+
+from odoo.tests import BaseCase, tagged
+
+from odoo.addons.dunning_mail.tools import bounce, bounce_text, mail_trace
+
+from . import reports
+
+HEADER = (
+    'Received: from a by b with ESMTP id QQ77;\n Tue\nMessage-ID: <1@muster.test>\nX-Odoo-Objects: dunning.notice-12')
+
+
+def parse(text):
+    return email.message_from_bytes(text.encode() if isinstance(text, str) else text, policy=email.policy.SMTP)
+
+
+def read(text):
+    return bounce.read_report(parse(text))
+
+
+@tagged('post_install', '-at_install')
+class TestReports(BaseCase):
+
+    def test_formats(self):
+        """Who, what, why, and which mail: from the standard parts, and from every program's plain text."""
+        for name, template in reports.FORMATS.items():
+            for to in ('acme@customer.test', "o'neil+mahnung@sub.customer.test"):
+                with self.subTest(f'{name} {to}'):
+                    report = read(template.replace('{to}', to).replace('{header}', HEADER).replace(
+                        '{id}', '<1@muster.test>').replace('{envelope}', ''))
+                    self.assertEqual(report.kind, 'delivery')
+                    recipient, = report.recipients
+                    self.assertEqual((recipient.address, recipient.action), (to, 'failed'))
+                    self.assertTrue(recipient.blames_address)
+                    self.assertIn('550', recipient.diagnostic)
+                    self.assertEqual(report.original_ids, ('<1@muster.test>',))
+                    self.assertEqual(report.objects, ('dunning.notice-12',))
+
+    def test_plain_text(self):
+        """Late is not failed; what says neither stays open; a person's words are no report."""
+        head = 'From: Mail Delivery System <Mailer-Daemon@mx.test>\nSubject: {}\n\n'
+        late = head.format('Warning: message delayed') + (
+            "A message that you sent has not yet been delivered to one or more of its recipients.\n\n"
+            "  acme@customer.test\n    Delay reason: connection refused\n\nDelivery attempts will continue.\n")
+        german = head.format('Verzögerung') + (
+            "Die Zustellung verzögert sich und wird weiter versucht:\n\n<acme@customer.test>: 451 4.7.1 spaeter\n")
+        with_code = head.format('Hinweis') + "Empfänger: <acme@customer.test>\n452 4.2.2 Postfach voll\n"
+        odd = head.format('Hinweis') + "Wir haben ein Problem.\n\nacme@customer.test\n"
+        for text, actions in (
+                (late, ['delayed']), (german, ['delayed']), (with_code, ['']), (odd, []),
+                (late.replace('Mailer-Daemon@', 'petra@'), None),
+                ('From: a@b.test\nSubject: Re: failed\n\n<acme@customer.test>: 550 5.1.1 unknown\n', None),
+                ('From: a@b.test\nX-Failed-Recipients: acme@customer.test\n\nnothing', ['failed'])):
+            with self.subTest(text):
+                report = read(text.replace('Empfänger', 'Empfaenger'))
+                self.assertEqual(
+                    [one.action for one in report.recipients] if actions or report.recipients else actions, actions)
+                self.assertEqual(report.kind == 'letter', not actions)
+
+    def test_fields(self):
+        report = read(
+            'Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n'
+            '--b\nContent-Type: message/delivery-status\n\n'
+            'Reporting-MTA: dns; mx.test\nOriginal-Envelope-Id: QQ-1\nX-Postfix-Queue-ID: 4Xyz\n\n'
+            'Final-Recipient: RFC822; <A@b.test>\nAction: Failed\nStatus: 5.2.2 (mailbox full)\n'
+            'Diagnostic-Code: smtp;\n 552 5.2.2\n Over quota\n\n'
+            'Original-Recipient: rfc822; c+2Bx@d.test\nAction: delivered\nStatus: 2.0.0\n\n'
+            'Final-Recipient: utf-8; e@m\\x{FC}ller.test\nOriginal-Recipient: rfc822; E@alias.test\n'
+            'Action: odd (word)\n\n'
+            '--b--\n')
+        first, second, third = report.recipients
+        self.assertEqual(
+            (first.address, first.is_failed, first.status, first.diagnostic),
+            ('a@b.test', True, '5.2.2', '552 5.2.2 Over quota'))
+        self.assertTrue(first.blames_address)
+        self.assertEqual((second.address, second.is_failed), ('c+x@d.test', False))
+        self.assertEqual((third.address, third.original, third.action), ('e@xn--mller-kva.test', 'e@alias.test', ''))
+        self.assertFalse(re.search(r'[\r\n]', first.describe()))
+        self.assertEqual((report.envelope_ids, report.queue_ids), (('QQ-1',), ('4Xyz',)))
+
+    def test_odd_structures(self):
+        """A status that names nobody beside a text that does; a status in a mail that does not say to be a report."""
+        text = (
+            'The following addresses had permanent fatal errors\n\n'
+            '<acme@customer.test>\n    (reason: 550 5.1.1 unknown)\n')
+        status = 'Reporting-MTA: dns; mx.test\nArrival-Date: Fri, 15 Jan 2026 07:23:35 +0200\n'
+        one = '\nFinal-Recipient: rfc822; acme@customer.test\nAction: failed\nStatus: 5.1.1\n'
+        for content_type, fields in (
+                ('multipart/report; report-type=delivery-status', status), ('multipart/mixed', status + one),
+                ('multipart/report; report-type=delivery-status', status + one)):
+            report = read(
+                f'From: x@mx.test\nContent-Type: {content_type}; boundary=b\n\n--b\nContent-Type: text/plain\n\n{text}'
+                f'\n--b\nContent-Type: message/delivery-status\n\n{fields}\n--b--\n')
+            self.assertEqual((report.kind, report.recipients[0].address, report.recipients[0].action),
+                             ('delivery', 'acme@customer.test', 'failed'))
+            self.assertEqual(len(report.recipients), 1)
+
+    def test_blame(self):
+        """A report that does not say why blames no address."""
+        for status, words, is_blamed in (
+                ('5.1.1', '', True), ('5.2.1', '550 disabled', True), ('5.0.0', '550 User unknown', True),
+                ('', '552 5.2.2 mailbox full', True), ('5.0.0', '', False), ('', '', False),
+                ('5.0.0', '550 Rejected', False), ('5.7.1', '550 5.7.1 spam', False), ('4.4.7', 'expired', False),
+                ('5.4.7', 'delivery time expired', False)):
+            with self.subTest(f'{status} {words}'):
+                self.assertEqual(bounce.RecipientReport(
+                    'a@b.test', action='failed', status=status, diagnostic=words).blames_address, is_blamed)
+
+    def test_odd_ones(self):
+        """Whatever comes in: no exception, no recipient that is not there, bounded."""
+        for text in (
+                '', 'X-Failed-Recipients: \n\nx', 'X-Failed-Recipients: no address\n\nx',
+                'Content-Type: text/plain; charset=no-such\nX-Failed-Recipients: a@b.test\n\n<x@y.test>',
+                'Content-Type: message/delivery-status\n\nnonsense', 'Content-Type: text/plain\n\nhello',
+                'Content-Type: message/delivery-status\nContent-Transfer-Encoding: base64\n\n!!!',
+                'Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n--b--',
+                'Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: text/rfc822-headers\n\n\n\n--b--',
+                'Content-Type: multipart/report; report-type=; boundary=b\n\n--b--',
+                'From: mailer-daemon@x.test\nContent-Type: text/html\n\n' + '<p>' * 20000 + 'a@b.test',
+                'From: mailer-daemon@x.test\n\n' + ('<' + 'a' * 60 + '@' + 'b' * 200 + '> ') * 3000,
+                'References: ' + '<a@b.test> ' * 5000 + '\n\n' + '<' * 100000):
+            self.assertLessEqual(len(read(text).mentioned_ids), 1)
+        inner = 'Content-Type: message/rfc822\n\nMessage-ID: <outer@x.test>\nContent-Type: message/rfc822\n\n' \
+            'Message-ID: <inner@x.test>\n\nbody'
+        self.assertEqual(read(inner).original_ids, ('<outer@x.test>',), "not what was attached to it")
+        self.assertEqual(bounce_text.split_returned('nothing returned'), ('nothing returned', ''))
+
+    def test_receipt_and_complaint(self):
+        for subtype, fields, kind, detail in (
+                ('disposition-notification', 'Disposition: manual-action/MDN-sent-manually; displayed', 'receipt',
+                 'displayed'),
+                ('disposition-notification', 'Disposition: automatic-action; deleted/error', 'receipt',
+                 'deleted/error'),
+                ('feedback-report', 'Feedback-Type: abuse', 'complaint', 'abuse')):
+            for wrapper in ('multipart/mixed', 'multipart/report'):
+                report = read(
+                    f'Content-Type: {wrapper}; boundary=b\n\n--b\nContent-Type: message/{subtype}\n\n{fields}\n'
+                    'Original-Message-ID: <1@muster.test>\n\n--b--\n')
+                self.assertEqual((report.kind, report.detail), (kind, detail))
+        bare = read('Content-Type: multipart/report; report-type=disposition-notification; boundary=b\n\n--b--\n')
+        self.assertEqual(bare.kind, 'receipt')
+
+
+@tagged('post_install', '-at_install')
+class TestTrace(BaseCase):
+
+    OWN = 'Received: from mout.hoster.test (mout.hoster.test [192.0.2.9]) by mx.hoster.test with ESMTPS id 1'
+    BORN = 'Received: by mout.hoster.test (Postfix) id 4Xyz'
+
+    def trace(self, *lines):
+        return mail_trace.is_written_by_own_system(parse('\n'.join(lines) + '\nSubject: x\n\nx'))
+
+    def test_inside(self):
+        for lines in (
+                (self.BORN,), (self.OWN, self.BORN), ('Return-Path: <>', self.OWN, self.BORN),
+                ('Received: from localhost (localhost [127.0.0.1]) by mx.hoster.test with ESMTP id 2', self.BORN),
+                ('Received: from filter ([10.1.2.3]) by mx.hoster.test with LMTP', self.BORN),
+                ('Received: from Debian-exim by mail.hoster.test with local (Exim 4.96) id 1rABCD',),
+                ('Received: by 2002:a05:7300:1 with SMTP id q1',
+                 'Received: from m-sor.hoster.test (m-sor.hoster.test. [192.0.2.1]) by mx.hoster.test with SMTPS id q2',
+                 'Received: by 2002:a05:7300:2 with SMTP id q3'),
+                ('Received: from AM0.prod.outlook.com (2603:10a6::1) by DB8.prod.outlook.com (2603:10a6::2)'
+                 ' with Microsoft SMTP Server id 15.20', 'X-MS-Exchange-Organization-AuthAs: Internal')):
+            self.assertTrue(self.trace(*lines), lines)
+
+    def test_outside(self):
+        """A stranger anywhere in the chain; one whose name is only what he calls himself; a user; nothing to go by."""
+        for lines in (
+                (), ('Return-Path: <a@hoster.test>', self.BORN), ('Received: nonsense',),
+                ('Received: from mx.else.test (mx.else.test [192.0.2.7]) by mx.hoster.test with ESMTPS', self.OWN),
+                ('Received: from mout.hoster.test (unknown [192.0.2.7]) by mx.hoster.test with ESMTPS', self.BORN),
+                ('Received: from mout.hoster.test ([192.0.2.7]) by mx.hoster.test with ESMTP (Nemesis)', self.BORN),
+                ('Received: from mout.hoster.test (mout.hoster.test [192.0.2.7] (may be forged)) by mx.hoster.test',),
+                ('Received: from unknown (HELO mout.hoster.test) (192.0.2.7) by mx.hoster.test with SMTP', self.BORN),
+                (self.OWN, 'Received: by mx.else.test (Postfix) id 4'),
+                (self.OWN, 'Received: from pc (pc.hoster.test [192.0.2.3]) by mout.hoster.test with ESMTPSA id 1'),
+                ('Received: from a by mx.hoster.test with HTTP',),
+                ('Received: by web.hoster.test (Postfix, from userid 33) id 1',),
+                ('Received: from www-data by mail.hoster.test with local (Exim 4.96) id 1rABCD',),
+                ('Received: from a.co.uk (a.co.uk [192.0.2.3]) by mx.b.co.uk with SMTP',),
+                ('Received: from x (192.0.2.7) by DB8.mail.protection.outlook.com with Microsoft SMTP Server',
+                 'X-MS-Exchange-Organization-AuthAs: Anonymous'),
+                (self.OWN, 'X-MS-Exchange-Organization-AuthAs: Internal',
+                 'Received: from x (x.else.test [192.0.2.7]) by AM0.prod.outlook.com with Microsoft SMTP Server')):
+            self.assertFalse(self.trace(*lines), lines)

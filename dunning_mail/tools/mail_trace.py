@@ -1,0 +1,82 @@
+"""Did a mail come in from outside, or was it written by the mail system whose mailbox it lies in?
+
+Each server puts its ``Received`` above those that are there (RFC 5321, 4.4). The topmost ones are the mailbox's own and
+true; whatever came in from outside has one among them that names the stranger. So a chain in which *no* hop comes from
+outside cannot be forged by writing headers: at most the forger makes his mail look more foreign than it is.
+"""
+from __future__ import annotations
+
+import email.message
+import ipaddress
+import re
+
+__all__ = ['is_written_by_own_system']
+
+# Client name as the server itself has looked it up, with the address: "(mx.host.test [192.0.2.7])". What stands outside
+# of the brackets is what the client calls itself.
+_LOOKED_UP = re.compile(r'\((?:[\w.-]+@)?([\w-][\w.-]*?)\.? \[(?:IPv6:)?([0-9a-fA-F.:]+)\](?!\s*\(may be forged\))')
+_ADDRESS = re.compile(r'[(\[](?:IPv6:)?([0-9a-fA-F]*[.:][0-9a-fA-F.:]+)[)\]]')
+_BY = re.compile(r'(?:^|\s)by\s+([\w.:-]+)')
+_HOST = re.compile(r'(?=.*[A-Za-z])[\w-]+(\.[\w-]+)+\.?')
+# RFC 3848: the client had logged in.
+_LOGGED_IN = re.compile(
+    r'\bwith\s+\w*(?:SMTP|LMTP)S?A\b|\bwith\s+HTTP|\bauthenticated\b|\bfrom userid\b', re.IGNORECASE)
+_OWN_USERS = frozenset({'debian-exim', 'exim', 'mailnull', 'mail'})
+_LOCAL_NETWORKS = [ipaddress.ip_network(network) for network in (
+    '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7')]
+# Below these a name of one more label is somebody's.
+_SECOND_LEVELS = frozenset({'ac', 'co', 'com', 'edu', 'gov', 'gv', 'ne', 'net', 'or', 'org'})
+
+
+def is_written_by_own_system(message: email.message.Message) -> bool:
+    """Whether a mail demonstrably never came in from outside the system whose mailbox it was read from.
+
+    True only if it has no sender in its envelope, and every ``Received`` down to the first one is of one and the same
+    organization: none from a client that had logged in, none from a host that the receiving server did not find to be
+    of its own. What cannot be told counts as outside.
+
+    :param message: as it was read from the mailbox
+    """
+    received = [' '.join(str(value).split()) for value in message.get_all('Received') or []]
+    if not received or str(message.get('Return-Path', '<>')).strip() != '<>':
+        return False
+    # Exchange takes these headers off whatever comes in from outside, and writes them itself.
+    if re.search(r'\bwith Microsoft SMTP Server\b', received[0]) and _get_by(received[0]).endswith('.outlook.com'):
+        return str(message.get('X-MS-Exchange-Organization-AuthAs', '')).strip() == 'Internal'
+    homes = [_get_organization(by) for by in map(_get_by, received) if _HOST.fullmatch(by)]
+    return bool(homes) and len(set(homes)) == 1 and all(_is_hop_inside(value, homes[0]) for value in received)
+
+
+def _get_by(received: str) -> str:
+    match = _BY.search(re.sub(r'\([^()]*\)', ' ', received))
+    return match[1].rstrip('.').lower() if match else ''
+
+
+def _is_hop_inside(received: str, home: str) -> bool:
+    if _LOGGED_IN.search(received):
+        return False
+    if not received.lower().startswith('from '):
+        return True
+    client = received.partition(' by ')[0]
+    if re.search(r'\bwith local\b', received):
+        return client[len('from '):].strip().lower() in _OWN_USERS
+    if match := _LOOKED_UP.search(client):
+        return _get_organization(match[1].lower()) == home or _is_local(match[2])
+    addresses = _ADDRESS.findall(client)
+    return bool(addresses) and all(map(_is_local, addresses))
+
+
+def _is_local(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return parsed.is_loopback or any(
+        parsed in network for network in _LOCAL_NETWORKS if network.version == parsed.version)
+
+
+def _get_organization(host: str) -> str:
+    """:return: the part of a host's name that somebody has registered, as far as can be told without a list"""
+    labels = host.rstrip('.').split('.')
+    size = 3 if len(labels) > 2 and labels[-2] in _SECOND_LEVELS and len(labels[-1]) == 2 else 2
+    return '.'.join(labels[-size:])

@@ -27,6 +27,7 @@
         "views/dunning_run_preview_views.xml",
         "views/dunning_level_change_views.xml",
         "views/dunning_notice_confirm_views.xml",
+        "views/dunning_restart_views.xml",
         "views/dunning_schedule_views.xml",
         "views/account_move_views.xml",
         "views/account_payment_views.xml",

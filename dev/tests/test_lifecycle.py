@@ -199,6 +199,7 @@ print("FACTS", json.dumps({
         [exception.line_values.get("previous_date"), exception.line_values.get("previous_notice_id"),
          by_name["taken out"][0].id]
         for exception in env["dunning.run.exception"].search([("reason", "=", "taken_out")])],
+    "minimum": env.company.dunning_min_amount,
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
     "our_own": {name: "o_our_own" in env[name].get_view(view_type=view_type)["arch"]
                 for name, view_type in (("dunning.procedure", "list"), ("dunning.notice", "form"))},
@@ -305,6 +306,14 @@ def test_upgrade_from_the_last_version_keeps_notices(upgraded):
     old, new, _facts = upgraded
     assert len(old["notices"]) == 21
     assert new == old
+
+
+def test_upgrade_leaves_the_minimum_amount(before, upgraded):
+    """It is 5.00 where the addon is new, and what it was where it is not."""
+    _old, _new, facts = upgraded
+    assert facts["minimum"] == 0
+    new = 'import json; print("FACTS", json.dumps({"minimum": env.company.dunning_min_amount}))'
+    assert shell(new) == {"minimum": 5}
 
 
 def test_upgrade_renames_records(before, upgraded):

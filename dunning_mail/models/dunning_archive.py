@@ -81,13 +81,16 @@ class DunningArchive(models.AbstractModel):
     @api.model
     def _apply_retention(self):
         """Remove the documents that are kept no longer; what the notices say remains."""
-        for company in self.env['res.company'].sudo().search([('dunning_retention_years', '>', 0)]):
-            expired = self.with_company(company)._get_expired(company).sudo()
+        companies = self.env['res.company'].sudo().search([('dunning_retention_years', '>', 0)])
+        of_companies = {company: self.with_company(company)._get_expired(company).sudo() for company in companies}
+        remaining = sum(map(len, of_companies.values()))
+        for company, expired in of_companies.items():
             for start in range(0, len(expired), BATCH):
                 notices = expired[start:start + BATCH]
                 notices._remove_documents(self.env._(
                     "The document was removed: %(company)s keeps dunning documents for %(years)s years.",
                     company=company.name, years=company.dunning_retention_years))
-                remaining = len(expired) - start - len(notices)
+                # Of all companies: else the scheduler would go on with the next one a week later.
+                remaining -= len(notices)
                 if not self.env['ir.cron']._commit_progress(len(notices), remaining=remaining):
                     return

@@ -39,6 +39,7 @@ class DunningNotice(models.Model):
         moved._log_note(words)
         moved.sudo().activity_unlink(
             ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear'])
+        moved._judge_fees_anew()
         moved.run_id._update_state()
 
     def _confirm(self, action):

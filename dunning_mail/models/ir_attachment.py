@@ -1,6 +1,8 @@
-from odoo import api, models
+from odoo import api, models, tools
 from odoo.exceptions import UserError
 from odoo.tools.misc import clean_context
+
+from ..tools import pdf_pages
 
 
 class IrAttachment(models.Model):
@@ -15,6 +17,22 @@ class IrAttachment(models.Model):
             '|', ('document_id', 'in', candidates.ids), ('mail_document_id', 'in', candidates.ids)])
         frozen = notices.filtered(lambda notice: notice._is_frozen())
         return candidates & (frozen.document_id | frozen.mail_document_id)
+
+    def _is_dunning_pdf(self):
+        """Whether the file can be read as a PDF, so that it can go along with a letter."""
+        self.ensure_one()
+        try:
+            return self._count_dunning_pages(self.checksum) > 0
+        except pdf_pages.PdfError:
+            return False
+
+    @tools.ormcache('self.id', 'checksum')
+    def _count_dunning_pages(self, checksum):
+        """Return how many pages the file has; the checksum makes a changed file another one.
+
+        :raise PdfError: it is no PDF, which is not remembered
+        """
+        return pdf_pages.count_pages(self.raw or b'')
 
     @api.model
     def _create_dunning_documents(self, vals_list):

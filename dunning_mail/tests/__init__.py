@@ -1,6 +1,7 @@
 from . import test_accounting
 from . import test_archive
 from . import test_bad_input
+from . import test_both_sides
 from . import test_bounces
 from . import test_budget
 from . import test_customer_changes
@@ -11,6 +12,7 @@ from . import test_engine_pace
 from . import test_engine_pass
 from . import test_engine_provider
 from . import test_engine_recheck
+from . import test_filters
 from . import test_flow
 from . import test_guard
 from . import test_judgement
@@ -31,6 +33,7 @@ from . import test_notice_paper
 from . import test_notice_recheck
 from . import test_notice_recipient
 from . import test_notice_state
+from . import test_one_bad_record
 from . import test_payment_part
 from . import test_pdf_tools
 from . import test_pdfa

@@ -30,6 +30,7 @@ WRITABLE = {
         'issue'},
     'dunning.level.change': {'notice_ids', 'level_id', 'reason'},
     'dunning.notice.confirm': {'notice_ids', 'action'},
+    'dunning.restart': {'move_line_ids', 'reason'},
     'dunning.run.preview': {'run_id', 'date'},
     'dunning.text.preview': {'level_id', 'partner_id'},
 }
@@ -83,6 +84,7 @@ class GuardCase(DunningCommon):
             self.env['dunning.level.change'].create({
                 'notice_ids': notice.ids, 'level_id': self.level_1.id, 'reason': 'x'}),
             self.env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
+            self.env['dunning.restart'].create({'move_line_ids': notice.line_ids.move_line_id.ids, 'reason': 'x'}),
             self.env['dunning.run.preview'].create({'run_id': run.id}),
             self.env['dunning.text.preview'].create({'level_id': self.level_1.id, 'partner_id': partner.id}),
         ]
@@ -174,6 +176,7 @@ class GuardCase(DunningCommon):
             'dunning.schedule': {'name': 'Q'},
             'dunning.level.change': {
                 'notice_ids': records['dunning.notice'].ids, 'level_id': self.level_1.id, 'reason': 'x'},
+            'dunning.restart': {'move_line_ids': records['dunning.notice'].line_ids.move_line_id.ids, 'reason': 'x'},
             'dunning.run.preview': {'run_id': records['dunning.run'].id},
             'dunning.text.preview': {
                 'level_id': self.level_1.id, 'partner_id': records['dunning.notice'].partner_id.id},

@@ -609,10 +609,10 @@ class TestLevels(ProposalCommon):
         self.make_invoice(partner, 1000, due=self.days(-1), currency=self.foreign)
         run = self.dun(self.days(15))
         fees = {notice.currency_id: notice.amount_fee for notice in run.notice_ids}
-        self.assertEqual(fees, {self.currency: 30.0, self.foreign: 0.0})
+        self.assertEqual(fees, {self.currency: 20.0, self.foreign: 0.0})
         run = self.make_run(self.days(30))
         fees = {notice.currency_id: notice.amount_fee for notice in run.notice_ids}
-        self.assertEqual(fees, {self.currency: 60.0, self.foreign: 0.0}, "30, and the 10 and 20 of before")
+        self.assertEqual(fees, {self.currency: 50.0, self.foreign: 0.0}, "30, and the 20 of before")
 
     def test_fee_is_no_credit_when_paid(self):
         """Fees are not booked: who pays the claim alone has paid."""

@@ -475,6 +475,7 @@ class TestWhatLeaves(DunningMailCommon, RecheckCase):
         self.level_1.attach_invoices = True
         notice = self.release('Acme')
         self.attach(self.invoice_of(notice), b'%PDF-1.4 broken')
+        notice.invalidate_recordset()
         self.assertIn('cannot be read', notice.attachment_warning)
         self.run_engine()
         self.assertEqual((notice.status, self.attached()), ('sent', []))

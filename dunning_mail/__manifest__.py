@@ -28,6 +28,7 @@
         "views/dunning_level_change_views.xml",
         "views/dunning_notice_confirm_views.xml",
         "views/dunning_data_request_views.xml",
+        "views/dunning_restart_views.xml",
         "views/dunning_schedule_views.xml",
         "views/dunning_incoming_mail_views.xml",
         "views/account_move_views.xml",

@@ -307,6 +307,7 @@ print("FACTS", json.dumps({
     "reports": [[report.notice_id.partner_id.name, report.address == report.notice_id.email_to, report.action,
                  report.status, report.is_ours, report.is_proven]
                 for report in env["dunning.notice.report"].search([])],
+    "minimum": env.company.dunning_min_amount,
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
     "said": {partner.name: sorted({
         str([said.dunning_channel, str(said.dunning_hold_until or ""), said.dunning_hold_reason])
@@ -455,6 +456,14 @@ def test_upgrade_from_the_last_version_keeps_notices(upgraded):
 def test_upgrade_keeps_reports_as_data(upgraded):
     _old, _new, facts = upgraded
     assert facts["reports"] == [["sent", True, "failed", "5.1.1", True, False]]
+
+
+def test_upgrade_leaves_the_minimum_amount(before, upgraded):
+    """It is 5.00 where the addon is new, and what it was where it is not."""
+    _old, _new, facts = upgraded
+    assert facts["minimum"] == 0
+    new = 'import json; print("FACTS", json.dumps({"minimum": env.company.dunning_min_amount}))'
+    assert shell(new) == {"minimum": 5}
 
 
 def test_upgrade_renames_records(before, upgraded):

@@ -15,12 +15,14 @@ from . import dunning_run_print
 from . import dunning_run_exception
 from . import dunning_schedule
 from . import dunning_proposal
+from . import dunning_proposal_money
 from . import dunning_proposal_values
 from . import dunning_proposal_recheck
 from . import dunning_notice
 from . import dunning_notice_state
 from . import dunning_notice_text
 from . import dunning_notice_draft
+from . import dunning_notice_fee
 from . import dunning_notice_recheck
 from . import dunning_notice_channel
 from . import dunning_notice_payment

@@ -15,6 +15,11 @@ class AccountMoveLine(models.Model):
     dunning_hold_until = fields.Date("No Dunning Until", copy=False, groups=DUNNING_GROUPS)
     dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, groups=DUNNING_GROUPS)
 
+    dunning_is_claim = fields.Boolean(
+        "Owed by the Customer", copy=False, groups=DUNNING_GROUPS,
+        help="Money that was paid out to the customer is dunned only where a person says that the customer owes it, as "
+             "after a returned direct debit.")
+
     def unlink(self):
         self._leave_dunning_drafts()
         return super().unlink()
@@ -33,9 +38,52 @@ class AccountMoveLine(models.Model):
         lines.filtered(lambda line: line.notice_id.state == 'cancelled').move_line_id = False
         drafts = lines.filtered(lambda line: line.notice_id.state in ('draft', 'excluded'))
         notices = drafts.notice_id
+        # What goes may have borne the fee of the customer's other drafts.
+        others = notices.run_id.notice_ids.filtered(lambda notice: (
+            notice.state == 'draft' and notice.partner_id in notices.partner_id))
         drafts.unlink()
         notices.filtered(lambda notice: not notice.due_line_ids).unlink()
         notices.exists()._update_level_from_lines()
+        others.exists()._judge_fees_anew()
+
+    def _get_dunning_restart_action(self):
+        """Return the action that asks why items start again at the first level."""
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Start Dunning Again"),
+            'res_model': 'dunning.restart',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'active_model': self._name, 'active_ids': self.ids},
+        }
+
+    def _restart_dunning(self, reason):
+        """Let items start again at the first level. What was sent stays what it is, and counts for them no more.
+
+        :param str reason: in the user's words, kept with the notices and the entries
+        :return: the items that had a level
+        :raise UserError: one is on an open notice, or none has a level
+        """
+        self.env['dunning.notice'].check_access('write')
+        lines = self.env['dunning.notice.line'].sudo().search(
+            [('move_line_id', 'in', self.ids), ('kind', '=', 'due'), ('is_past', '=', False)])
+        if reserved := lines.filtered('is_reserved')[:1]:
+            raise UserError(self.env._(
+                "%(item)s is on another open notice meanwhile (%(notice)s).", item=reserved.name,
+                notice=reserved.notice_id.display_name))
+        lines = lines.filtered('notice_id.is_counted')
+        if not lines:
+            raise UserError(self.env._("None of these items has reached a dunning level."))
+        lines.is_past = True
+        for notice, of_notice in lines.grouped('notice_id').items():
+            notice._message_log(body=self.env._(
+                "Does not count any more for %(items)s, which start again at the first level: %(reason)s",
+                items=', '.join(line.name or '' for line in of_notice), reason=reason))
+        items = lines.move_line_id
+        for move in items.move_id:
+            move._message_log(body=self.env._("Dunning starts again at the first level: %s", reason))
+        items.invalidate_recordset(['dunning_level_id', 'dunning_last_date'])
+        return items
 
     def _compute_dunning(self):
         self.dunning_level_id = False

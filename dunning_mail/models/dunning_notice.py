@@ -46,6 +46,8 @@ class DunningNotice(models.Model):
 
     # What a person may change while the notice is a draft; everything else is written by methods.
     _EDITABLE_IN_DRAFT = frozenset({'recipient_id', 'date_deadline', 'lang', 'amount_fee'})
+    # What is kept where a person has set it.
+    _SET_BY_HAND = {'date_deadline': 'is_deadline_set', 'amount_fee': 'is_fee_set'}
     # What decides whether a notice is on its way, and so whether its items are reserved.
     _DECIDES_OPENNESS = frozenset({'kind', 'state', 'delivery_state', 'printed_at', 'redirected_to'})
     # Minutes until a notice that met a passing fault is tried again; after the last one it has failed.
@@ -95,6 +97,9 @@ class DunningNotice(models.Model):
     is_deadline_set = fields.Boolean("Deadline Set by Hand", readonly=True, copy=False)
     is_edited = fields.Boolean(readonly=True, copy=False, help="A person has changed the draft.")
     level_change_reason = fields.Char(readonly=True, copy=False)
+    hint = fields.Text(
+        readonly=True, copy=False, help="What a person should know before the notice goes out: money of the customer "
+        "that is not set off, a hold of its parent company.")
     problem = fields.Text(
         readonly=True, copy=False, help="Why the notice could not be issued. Mend it and print/send the run again.")
 
@@ -303,7 +308,8 @@ class DunningNotice(models.Model):
         was_open = {notice.id: notice.is_open for notice in self} if self._DECIDES_OPENNESS & vals.keys() else {}
         result = super().write(vals)
         if is_edit:
-            self.sudo().write({'is_edited': True, **({'is_deadline_set': True} if 'date_deadline' in vals else {})})
+            self.sudo().write({
+                'is_edited': True, **{mark: True for fname, mark in self._SET_BY_HAND.items() if fname in vals}})
         self.filtered(lambda notice: was_open.get(notice.id, notice.is_open) != notice.is_open)._update_reserved()
         return result
 

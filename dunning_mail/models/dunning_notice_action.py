@@ -40,6 +40,7 @@ class DunningNotice(models.Model):
         moved.sudo().activity_unlink(
             ['dunning_mail.mail_activity_failed', 'dunning_mail.mail_activity_unclear',
              'dunning_mail.mail_activity_returned'])
+        moved._judge_fees_anew()
         moved.run_id._update_state()
 
     def _confirm(self, action):

@@ -21,10 +21,22 @@ class DunningNotice(models.Model):
         for notice in self:
             is_open = notice.state == 'draft' or (
                 notice.state == 'issued' and notice.delivery_state in ('released', 'paper') and not notice._is_frozen())
-            missing = notice._get_invoices_without_pdf() if is_open else None
-            notice.attachment_warning = self.env._(
-                "No PDF is stored of %s, so no copy goes along. “Send” on the invoice stores one.",
-                ', '.join(missing.mapped('name'))) if missing else False
+            notice.attachment_warning = is_open and '\n'.join(notice._describe_missing_copies())
+
+    def _describe_missing_copies(self):
+        """Say of which invoices no copy goes along though the level wants one.
+
+        :return: list of str
+        """
+        self.ensure_one()
+        invoices = self._get_attached_invoices()
+        broken = invoices.filtered(lambda move: (
+            move.invoice_pdf_report_id and not move.invoice_pdf_report_id._is_dunning_pdf()))
+        return [words % ', '.join(moves.mapped('name')) for words, moves in (
+            (self.env._("No PDF is stored of %s, so no copy goes along. “Send” on the invoice stores one."),
+             invoices.filtered(lambda move: not move.invoice_pdf_report_id)),
+            (self.env._("The stored PDF of %s cannot be read, so no copy goes along. Store a good one on the invoice."),
+             broken)) if moves]
 
     def _prepare_making_values(self):
         """Return what a notice whose letter is about to be made writes down: what is on it and may change later.
@@ -246,20 +258,22 @@ class DunningNotice(models.Model):
 
     def _get_invoices_key(self):
         """Return which copies of invoices go along, in a form that can be compared; empty where none are wanted."""
-        return ' '.join(self._get_attached_invoices().invoice_pdf_report_id.sorted('id').mapped(
+        return ' '.join(self._get_invoice_copies().sorted('id').mapped(
             lambda attachment: f'{attachment.id}:{attachment.checksum}'))
 
-    def _get_invoices_without_pdf(self):
-        return self._get_attached_invoices().filtered(lambda move: not move.invoice_pdf_report_id)
+    def _get_invoice_copies(self):
+        """Return the stored PDFs of the due invoices, where the level says so; what cannot be read helps nobody."""
+        self.ensure_one()
+        return self._get_attached_invoices().invoice_pdf_report_id.filtered(
+            lambda attachment: attachment._is_dunning_pdf())
 
     def _get_invoice_documents(self):
-        """Return the stored PDFs of the due invoices, where the level says so.
+        """Return the copies of invoices that go along.
 
         :return: list of (file name, bytes, MIME type)
         """
         return [
-            (attachment.name, attachment.raw, 'application/pdf')
-            for attachment in self._get_attached_invoices().invoice_pdf_report_id if attachment.raw]
+            (attachment.name, attachment.raw, 'application/pdf') for attachment in self._get_invoice_copies()]
 
     def _check_kept(self):
         """Read PDF and mail again and compare them with their SHA-256: whoever answers for the notice hears of damage,

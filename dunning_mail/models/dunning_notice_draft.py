@@ -69,6 +69,7 @@ class DunningNotice(models.Model):
             'reason': 'excluded',
             'description': self.env._("Excluded from this run by hand."),
         } for notice in excluded if notice.run_id])
+        excluded._judge_fees_anew()
         # As long as nothing was issued, it is still a person's turn.
         self.run_id.filtered(lambda run: run._has_notice([('state', '=', 'issued')]))._update_state()
 
@@ -94,6 +95,7 @@ class DunningNotice(models.Model):
             notice._set_state('draft')
             self.env['dunning.run.exception'].sudo().search(
                 [('notice_id', '=', notice.id), ('reason', '=', 'excluded')]).unlink()
+            notice._judge_fees_anew()
             notice.run_id._update_state()
 
     def _put_line_back(self, exception):
@@ -117,6 +119,7 @@ class DunningNotice(models.Model):
                 "%(item)s cannot be put back. %(reason)s", item=exception.document, reason=words))
         if verdict.lines is not None:
             notice._replace_lines(verdict.lines)
+        notice._judge_fees_anew()
         self._message_log(body=self.env._("Put back: %s", exception.document))
         exception.sudo().unlink()
 
@@ -138,28 +141,13 @@ class DunningNotice(models.Model):
         self.ensure_one()
         notice = self.sudo()
         company = notice.company_id
-
-        def amount(fee):
-            return company.currency_id._convert(fee, notice.currency_id, company, notice.date)
-
         values['level_id'] = level.id
         if not level._get_text(notice.lang):
             values['lang'] = self._choose_lang(notice.partner_id, notice.recipient_id, level, company)
         if not notice.is_deadline_set:
             values['date_deadline'] = notice.date + timedelta(days=level.deadline_days)
-        # Once for each customer and run: another notice may bear the fee.
-        siblings = (notice.run_id.notice_ids - notice).filtered(lambda other: (
-            other.partner_id == notice.partner_id and other.state in ('draft', 'issued') and other.amount_fee_own))
-        is_bearer = bool(notice.amount_fee_own) or not siblings
-        is_waived = notice.currency_id.compare_amounts(notice.amount_fee, notice.amount_fee_own) < 0
-        if is_bearer and not is_waived:
-            own, earlier = amount(level.fee_amount), 0.0
-            if level.fee_method == 'cumulated':
-                line_ids = notice.due_line_ids.move_line_id.ids
-                fees = self.env['dunning.proposal'].sudo()._get_earlier_fees(line_ids, company)
-                earlier = amount(sum(dict(fee for line_fees in fees.values() for fee in line_fees).values()))
-            values.update(amount_fee=own + earlier, amount_fee_own=own)
         notice.write(values)
+        notice._judge_fees_anew()
         if notice.text_version_id:
             # An issued one says from now on what the new level says.
             notice.text_version_id = False

@@ -37,6 +37,9 @@ class DunningNoticeLine(models.Model):
         required=True, default='due', readonly=True)
     move_line_id = fields.Many2one('account.move.line', ondelete='restrict', index=True, readonly=True)
     move_id = fields.Many2one(related='move_line_id.move_id', string="Invoice")
+    payment_id = fields.Many2one(
+        'account.payment', ondelete='set null', index='btree_not_null', readonly=True,
+        help="A payment that is registered and not in the books yet.")
     name = fields.Char("Document", readonly=True)
     date_invoice = fields.Date("Date", readonly=True)
     date_due = fields.Date("Due Date", readonly=True)
@@ -51,6 +54,9 @@ class DunningNoticeLine(models.Model):
         help="The last notice that counted when this one was proposed.")
     is_level_set = fields.Boolean("Level Set by Hand", readonly=True)
     level_reason = fields.Char("Why This Level", compute='_compute_level_reason')
+    is_past = fields.Boolean(
+        readonly=True, copy=False, help="The item has started again since: the level of this notice does not count for "
+        "it any more.")
     is_reserved = fields.Boolean(
         readonly=True, copy=False, default=False,
         help="The item is on a notice that has not reached the customer yet; no other notice may take it.")
@@ -66,12 +72,15 @@ class DunningNoticeLine(models.Model):
         lines.notice_id._update_reserved()
         return lines
 
-    @api.depends('kind', 'days_overdue', 'level_id', 'previous_level_id', 'previous_date', 'notice_id.date')
+    @api.depends(
+        'kind', 'payment_id', 'days_overdue', 'level_id', 'previous_level_id', 'previous_date', 'notice_id.date')
     def _compute_level_reason(self):
         for line in self:
             level, previous = line.level_id, line.previous_level_id
             day = format_date(self.env, line.previous_date) if line.previous_date else ''
-            if line.kind == 'credit':
+            if line.payment_id:
+                line.level_reason = self.env._("On its way: registered as a payment, not in the books yet.")
+            elif line.kind == 'credit':
                 line.level_reason = self.env._("Set off against the oldest items.")
             elif line.kind == 'info':
                 line.level_reason = self.env._(
@@ -122,7 +131,7 @@ class DunningNoticeLine(models.Model):
               FROM dunning_notice_line l
               JOIN dunning_notice n ON n.id = l.notice_id
               LEFT JOIN dunning_level v ON v.id = l.level_id
-             WHERE l.kind = 'due' AND %s
+             WHERE l.kind = 'due' AND l.is_past IS NOT TRUE AND %s
              ORDER BY l.move_line_id, n.is_counted, n.date_left DESC, n.id DESC
             """, condition)
 
@@ -156,7 +165,9 @@ class DunningNoticeLine(models.Model):
                 raise UserError(self.env._(
                     "Dunning notice %s is not a draft, its lines are fixed.", notice.display_name))
             # Credits follow what they are set off against.
-            lines = self.filtered(lambda line, notice=notice: line.notice_id == notice and line.kind != 'credit')
+            of_notice = self.filtered(lambda line, notice=notice: line.notice_id == notice)
+            lines = of_notice.filtered(lambda line: line.kind != 'credit')
+            credits = [(line.move_line_id, line.payment_id) for line in of_notice - lines]
             if not lines:
                 raise UserError(self.env._(
                     "Credits cannot be taken out of the notice for %s: they are set off against its oldest items.",
@@ -173,7 +184,14 @@ class DunningNoticeLine(models.Model):
             if verdict.lines is not None:
                 # Credits that were set off against what was taken out leave with it.
                 notice._replace_lines(verdict.lines)
+            if again := notice.credit_line_ids.filtered(lambda line, credits=credits: (
+                    (line.move_line_id, line.payment_id) in credits)):
+                raise UserError(self.env._(
+                    "%(credit)s cannot be taken out of the notice for %(partner)s: it is set off against the oldest "
+                    "items that are left. Reconcile it with what it belongs to, or choose the items alone.",
+                    credit=again[0].name, partner=notice.partner_id.display_name))
             notice._update_level_from_lines()
+            notice._judge_fees_anew()
             notice.sudo().is_edited = True
 
     def _prepare_taken_out_values(self):

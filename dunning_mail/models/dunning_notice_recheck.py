@@ -17,7 +17,7 @@ MAX_AGE_DAYS = 3
 # What is asked of the lines.
 LINE_FIELDS = (
     'notice_id', 'kind', 'move_line_id', 'name', 'date_due', 'days_overdue', 'amount_residual', 'level_id',
-    'previous_notice_id', 'previous_date', 'is_level_set')
+    'previous_notice_id', 'previous_date', 'is_level_set', 'payment_id')
 # Reasons that are named one by one; a notice may have hundreds of items.
 REASONS_SHOWN = 5
 
@@ -121,6 +121,9 @@ class DunningNotice(models.Model):
         if self.level_id and not self.level_id.is_in_use:
             return Verdict('archived', self.env._(
                 "Dunning procedure “%s” has been archived.", self.level_id.procedure_id.name))
+        if self.level_id and not self.company_id._may_use_dunning(self.level_id):
+            return Verdict('archived', self.env._(
+                "Dunning procedure “%s” has become another company's.", self.level_id.procedure_id.name))
         values, words = self._find_news(basis, keep_dates)
         if self.kind == 'dunning':
             # A customer may have become a contact of another one.
@@ -346,6 +349,7 @@ class DunningNotice(models.Model):
         self.sudo().line_ids.with_context(dunning_replace_lines=True).unlink()
         self.sudo().write({'line_ids': [fields.Command.create(values) for values in line_values]})
         self._update_level_from_lines()
+        self.filtered(lambda notice: notice.state == 'draft')._judge_fees_anew()
 
     # === OTHER NOTICES === #
 

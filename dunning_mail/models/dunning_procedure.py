@@ -42,6 +42,11 @@ class DunningProcedure(models.Model):
         users = self.env['res.company'].sudo().search([('dunning_procedure_id', 'in', self.ids)])
         users._check_dunning_company()
 
+    def _is_usable_by(self, company):
+        """Whether the procedure duns the company's customers."""
+        self.ensure_one()
+        return self.active and company._may_use_dunning(self)
+
     def _get_text(self, lang, kind):
         """Return the row of texts for notices without a level.
 

@@ -17,6 +17,9 @@ class Basis:
         self.company = company
         self.day = day
         self.roundings = {debt.currency_id: debt.rounding for debt in debts.values()}
+        self.debts = defaultdict(list)
+        for debt in debts.values():
+            self.debts[debt.partner_id].append(debt)
         self.get_currency = lru_cache(None)(self._get_currency)
         self.get_procedure = lru_cache(None)(self._get_procedure)
         self.choose_lang = lru_cache(None)(self._choose_lang)
@@ -58,7 +61,7 @@ class Basis:
                     level.id, level.sequence, level.delay_days, level.deadline_days, level.min_amount,
                     level.fee_amount, level.fee_method == 'cumulated', level.repeat)
                 for level in procedure.level_ids.sorted('sequence')),
-            procedure.grace_days, procedure.grouping == 'level')
+            procedure.grace_days, procedure.grouping == 'level', procedure._is_usable_by(self.company))
 
     def _choose_lang(self, langs, level_id):
         return self.env['dunning.notice']._choose_lang_among(
@@ -79,47 +82,61 @@ class DunningProposal(models.AbstractModel):
     def _load_debts(self, company, due_until, day, partners=None, replaced_run=None, line_ids=()):
         """Read open items and credits of a company's customers.
 
+        Branches are one legal entity with their company: a credit covers the oldest debt, wherever it was booked. So
+        what belongs to the rest of the entity is read too, and takes credits without being dunned.
+
         :param company: `res.company`; its branches are included as core does
         :param due_until: items due on or before it: date, or :class:`~odoo.tools.SQL` of one
         :param date day: the day for which holds are asked
         :param partners: commercial partners to look at, None for all
         :param replaced_run: `dunning.run` whose drafts count for nothing, since they are to be replaced
         :param line_ids: ids of `account.move.line` that are read whenever they are due
-        :return: dict (partner id, currency id) -> :class:`Debt`, only where something is due; the partner id is None
-            where an item has no customer
+        :return: dict (partner id, currency id) -> :class:`Debt`, also where only credits are there; the partner id is
+            None where an item has no customer
         """
         self = self.with_company(company)
-        companies = SQL(
-            "ARRAY(SELECT id FROM res_company WHERE active AND parent_path LIKE %s)", f'{company.parent_path}%')
-        debts = {}
-        for row in self._read_items(companies, due_until, partners, line_ids):
+        entity = self._get_companies_query(company.root_id)
+        payments = self._read_payments(entity, partners)
+        named = {(move_id, payment['currency_id']) for payment in payments for move_id in payment['named']}
+        debts, by_move, numbers = {}, {}, {}
+        for row in self._read_items(
+                self._get_companies_query(company), entity, due_until, partners, line_ids,
+                [move_id for move_id, _currency_id in named]):
             key = (row['partner_id'], row['currency_id'])
             debt = debts.setdefault(key, Debt(*key, rounding=row['rounding']))
             item = Item(
                 line_id=row['line_id'], move_id=row['move_id'], number=row['number'], partner_id=row['partner_id'],
                 currency_id=row['currency_id'], residual=row['residual'], invoiced=row['invoiced'],
                 date_due=row['date_maturity'] or row['date'], date_invoice=row['date_invoice'],
-                is_payment=row['is_payment'])
+                is_payment=row['is_payment'], is_claim=row['is_claim'], is_excluded=row['no_followup'],
+                is_due=row['is_due'])
+            by_move.setdefault((row['move_id'], row['currency_id']), key)
+            numbers.setdefault(key, []).append((row['move_id'], row['number'], row['payment_reference']))
             if item.residual < 0:
                 debt.credits.append(item)
-            else:
-                item.blocked_by = judgement.find_block(
-                    row['date_maturity'], row['no_followup'], (
-                        (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason']),
-                        (row['contact_hold'], row['contact_hold_reason']),
-                        (row['invoiced_hold'], row['invoiced_hold_reason'])),
-                    row['payment_state'], day)
-                debt.items.append(item)
-        debts = {key: debt for key, debt in debts.items() if debt.items}
+                continue
+            # Core calls an invoice paid once some payment is registered: what is on its way, is known better here.
+            is_known = (row['move_id'], row['currency_id']) in named and row['payment_state'] in ('in_payment', 'paid')
+            item.blocked_by = judgement.find_block(
+                # What a bank's transaction is booked with has no due date: it is due at once.
+                row['date_maturity'] or (row['date'] if row['is_payment'] else None), row['no_followup'], (
+                    (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason']),
+                    (row['contact_hold'], row['contact_hold_reason']),
+                    (row['invoiced_hold'], row['invoiced_hold_reason'])),
+                'partial' if is_known else row['payment_state'], day, item.is_outgoing)
+            (debt.items if row['is_due'] and row['is_own'] else debt.others).append(item)
+        self._add_payments(debts, payments, by_move, numbers)
         self._load_history([item for debt in debts.values() for item in debt.items], replaced_run)
-        self._drop_fee_payments(debts, companies)
+        self._drop_fee_payments(debts, entity)
         return debts
 
     @api.model
-    def _read_items(self, companies, due_until, partners, line_ids):
+    def _read_items(self, companies, entity, due_until, partners, line_ids, named):
         """Read open receivable lines, by their due dates; the parameters are those of :meth:`_load_debts`.
 
-        :param companies: :class:`~odoo.tools.SQL` of an array of ids
+        :param companies: :class:`~odoo.tools.SQL` of an array of ids: whose items are dunned
+        :param entity: the same, of all companies whose credits cover them
+        :param list named: ids of `account.move` that payments name
         :return: list of dicts
         """
         self.env['account.move.line'].flush_model()
@@ -129,14 +146,18 @@ class DunningProposal(models.AbstractModel):
         self.env['res.currency'].flush_model(['rounding'])
         contact_hold, contact_hold_reason = self.env['res.partner']._get_dunning_hold_sql('p', self.env.company)
         invoiced_hold, invoiced_hold_reason = self.env['res.partner']._get_dunning_hold_sql('ip', self.env.company)
-        partner_filter = SQL("AND p.commercial_partner_id IN %s", tuple(partners.ids)) if partners else SQL()
+        partner_filter = SQL("AND p.commercial_partner_id = ANY(%s)", partners.ids) if partners is not None else SQL()
         return self.env.execute_query_dict(SQL(
             """
             SELECT aml.id AS line_id, aml.move_id, COALESCE(am.name, '') AS number, am.move_type, am.payment_state,
+                   am.payment_reference,
                    p.commercial_partner_id AS partner_id, aml.currency_id, c.rounding::float,
                    aml.amount_residual_currency AS residual, aml.amount_currency AS invoiced,
                    aml.date_maturity, aml.date, COALESCE(am.invoice_date, aml.date) AS date_invoice,
                    aj.type IN ('bank', 'cash', 'credit') AS is_payment,
+                   COALESCE(aml.dunning_is_claim, FALSE) AS is_claim,
+                   aml.company_id = ANY(%(companies)s) AS is_own,
+                   COALESCE(aml.date_maturity, aml.date) <= %(due_until)s OR aml.id = ANY(%(line_ids)s) AS is_due,
                    COALESCE(aml.no_followup, FALSE) AS no_followup,
                    aml.dunning_hold_until AS line_hold, aml.dunning_hold_reason AS line_hold_reason,
                    CASE WHEN p.id <> p.commercial_partner_id THEN %(contact_hold)s END AS contact_hold,
@@ -152,18 +173,17 @@ class DunningProposal(models.AbstractModel):
               LEFT JOIN res_partner p ON p.id = aml.partner_id
               -- The contact that the invoice was written to; the entry bears the customer.
               LEFT JOIN res_partner ip ON ip.id = am.partner_id
-             WHERE aml.parent_state = 'posted'
-               AND aa.account_type = 'asset_receivable'
-               AND aa.non_trade IS NOT TRUE
-               AND aml.reconciled IS NOT TRUE
-               AND aml.amount_residual_currency <> 0
-               AND aml.company_id = ANY(%(companies)s)
+             WHERE %(is_open)s
+               AND aml.company_id = ANY(%(entity)s)
+               -- What is not due yet is read where it has credits of its own.
                AND (aml.amount_residual_currency < 0 OR COALESCE(aml.date_maturity, aml.date) <= %(due_until)s
-                    OR aml.id = ANY(%(line_ids)s))
+                    OR aml.id = ANY(%(line_ids)s) OR aml.move_id = ANY(%(named)s) OR aml.no_followup
+                    OR aj.type IN ('bank', 'cash', 'credit'))
                %(partner_filter)s
              ORDER BY COALESCE(aml.date_maturity, aml.date), aml.id
-            """, companies=companies, due_until=due_until, line_ids=list(line_ids), partner_filter=partner_filter,
-            contact_hold=contact_hold, contact_hold_reason=contact_hold_reason, invoiced_hold=invoiced_hold,
+            """, companies=companies, entity=entity, due_until=due_until, line_ids=list(line_ids), named=named,
+            is_open=self._get_open_condition(), partner_filter=partner_filter, contact_hold=contact_hold,
+            contact_hold_reason=contact_hold_reason, invoiced_hold=invoiced_hold,
             invoiced_hold_reason=invoiced_hold_reason))
 
     @api.model
@@ -174,7 +194,8 @@ class DunningProposal(models.AbstractModel):
         :param companies: :class:`~odoo.tools.SQL` of an array, the companies whose notices are asked
         """
         paying = {
-            key: debt for key, debt in debts.items() if key[0] and any(credit.is_left_over for credit in debt.credits)}
+            key: debt for key, debt in debts.items()
+            if key[0] and debt.items and any(credit.is_left_over for credit in debt.credits)}
         if not paying:
             return
         fees = {(partner_id, currency_id): fee for partner_id, currency_id, fee in self.env.execute_query(SQL(
@@ -223,9 +244,10 @@ class DunningProposal(models.AbstractModel):
         company = run.company_id
         partner_filter = run.partner_ids.commercial_partner_id if run.partner_ids else None
         debts = self._load_debts(company, run._get_due_until(), run.date, partner_filter, replaced_run)
-        partners = self.env['res.partner'].with_company(company).browse({key[0] for key in debts if key[0]})
+        partners = self.env['res.partner'].with_company(company).browse(
+            {key[0] for key, debt in debts.items() if key[0] and debt.items})
         partners.fetch([
-            'name', 'lang', 'active', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
+            'name', 'lang', 'active', 'parent_id', 'dunning_hold_until', 'dunning_hold_reason', 'dunning_procedure_id'])
         excluded, known_items = self._find_excluded(replaced_run or run)
         # The preview asks for a run that is only in memory.
         procedures = run.procedure_ids._origin
@@ -234,28 +256,40 @@ class DunningProposal(models.AbstractModel):
         basis = Basis(run.env, company, run.date, debts)
         describe = lru_cache(None)(self._describe_reason)
         candidates, exceptions = [], []
-        for key, debt in debts.items():
-            partner = partners.browse(debt.partner_id or ())
+        for partner_id, of_partner in basis.debts.items():
+            partner = partners.browse(partner_id or ())
             procedure = partner.dunning_procedure_id or default_procedure
             if procedures and (not partner or procedure not in procedures):
                 continue
-            if key in excluded:
-                exceptions += self._list_excluded(run, debt, excluded[key], known_items)
-                continue
-            proposed, left_out = self._judge(basis, debt, partner, procedure, recipients.get(partner.id))
-            candidates += proposed
-            exceptions += [
-                self._prepare_exception_values(run, debt, item, reason.code, describe(reason))
-                for reason, item in left_out]
+            for debt in of_partner:
+                if (partner_id, debt.currency_id) in excluded:
+                    self._block_excluded(debt, procedure, known_items)
+            for debt, proposed, left_out in self._judge(
+                    basis, of_partner, partner, procedure, recipients.get(partner.id)):
+                if notices := excluded.get((partner_id, debt.currency_id)):
+                    proposed, left_out, listed = self._leave_out_excluded(
+                        run, debt, notices, procedure, known_items, proposed, left_out)
+                    exceptions += listed
+                candidates += proposed
+                exceptions += [
+                    self._prepare_exception_values(run, debt, item, reason.code, describe(reason))
+                    for reason, item in left_out]
         judgement.set_fees(candidates, basis.terms, lambda line_ids: self._get_earlier_fees(line_ids, company))
-        return [self._prepare_notice_values(run, candidate) for candidate in candidates], exceptions
+        hints = self._find_hints(candidates, basis, partners)
+        exceptions += [self._prepare_hint_exception_values(run, candidate, hints[key]) for key, candidate in {
+            (candidate.partner_id, candidate.currency.id): candidate for candidate in candidates}.items()
+            if key in hints]
+        return [
+            self._prepare_notice_values(run, candidate) | {
+                'hint': hints.get((candidate.partner_id, candidate.currency.id), False)}
+            for candidate in candidates], exceptions
 
     @api.model
-    def _judge(self, basis, debt, partner, procedure, recipient):
-        """Decide on what one customer owes in one currency, and address what is proposed.
+    def _judge(self, basis, debts, partner, procedure, recipient):
+        """Decide on what one customer owes, and address what is proposed.
 
         :param basis: :class:`Basis`
-        :param debt: :class:`Debt`
+        :param debts: list of :class:`Debt`, one for each currency
         :param partner: `res.partner`, empty where the items have no customer
         :param procedure: `dunning.procedure` by which it is dunned
         :param recipient: `res.partner`, whose address stands on the notice
@@ -264,12 +298,12 @@ class DunningProposal(models.AbstractModel):
         customer = judgement.Customer(
             basis.get_procedure(procedure) if procedure else None, partner.active,
             *partner._get_dunning_holds(basis.company).get(partner.id, (None, ''))) if partner else None
-        candidates, left_out = judgement.judge(
-            debt, customer, basis.get_currency(debt.currency_id), basis.terms)
-        for candidate in candidates:
-            candidate.recipient_id = recipient.id
-            candidate.lang = basis.choose_lang((partner.lang, recipient.lang), candidate.level.id)
-        return candidates, left_out
+        judged = judgement.judge(debts, customer, basis.get_currency, basis.terms)
+        for _debt, candidates, _left_out in judged:
+            for candidate in candidates:
+                candidate.recipient_id = recipient.id
+                candidate.lang = basis.choose_lang((partner.lang, recipient.lang), candidate.level.id)
+        return judged
 
     @api.model
     def _find_excluded(self, run):
@@ -287,21 +321,44 @@ class DunningProposal(models.AbstractModel):
             {*excluded.line_ids.move_line_id.ids, *taken_out.move_line_id.ids})
 
     @api.model
-    def _list_excluded(self, run, debt, notices, known_items):
-        """Say what a person left out: the customer's excluded notices, and the items that none of them has.
+    def _block_excluded(self, debt, procedure, known_items):
+        """Take what a person left out from the other notices of a customer who has one for each level.
+
+        :param debt: :class:`Debt`
+        :param procedure: `dunning.procedure` of the customer
+        :param set known_items: ids of `account.move.line` that are on excluded notices
+        """
+        if procedure.grouping != 'level':
+            return
+        for item in debt.items:
+            if item.line_id in known_items and not item.blocked_by:
+                item.blocked_by = judgement.Reason('excluded')
+
+    @api.model
+    def _leave_out_excluded(self, run, debt, notices, procedure, known_items, proposed, left_out):
+        """Leave out again what a person left out: the customer's notice, or that of a level where each has its own.
 
         :param debt: :class:`Debt`
         :param notices: the customer's excluded `dunning.notice` in that currency
+        :param procedure: `dunning.procedure` of the customer
         :param set known_items: ids of `account.move.line` that are listed with a notice
-        :return: list of values for `dunning.run.exception`
+        :return: (list of :class:`~.judgement.Candidate`, list of (reason, item), list of values for
+            `dunning.run.exception`): what is proposed and left out all the same, and what is said of the rest
         """
         words = self.env._("Excluded from this run by hand.")
         listed = [
             {**self._prepare_exception_values(run, debt, None, 'excluded', words), **notice._prepare_excluded_values()}
             for notice in notices]
-        return listed + [
+        if procedure.grouping != 'level':
+            items, proposed, left_out = debt.items, [], []
+        else:
+            level_ids = set(notices.level_id.ids)
+            items = [item for candidate in proposed if candidate.level.id in level_ids for item in candidate.due]
+            proposed = [candidate for candidate in proposed if candidate.level.id not in level_ids]
+            left_out = [(reason, item) for reason, item in left_out if reason.code != 'excluded']
+        return proposed, left_out, listed + [
             self._prepare_exception_values(run, debt, item, 'excluded', words)
-            for item in debt.items if item.line_id not in known_items]
+            for item in items if item.line_id not in known_items]
 
     @api.model
     def _get_earlier_fees(self, line_ids, company):
@@ -319,7 +376,8 @@ class DunningProposal(models.AbstractModel):
                 SELECT l.move_line_id, n.id, LEAST(n.amount_fee, COALESCE(n.amount_fee_own, 0)), n.currency_id, n.date
                   FROM dunning_notice_line l
                   JOIN dunning_notice n ON n.id = l.notice_id
-                 WHERE n.is_counted AND l.kind = 'due' AND n.amount_fee > 0 AND l.move_line_id = ANY(%s)
+                 WHERE n.is_counted AND l.kind = 'due' AND l.is_past IS NOT TRUE AND n.amount_fee > 0
+                   AND l.move_line_id = ANY(%s)
                  ORDER BY n.id
                 """, list(line_ids))):
             # A fee that was waived in the draft is not asked for later.

@@ -66,7 +66,8 @@ class DunningProposal(models.AbstractModel):
             words.append(self.env._("Less than the minimum amount is left to claim."))
             return 'held', words, None, gone
         present = [{
-            'kind': line.kind, 'move_line_id': line.move_line_id.id, 'amount_residual': line.amount_residual,
+            'kind': line.kind, 'move_line_id': line.move_line_id.id, 'payment_id': line.payment_id.id,
+            'amount_residual': line.amount_residual,
             'date_due': line.date_due, 'days_overdue': line.days_overdue} for line in lines]
         if self._list_facts(present, currency) != self._list_facts(expected, currency):
             words += self._describe_changes(lines, expected, notice.currency_id, basis)
@@ -84,8 +85,8 @@ class DunningProposal(models.AbstractModel):
         :param bool with_days: days overdue are compared too
         """
         return sorted(
-            (row['kind'], row['move_line_id'] or 0, currency.round(row['amount_residual']), row['date_due'],
-             row['days_overdue'] if with_days and row['kind'] != 'credit' else 0) for row in rows)
+            (row['kind'], row['move_line_id'] or 0, row['payment_id'] or 0, currency.round(row['amount_residual']),
+             row['date_due'], row['days_overdue'] if with_days and row['kind'] != 'credit' else 0) for row in rows)
 
     @api.model
     def _find_faults(self, notice, lines, debt, basis):
@@ -152,15 +153,19 @@ class DunningProposal(models.AbstractModel):
         :param list expected: values of the notice's lines as they should be now
         :param basis: :class:`~.dunning_proposal.Basis`
         """
-        company, amount = notice.company_id, debt.sum_overdue(basis.day)
-        if notice.currency_id != company.currency_id:
-            amount = notice.currency_id._convert(amount, company.currency_id, company, notice.date)
+        compare = basis.terms.currency.compare
+        if basis.terms.min_amount:
+            debts = [debt, *(other for other in basis.debts[debt.partner_id] if other is not debt)]
+            for other in debts[1:]:
+                other.offset(basis.get_currency(other.currency_id))
+            if compare(judgement.sum_owed(debts, basis.get_currency, basis.terms), basis.terms.min_amount) < 0:
+                return True
         due = [values for values in expected if values['kind'] == 'due']
-        minimum = company.dunning_min_amount
-        if not any(values['is_level_set'] for values in due):
-            level = self.env['dunning.level'].browse([values['level_id'] for values in due]).sorted('sequence')[-1:]
-            minimum = max(minimum, level.min_amount)
-        return basis.terms.currency.compare(amount, minimum) < 0
+        if any(values['is_level_set'] for values in due):
+            return False
+        level = self.env['dunning.level'].browse([values['level_id'] for values in due]).sorted('sequence')[-1:]
+        return bool(level.min_amount) and compare(
+            judgement.sum_owed([debt], basis.get_currency, basis.terms), level.min_amount) < 0
 
     # === WORDS === #
 
@@ -176,12 +181,17 @@ class DunningProposal(models.AbstractModel):
                 return self.env._(
                     "%(item)s: the notice that counted before (%(notice)s) does not count any more.", item=ITEMS,
                     notice=line.previous_notice_id.display_name)
+            case 'other_history' if not item.previous_notice_id:
+                return self.env._("%s starts again at the first level.", ITEMS)
             case 'other_history':
                 other = self.env['dunning.notice'].browse(item.previous_notice_id or ())
                 return self.env._(
                     "%(item)s was dunned meanwhile by %(notice)s.", item=ITEMS, notice=other.display_name)
             case 'covered':
                 return self.env._("%s: covered by credits of the customer.", ITEMS)
+            case 'on_its_way':
+                return self.env._(
+                    "%(item)s: covered by what is on its way, payment %(payment)s.", item=ITEMS, payment=reason.text)
         return f'{ITEMS}: {self._describe_reason(reason)}'
 
     @api.model

@@ -15,7 +15,10 @@ class DunningProposal(models.AbstractModel):
     @api.model
     def _prepare_exception_values(self, run, debt, item, code, words):
         """Values of one `dunning.run.exception`; a hook for other addons."""
-        amount = item.residual if item else sum(open_item.residual for open_item in debt.items)
+        if item:
+            amount = item.uncovered if code == 'outgoing' else item.residual
+        else:
+            amount = sum(open_item.residual for open_item in debt.items)
         return {
             'run_id': run.id,
             'partner_id': debt.partner_id,
@@ -27,6 +30,27 @@ class DunningProposal(models.AbstractModel):
             'notice_id': False,
             'reason': code,
             'description': words,
+        }
+
+    @api.model
+    def _prepare_hint_exception_values(self, run, candidate, words):
+        """Values of the `dunning.run.exception` beside a notice of which a person should know more.
+
+        :param run: `dunning.run`
+        :param candidate: :class:`~.judgement.Candidate`
+        :param str words: what :meth:`_find_hints` says
+        """
+        return {
+            'run_id': run.id,
+            'partner_id': candidate.partner_id,
+            'currency_id': candidate.currency.id,
+            'move_line_id': False,
+            'amount': candidate.amount,
+            'date_due': min(item.date_due for item in candidate.due),
+            'document': self._list_numbers(candidate.due),
+            'notice_id': False,
+            'reason': 'hint',
+            'description': words.replace('\n', ' '),
         }
 
     @api.model
@@ -80,6 +104,7 @@ class DunningProposal(models.AbstractModel):
             'kind': kind,
             'sequence': KIND_ORDER[kind],
             'move_line_id': item.line_id,
+            'payment_id': False,
             'name': item.number,
             'date_invoice': item.date_invoice,
             'date_due': item.date_due,
@@ -98,7 +123,8 @@ class DunningProposal(models.AbstractModel):
         return {
             'kind': 'credit',
             'sequence': KIND_ORDER['credit'],
-            'move_line_id': credit.line_id,
+            'move_line_id': credit.line_id or False,
+            'payment_id': credit.payment_id or False,
             'name': credit.number,
             'date_invoice': credit.date_invoice,
             'date_due': credit.date_due,
@@ -121,7 +147,9 @@ class DunningProposal(models.AbstractModel):
         """
         match reason.code:
             case 'no_partner':
-                return self.env._("The item has no customer.")
+                return self.env._(
+                    "Items without a customer: %(count)s, %(amount)s in all. Enter the customer on their entries.",
+                    count=reason.count, amount=self._format_amount(reason))
             case 'archived':
                 return self.env._("The customer is archived.")
             case 'partner_hold' | 'item_hold':
@@ -130,6 +158,10 @@ class DunningProposal(models.AbstractModel):
                 return self.env._("Dunning procedure “%s” has no level.", reason.text)
             case 'no_procedure':
                 return self.env._("Neither the customer nor the company has a dunning procedure.")
+            case 'unusable_procedure':
+                return self.env._(
+                    "Dunning procedure “%s” is archived, or another company's. Choose another one for the customer.",
+                    reason.text)
             case 'no_rate':
                 return self.env._(
                     "There is no rate for %(currency)s on %(day)s. Enter one under Invoicing > Configuration > "
@@ -139,6 +171,13 @@ class DunningProposal(models.AbstractModel):
                 return self.env._("Credits of %s cover the debt.", self._format_amount(reason))
             case 'covered':
                 return self.env._("Covered by credits of the customer.")
+            case 'on_its_way' if reason.amount is not None:
+                return self.env._(
+                    "Credits and payments on their way cover the debt: %s. Payments without an entry count until they "
+                    "are cancelled.", self._format_amount(reason))
+            case 'on_its_way':
+                return self.env._(
+                    "Covered by what is on its way: payment %s is registered and not in the books yet.", reason.text)
             case 'below_minimum':
                 return self.env._("Less than the minimum amount (%s).", self._format_amount(reason))
         return self._describe_block(reason) or self._describe_waiting(reason)
@@ -151,6 +190,15 @@ class DunningProposal(models.AbstractModel):
                 return self.env._("The item has no due date.")
             case 'no_followup':
                 return self.env._("Excluded from follow-up on the entry.")
+            case 'outgoing' if reason.amount is not None:
+                return self.env._(
+                    "%s was paid out to the customer, and no credit is left for it. If the customer owes it, as after "
+                    "a returned direct debit, press “Claim”; else reconcile it with what it repays.",
+                    self._format_amount(reason))
+            case 'outgoing':
+                return self.env._("It is money that was paid out to the customer.")
+            case 'excluded':
+                return self.env._("Excluded from this run by hand.")
             case 'in_payment':
                 return self.env._("The invoice is paid or in payment, its open amount is not settled yet.")
             case 'blocked':

@@ -46,9 +46,12 @@ class DunningRun(models.Model):
         help="Items that are due on or before this day.")
     procedure_ids = fields.Many2many(
         'dunning.procedure', string="Procedures", check_company=True, ondelete='restrict',
+        # Archived ones too: without them “only these” would read as “all”.
+        context={'active_test': False},
         help="Only customers with these procedures. Empty: all.")
     partner_ids = fields.Many2many(
-        'res.partner', string="Customers", ondelete='restrict', help="Only these customers. Empty: all.")
+        'res.partner', string="Customers", ondelete='restrict', context={'active_test': False},
+        help="Only these customers. Empty: all.")
     state = fields.Selection(
         [('draft', 'New'), ('proposed', 'Proposed'), ('processing', 'Processing'), ('done', 'Done'),
          ('cancelled', 'Cancelled')],

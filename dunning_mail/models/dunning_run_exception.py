@@ -35,8 +35,12 @@ class DunningRunException(models.Model):
         ('in_payment', "In payment"),
         ('blocked', "Blocked"),
         ('no_procedure', "No dunning procedure"),
+        ('unusable_procedure', "Dunning procedure not in use"),
         ('no_partner', "No customer"),
         ('covered', "Covered by credits"),
+        ('on_its_way', "Payment on its way"),
+        ('outgoing', "Paid out to the customer"),
+        ('hint', "Dunned, but look first"),
         ('not_yet', "Not yet due for the next level"),
         ('grace', "Within days of grace"),
         ('last_level', "Last level reached"),
@@ -66,7 +70,42 @@ class DunningRunException(models.Model):
             else:
                 exception.notice_id._put_line_back(exception)
 
+    def action_claim(self):
+        """Say that the customer owes money that was paid out to it: the next proposal duns it like an invoice.
+
+        :raise UserError: the item is no longer open
+        """
+        self.env['dunning.notice'].check_access('write')
+        for exception in self.filtered(lambda exception: exception.reason == 'outgoing'):
+            item = exception.move_line_id.sudo()
+            if item.reconciled:
+                raise UserError(self.env._("%s is settled meanwhile.", exception.document))
+            item.dunning_is_claim = True
+            item.move_id._message_log(body=self.env._(
+                "%(user)s said that the customer owes this: it is dunned like an invoice.", user=self.env.user.name))
+            exception.sudo().description = self.env._(
+                "The customer owes it, says %s. Generate the notices again.", self.env.user.name)
+
+    def action_start_again(self):
+        """Ask for the reason why the item starts again at the first level."""
+        return self.move_line_id._get_dunning_restart_action()
+
     def action_open_record(self):
-        """Open the invoice, or the customer where the reason concerns all of them."""
+        """Open the invoice, the customer where the reason concerns all of them, or what has no customer."""
         self.ensure_one()
+        if self.reason == 'no_partner':
+            return {
+                'type': 'ir.actions.act_window',
+                'name': self.env._("Items Without a Customer"),
+                'res_model': 'account.move.line',
+                'view_mode': 'list,form',
+                'domain': [
+                    ('partner_id', '=', False), ('parent_state', '=', 'posted'), ('reconciled', '=', False),
+                    ('account_type', '=', 'asset_receivable'), ('account_id.non_trade', '=', False),
+                    ('amount_residual_currency', '>', 0), ('currency_id', '=', self.currency_id.id),
+                    ('company_id', 'child_of', self.company_id.id),
+                    '|', ('date_maturity', '<=', self.run_id._get_due_until()),
+                    '&', ('date_maturity', '=', False), ('date', '<=', self.run_id._get_due_until())],
+                'context': {'create': False},
+            }
         return (self.move_id or self.partner_id).get_formview_action()

@@ -153,7 +153,8 @@ class DunningRun(models.Model):
         """
         self.ensure_one()
         told, is_later = ([], False) if printed else self._make_letters_true()
-        letters = self._get_letters(printed)
+        letters, broken = self._leave_out_broken(self._get_letters(printed))
+        told = [*told, *broken]
         if not letters or is_later:
             return None, told
         may_print = self.has_access('write')
@@ -163,6 +164,17 @@ class DunningRun(models.Model):
         if may_print:
             letters._note_hand_out()
         return content, told
+
+    def _leave_out_broken(self, letters):
+        """Leave letters out whose kept document is gone or damaged: the others are printed all the same.
+
+        :param letters: `dunning.notice`
+        :return: (those that can be printed, list of words about the others)
+        """
+        faults = {notice.id: words for notice in letters if (words := notice._describe_bad_document())}
+        told = letters._name_each(faults)
+        return letters.filtered(lambda notice: notice.id not in faults), (
+            [self.env._("Left out of the letters:"), *told] if told else [])
 
     def _get_letters(self, printed=False):
         """Return the letters that are to be printed, in the order that the company chose.
@@ -264,7 +276,7 @@ class DunningRun(models.Model):
         values = [
             letters.ids, letters.mapped('document_sha256'), self._list_left_out(),
             company.dunning_print_order, company.dunning_print_duplex, company.dunning_print_list,
-            [notice._get_attached_invoices().invoice_pdf_report_id.mapped('checksum') for notice in letters]]
+            [notice._get_invoices_key() for notice in letters]]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
     def _get_joined(self, letters):
@@ -281,7 +293,11 @@ class DunningRun(models.Model):
     @api.model
     def _process_joining(self):
         """Entry of the scheduled action: put together what is too much for a click."""
-        for run in self.sudo().search([('is_joining', '=', True)], order='id'):
+        waiting = self.sudo().search([('is_joining', '=', True)], order='id')
+        # Whatever is left when the time is over, the scheduler is to call again for.
+        self.env['ir.cron']._commit_progress(remaining=len(waiting))
+        remaining = len(waiting)
+        for run in waiting:
             if not run.try_lock_for_update(allow_referencing=True):
                 continue
             run = run.with_company(run.company_id).with_context(lang=run.user_id.lang)
@@ -290,7 +306,7 @@ class DunningRun(models.Model):
                     with self.env.cr.savepoint():
                         run._act_on_letters(batch)
                     self.env['ir.cron']._commit_progress()
-                letters = run._get_letters() or run._get_letters(printed=True)
+                letters, broken = run._leave_out_broken(run._get_letters() or run._get_letters(printed=True))
                 with self.env.cr.savepoint():
                     run._store_joined(letters)
                 words = run.env._("The letters are ready to be printed: button “Print Letters”.") if letters else (
@@ -303,9 +319,12 @@ class DunningRun(models.Model):
                 # One run must not keep the others waiting for ever.
                 _logger.exception("Dunning run %s: the letters cannot be put together", run.name)
                 words = run.env._("The letters could not be put together. The server's log says more.")
+            else:
+                words = '\n'.join([words, *broken])
             run.is_joining = False
-            run.message_post(body=words, partner_ids=run.user_id.partner_id.ids)
-            if not self.env['ir.cron']._commit_progress(1):
+            run.message_post(body=plaintext2html(words), partner_ids=run.user_id.partner_id.ids)
+            remaining -= 1
+            if not self.env['ir.cron']._commit_progress(1, remaining=remaining):
                 return
 
     def _store_joined(self, letters):

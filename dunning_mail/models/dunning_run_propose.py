@@ -25,6 +25,8 @@ class DunningRun(models.Model):
     def _get_proposal_key(self):
         """Return dates and filters in a form that can be compared."""
         self.ensure_one()
+        # Whoever asks: what she may not see is among the filters all the same.
+        self = self.sudo()
         return f'{self.date} {self.due_until} {sorted(self.procedure_ids.ids)} {sorted(self.partner_ids.ids)}'
 
     def action_generate_notices(self):
@@ -103,15 +105,24 @@ class DunningRun(models.Model):
 
         :raise UserError: names company, procedure, level and language, and where to mend it
         """
-        for run in self:
+        for run in self.sudo():
             company = run.company_id
-            procedures = run.procedure_ids or self.env['dunning.procedure'].sudo().search(
-                [('company_id', 'in', (False, company.id))])
             if not company.dunning_procedure_id and not run.procedure_ids:
                 raise UserError(self.env._(
                     "Company %s has no dunning procedure. Choose one under Invoicing > Configuration > Settings > "
                     "Customer Invoices > Dunning.", company.name))
-            (procedures & (run.procedure_ids | company.dunning_procedure_id)).sudo()._check_ready(company)
+            chosen = run.procedure_ids or company.dunning_procedure_id
+            usable = chosen.filtered(lambda procedure, company=company: procedure._is_usable_by(company))
+            if not usable and run.procedure_ids:
+                raise UserError(self.env._(
+                    "Dunning procedure “%s” is archived, or another company's. Choose another one, or activate it.",
+                    chosen[0].name))
+            if not usable:
+                raise UserError(self.env._(
+                    "The dunning procedure “%(procedure)s” of company %(company)s is archived, or another company's. "
+                    "Choose another one under Invoicing > Configuration > Settings > Customer Invoices > Dunning.",
+                    procedure=chosen.name, company=company.name))
+            usable._check_ready(company)
 
     def _get_due_until(self):
         """Return the last due date of the items that the run looks at: what is due on its day is not overdue yet."""

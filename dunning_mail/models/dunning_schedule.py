@@ -32,7 +32,7 @@ class DunningSchedule(models.Model):
         help="The weekday, or the day of the month, is kept from run to run.")
     start_date = fields.Date(readonly=True, copy=False, help="From which the intervals count.")
     procedure_ids = fields.Many2many(
-        'dunning.procedure', string="Procedures", check_company=True,
+        'dunning.procedure', string="Procedures", check_company=True, context={'active_test': False},
         help="Only customers with these procedures. Empty: all.")
     issue = fields.Boolean(
         "Print / Send Without Review", tracking=True,

@@ -1,12 +1,14 @@
 import logging
 
-from odoo import api, models
+from odoo import api, models, tools
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 from odoo.tools.misc import clean_context
 from odoo.tools.sql import existing_tables
 
 from odoo.addons.base.models.ir_model import MODULE_UNINSTALL_FLAG
+
+from ..tools import pdf_pages
 
 _logger = logging.getLogger(__name__)
 
@@ -109,6 +111,22 @@ class IrAttachment(models.Model):
         return super()._to_http_stream()
 
     # === WHAT THE SYSTEM ITSELF DOES === #
+
+    def _is_dunning_pdf(self):
+        """Whether the file can be read as a PDF, so that it can go along with a letter."""
+        self.ensure_one()
+        try:
+            return self._count_dunning_pages(self.checksum) > 0
+        except pdf_pages.PdfError:
+            return False
+
+    @tools.ormcache('self.id', 'checksum')
+    def _count_dunning_pages(self, checksum):
+        """Return how many pages the file has; the checksum makes a changed file another one.
+
+        :raise PdfError: it is no PDF, which is not remembered
+        """
+        return pdf_pages.count_pages(self.raw or b'')
 
     @api.model
     def _create_dunning_documents(self, vals_list):

@@ -31,7 +31,8 @@ class ResCompany(models.Model):
         help="For customers without a language, and where a level has no texts in theirs. "
              "Empty: the installed German, without one the company's language.")
     dunning_min_amount = fields.Monetary(
-        "Minimum Amount for Dunning", help="Customers who owe less than this are not dunned.")
+        "Minimum Amount for Dunning", default=5.0,
+        help="Customers who owe less than this are not dunned. What they owe in several currencies counts together.")
 
     dunning_payment_part = fields.Boolean(
         "Payment Part on Dunning Letters", default=True,
@@ -164,10 +165,15 @@ class ResCompany(models.Model):
     def _check_dunning_company(self):
         for company in self:
             for record in (company.sudo().dunning_provider_id, company.sudo().dunning_procedure_id):
-                if record.company_id and record.company_id not in company.parent_ids:
+                if not company._may_use_dunning(record):
                     raise ValidationError(self.env._(
                         "“%(record)s” belongs to company %(other)s and cannot be used by %(company)s.",
                         record=record.display_name, other=record.company_id.name, company=company.name))
+
+    def _may_use_dunning(self, record):
+        """Whether a provider, procedure or level is the company's, its parents' or everybody's."""
+        self.ensure_one()
+        return not record.company_id or record.company_id in self.parent_ids
 
     @api.constrains('dunning_retention_years')
     def _check_dunning_retention_years(self):

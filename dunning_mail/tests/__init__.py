@@ -2,6 +2,7 @@ from . import test_accounting
 from . import test_archive
 from . import test_bad_input
 from . import test_bounce_tools
+from . import test_both_sides
 from . import test_bounces
 from . import test_budget
 from . import test_companies
@@ -13,6 +14,7 @@ from . import test_engine_pace
 from . import test_engine_pass
 from . import test_engine_provider
 from . import test_engine_recheck
+from . import test_filters
 from . import test_flow
 from . import test_guard
 from . import test_incoming
@@ -35,6 +37,7 @@ from . import test_notice_paper
 from . import test_notice_recheck
 from . import test_notice_recipient
 from . import test_notice_state
+from . import test_one_bad_record
 from . import test_payment_part
 from . import test_pdf_tools
 from . import test_pdfa

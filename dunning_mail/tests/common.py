@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from unittest.mock import patch
 
 from freezegun import freeze_time
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
 
 from odoo import Command, fields
 from odoo.tests import TransactionCase, new_test_user
@@ -133,14 +133,37 @@ class DunningCommon(TransactionCase):
             'move_type': 'entry', 'journal_id': journal.id, 'date': day,
             'line_ids': [
                 Command.create({
-                    'account_id': journal.default_account_id.id, 'debit': balance, 'currency_id': currency.id,
+                    'account_id': journal.default_account_id.id, 'balance': balance, 'currency_id': currency.id,
                     'amount_currency': amount}),
                 Command.create({
-                    'account_id': receivable.id, 'partner_id': partner.id, 'credit': balance,
+                    'account_id': receivable.id, 'partner_id': partner.id, 'balance': -balance,
                     'currency_id': currency.id, 'amount_currency': -amount}),
             ]})
         entry.action_post()
         return entry
+
+    @classmethod
+    def make_paid_out(cls, partner, amount, day='2026-11-20', currency=None):
+        """Post money paid out to a customer, which nothing is reconciled with."""
+        return cls.make_unallocated(partner, -amount, day, currency=currency)
+
+    @classmethod
+    def make_payment(cls, partner, amount, *invoices, day='2026-11-20', currency=None, **values):
+        """Register a payment as Odoo does where no outstanding account is set: without an entry."""
+        journal = cls.env['account.journal'].search(
+            [('type', '=', 'bank'), ('company_id', '=', cls.company.id)], limit=1)
+        (journal.inbound_payment_method_line_ids | journal.outbound_payment_method_line_ids).payment_account_id = False
+        # As with an accounting app, which reconciles with the bank statement only.
+        with patch.object(
+                cls.env.registry['account.move'], '_get_invoice_in_payment_state', lambda _self: 'in_payment'):
+            payment = cls.env['account.payment'].create({
+                'payment_type': 'inbound', 'partner_type': 'customer', 'partner_id': partner.id, 'amount': amount,
+                'date': day, 'journal_id': journal.id, 'currency_id': (currency or cls.currency).id,
+                'invoice_ids': [Command.set([invoice.id for invoice in invoices])], **values})
+            payment.action_post()
+            cls.env.flush_all()
+        assert not payment.move_id and payment.state == 'in_process'
+        return payment
 
     @classmethod
     def make_run(cls, day=TODAY, generate=True, user=None, lang='en_US', **values):
@@ -249,6 +272,18 @@ class DunningMailCommon(DunningCommon):
 
     def mails(self):
         return [message.email for message in self.smtp.messages]
+
+
+def make_pdf(pages=1, width=595, password=None):
+    """Return a PDF of blank pages."""
+    writer = PdfWriter()
+    for _page in range(pages):
+        writer.add_blank_page(width, 842)
+    if password:
+        writer.encrypt(password, algorithm='RC4-128')
+    stream = io.BytesIO()
+    writer.write(stream)
+    return stream.getvalue()
 
 
 def read_pdf(content):

@@ -2,6 +2,7 @@
 
 import os
 import pprint
+from dataclasses import replace
 from fractions import Fraction
 
 from . import reference
@@ -76,12 +77,36 @@ def make_strategies():
         reference.Entry, kind=st.sampled_from(('refund', 'payment')), currency=often('own', 'foreign', weight=2),
         posted_from=often(0, 1, 2, weight=1), items=st.builds(
             reference.Item, amount=st.sampled_from((500, 2025, 4050, 10000)) | amounts, due=st.integers(-60, 0),
+            no_followup=often(False, True),
         ).map(lambda item: (item,)))
+    # Opening balances on both sides, repayments, and what is registered without an entry.
+    opening = st.builds(
+        lambda amount, due, currency: reference.Entry(
+            items=(reference.Item(amount, due, no_followup=True),), currency=currency),
+        amount=amounts, due=st.integers(-60, 25), currency=often('own', 'foreign', weight=2))
+    paid_out = st.builds(
+        reference.Entry, kind=st.just('paid_out'), currency=often('own', 'foreign', weight=2),
+        posted_from=often(0, 1, 2, weight=1), items=st.builds(
+            reference.Item, amount=amounts, due=st.integers(-60, 15), no_followup=often(False, True, weight=8),
+        ).map(lambda item: (item,)))
+    on_way = st.builds(
+        reference.Entry, kind=st.just('on_way'), currency=often('own', 'foreign', weight=2),
+        posted_from=often(0, 1, 2, weight=1), names=st.lists(st.integers(0, 4), max_size=2, unique=True).map(tuple),
+        items=st.builds(reference.Item, amount=amounts, due=st.integers(-30, 0)).map(lambda item: (item,)))
+
+    def name_invoices(entries):
+        # Names of what is no invoice are none.
+        invoices = {number for number, entry in enumerate(entries)
+                    if entry.kind == 'invoice' and all(item.due is not None for item in entry.items)}
+        return tuple(
+            replace(entry, names=tuple(name for name in entry.names if name in invoices)) for entry in entries)
+
     outcomes = st.lists(often('printed', *reference.OUTCOMES, weight=8), min_size=1, max_size=2).map(tuple)
     ledgers = st.builds(
         reference.Ledger, procedure=procedures, hold=often(None, 0, 20, weight=15),
-        entries=st.lists(often(invoices, credits, credits, undated, weight=10).flatmap(lambda entry: entry),
-                         min_size=2, max_size=6).map(tuple),
+        entries=st.lists(
+            often(invoices, credits, credits, undated, opening, paid_out, paid_out, on_way, on_way, weight=12).flatmap(
+                lambda entry: entry), min_size=2, max_size=6).map(name_invoices),
         outcomes=st.tuples(outcomes, outcomes, outcomes))
     settings = st.builds(
         lambda steps, until, minimum, rate: reference.Setting(

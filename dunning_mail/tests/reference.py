@@ -52,13 +52,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Entry:
-    """A posted entry: `invoice`, `refund` or `payment` (of which only what is open matters)."""
+    """A posted entry: `invoice`, `refund`, `payment` (of which only what is open matters), `paid_out` to the customer;
+    or a payment that is `on_way`, without an entry: it names other entries by their positions.
+    """
     items: tuple[Item, ...]
     kind: str = 'invoice'
     currency: str = 'own'
     hold: int | None = None
     payment_state: str = 'not_paid'
     posted_from: int = 0
+    names: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class Notice:
         self.overdue = sum(line[0] for (kind, _key), line in self.lines.items() if kind == 'due')
         self.credit = -sum(line[0] for (kind, _key), line in self.lines.items() if kind == 'credit')
 
+    has_on_way: bool = False
+
     @property
     def total(self):
         return self.overdue - self.credit + self.fee
@@ -136,92 +141,189 @@ def propose(setting, ledger, run, earlier):
     :param list earlier: :class:`Notice` of the runs before, as they fared
     :return: (list of :class:`Notice`, dict (currency, item or None) -> set of reasons that are true)
     """
-    notices, left_out = [], {}
+    notices, left_out, books = [], {}, {}
     for currency in setting.currency_order:
-        found, reasons = _judge(setting, ledger, currency, run, earlier)
+        debits, credits = _read(setting, ledger, currency, run, earlier)
+        if any(debit.is_asked for debit in debits):
+            _set_off(debits, credits)
+            books[currency] = debits
+    day = setting.days[run]
+    owed = {currency: setting.to_own(sum(
+        debit.uncovered for debit in debits if debit.is_asked and debit.takes_credits), currency, day)
+        for currency, debits in books.items()}
+    is_too_little = sum(owed.values()) < setting.minimum
+    for currency, debits in books.items():
+        found, reasons = _judge(setting, ledger, currency, run, earlier, debits, owed[currency], is_too_little)
         notices += found
         left_out.update({(currency, key): codes for key, codes in reasons.items()})
     _add_fee(setting, ledger, setting.days[run], notices, earlier)
     return notices, left_out
 
 
-def _judge(setting, ledger, currency, run, earlier):
-    """Judge one currency; returns notices without fees, and the reasons by item (None: the customer)."""
-    day, procedure = setting.days[run], ledger.procedure
-    overdue, credits, missing = [], [], []
+@dataclass
+class _Debit:
+    """Something that the customer owes, or got; `is_asked`: due, so that the run says something about it."""
+    key: tuple
+    due: int | None
+    amount: int
+    kind: str
+    is_excluded: bool
+    is_asked: bool
+    blocks: set = field(default_factory=set)
+    is_reserved: bool = False
+    uncovered: int = 0
+    taken: dict = field(default_factory=dict)
+
+    @property
+    def takes_credits(self):
+        return self.kind == 'invoice' and not self.blocks
+
+
+@dataclass
+class _Credit:
+    key: tuple
+    due: int
+    left: int
+    kind: str
+    is_excluded: bool
+    is_partial: bool
+    names: frozenset = frozenset()
+    is_for_named_only: bool = False
+
+
+def _open_entries(ledger, run):
+    """Positions of the entries of which something is open."""
+    return {number for number, entry in enumerate(ledger.entries) if entry.kind != 'on_way'
+            and entry.posted_from <= run and any(item.residual(run) for item in entry.items)}
+
+
+def _read(setting, ledger, currency, run, earlier):
+    """Both sides of the balance in one currency: debits and credits, oldest first, payments on their way last."""
+    day, until = setting.days[run], setting.due_until[run]
+    opened = _open_entries(ledger, run)
+    payments = [entry for entry in ledger.entries if entry.kind == 'on_way' and entry.posted_from <= run]
+    known = {number for payment in payments if payment.currency == currency for number in payment.names}
+    debits, credits, on_way = [], [], []
     for number, entry in enumerate(ledger.entries):
         if entry.currency != currency or entry.posted_from > run:
             continue
         for position, item in enumerate(entry.items):
-            key, open_amount = (number, position), item.residual(run)
-            if not open_amount:
+            key, amount = (number, position), item.residual(run)
+            if not amount:
                 continue
-            if entry.kind != 'invoice':
-                credits.append((item.due, key, open_amount, entry.kind, open_amount < item.amount))
-            elif item.due is None:
-                missing.append((key, open_amount))
-            elif item.due < day and item.due <= setting.due_until[run]:
-                overdue.append((item.due, key, open_amount, entry, item))
-    if not overdue and not missing:
-        return [], {}
+            if entry.kind == 'on_way':
+                here = {name for name in entry.names if name in opened and ledger.entries[name].currency == currency}
+                if not entry.names or here:
+                    on_way.append(_Credit(
+                        key, item.due, amount, entry.kind, False, False, frozenset(here),
+                        any(name not in opened for name in entry.names)))
+                continue
+            if entry.kind in ('refund', 'payment'):
+                credits.append(_Credit(key, item.due, amount, entry.kind, item.no_followup, amount < item.amount))
+                continue
+            is_asked = item.due is None or (item.due < day and item.due <= until)
+            if not is_asked and not item.no_followup and entry.kind != 'paid_out' and number not in known:
+                continue
+            debit = _Debit(key, item.due, amount, entry.kind, item.no_followup, is_asked)
+            if item.due is None:
+                debit.blocks.add('no_due_date')
+            if item.no_followup:
+                debit.blocks.add('no_followup')
+            if any(hold is not None and hold >= day for hold in (item.hold, entry.hold)):
+                debit.blocks.add('item_hold')
+            if entry.kind == 'invoice':
+                if entry.payment_state in ('in_payment', 'paid') and number not in known:
+                    debit.blocks.add('in_payment')
+                if entry.payment_state == 'blocked':
+                    debit.blocks.add('blocked')
+                debit.is_reserved = any(notice.status == 'open' and ('due', key) in notice.lines for notice in earlier)
+            debits.append(debit)
+
+    # What is left over of a payment and only covers printed fees is not a credit; what may settle an item is.
+    asked = [debit.amount for debit in debits if debit.is_asked]
+    left_over = sum(credit.left for credit in credits if credit.kind == 'payment' and credit.is_partial)
+    fees = sum(min(notice.own_fee, notice.fee) for notice in earlier
+               if notice.status == 'counts' and notice.currency == currency)
+    if asked and left_over <= fees and left_over < min(asked):
+        credits = [credit for credit in credits if credit.kind != 'payment' or not credit.is_partial]
+    debits.sort(key=lambda debit: (debit.due or 0, debit.key))
+    credits.sort(key=lambda credit: (credit.due, credit.key))
+    on_way.sort(key=lambda credit: (credit.due, credit.key))
+    return debits, credits + on_way
+
+
+def _set_off(debits, credits):
+    """Own credits first, then what was paid out, then the oldest debts."""
+    def take(debit, credit):
+        part = min(credit.left, debit.uncovered)
+        if part:
+            credit.left -= part
+            debit.uncovered -= part
+            debit.taken[credit.key, credit.kind] = debit.taken.get((credit.key, credit.kind), 0) + part
+
+    for debit in debits:
+        debit.uncovered = debit.amount
+    for debit in debits:
+        for credit in credits:
+            if debit.is_excluded and credit.is_excluded:
+                take(debit, credit)
+    for credit in credits:
+        for debit in debits:
+            if debit.key[0] in credit.names:
+                take(debit, credit)
+        if credit.is_for_named_only:
+            credit.left = 0
+    for debit in debits:
+        for credit in credits:
+            if debit.kind == 'paid_out':
+                take(debit, credit)
+    for debit in debits:
+        for credit in credits:
+            if debit.takes_credits and debit.is_asked:
+                take(debit, credit)
+
+
+def _judge(setting, ledger, currency, run, earlier, debits, owed, is_too_little):
+    """Judge one currency; returns notices without fees, and the reasons by item (None: the customer)."""
+    day, procedure = setting.days[run], ledger.procedure
     if ledger.hold is not None and ledger.hold >= day:
         return [], {None: {'partner_hold'}}
 
-    # What is left over of a payment and only covers printed fees is not a credit; what may settle an item is.
-    left_over = sum(cents for _due, _key, cents, kind, is_partial in credits if kind == 'payment' and is_partial)
-    fees = sum(min(notice.own_fee, notice.fee) for notice in earlier
-               if notice.status == 'counts' and notice.currency == currency)
-    smallest = min([one[2] for one in overdue] + [cents for _key, cents in missing])
-    if left_over <= fees and left_over < smallest:
-        credits = [credit for credit in credits if credit[3] != 'payment' or not credit[4]]
-
-    reasons = {key: {'no_due_date'} for key, _cents in missing}
-    left = [[key, cents] for _due, key, cents, _kind, _is_partial in sorted(credits)]
-    candidates = []
-    for due, key, open_amount, entry, item in sorted(overdue, key=lambda one: one[:2]):
-        blocks = set()
-        if item.no_followup:
-            blocks.add('no_followup')
-        if any(hold is not None and hold >= day for hold in (item.hold, entry.hold)):
-            blocks.add('item_hold')
-        if entry.payment_state in ('in_payment', 'paid'):
-            blocks.add('in_payment')
-        if entry.payment_state == 'blocked':
-            blocks.add('blocked')
-        reserved = any(notice.status == 'open' and ('due', key) in notice.lines for notice in earlier)
-        taken = {}
-        uncovered = open_amount
-        if not blocks:
-            for credit in left:
-                part = min(credit[1], uncovered)
-                if part:
-                    credit[1] -= part
-                    uncovered -= part
-                    taken[credit[0]] = part
-        if reserved:
-            blocks.add('reserved')
-        if blocks:
-            reasons[key] = blocks
+    reasons, candidates = {}, []
+    for debit in debits:
+        if not debit.is_asked:
+            continue
+        if debit.blocks:
+            reasons[debit.key] = debit.blocks | ({'reserved'} if debit.is_reserved else set())
+        elif debit.kind == 'paid_out':
+            if debit.uncovered:
+                reasons[debit.key] = {'outgoing'}
+        elif debit.is_reserved:
+            reasons[debit.key] = {'reserved'}
         else:
-            candidates.append((due, key, open_amount, uncovered, taken))
-    open_ones = [candidate for candidate in candidates if candidate[3]]
+            candidates.append(debit)
+
+    def cover(debit):
+        return 'on_its_way' if any(kind == 'on_way' for _key, kind in debit.taken) else 'covered'
+
+    open_ones = [debit for debit in candidates if debit.uncovered]
     if candidates and not open_ones:
-        reasons[None] = {'covered'}
+        covers = {cover(debit) for debit in candidates}
+        reasons[None] = {'on_its_way'} if 'on_its_way' in covers else covers
         return [], reasons
-    for candidate in candidates:
-        if not candidate[3]:
-            reasons[candidate[1]] = {'covered'}
+    for debit in candidates:
+        if not debit.uncovered:
+            reasons[debit.key] = {cover(debit)}
 
     reached, history = {}, {}
-    for due, key, *_amounts in open_ones:
-        history[key] = before = _last_counted(earlier, key)
-        level, codes = _reach(procedure, due, before, day)
+    for debit in open_ones:
+        history[debit.key] = before = _last_counted(earlier, debit.key)
+        level, codes = _reach(procedure, debit.due, before, day)
         if level:
-            reached[key] = level
+            reached[debit.key] = level
         else:
-            reasons[key] = codes
-    owed = setting.to_own(sum(candidate[3] for candidate in open_ones), currency, day)
-    for key in _drop_below_minimum(setting, procedure, reached, owed):
+            reasons[debit.key] = codes
+    for key in _drop_below_minimum(procedure, reached, owed, is_too_little):
         del reached[key]
         reasons[key] = {'below_minimum'}
     if not reached:
@@ -232,16 +334,18 @@ def _judge(setting, ledger, currency, run, earlier):
     notices = []
     for group in groups:
         lines = {}
-        for _due, key, open_amount, uncovered, taken in open_ones:
+        for debit in open_ones:
+            key = debit.key
             if key in reached and reached[key].number in group:
-                lines['due', key] = (open_amount, reached[key].number, *history[key][:2])
-                for credit_key, part in taken.items():
+                lines['due', key] = (debit.amount, reached[key].number, *history[key][:2])
+                for (credit_key, _kind), part in debit.taken.items():
                     cents = lines.get(('credit', credit_key), (0,))[0]
                     lines['credit', credit_key] = (cents - part, None, None, None)
             elif key not in reached and group is groups[-1]:
-                lines['info', key] = (uncovered, history[key][0], *history[key][:2])
+                lines['info', key] = (debit.uncovered, history[key][0], *history[key][:2])
         level = next(level for level in procedure.levels if level.number == group[-1])
-        notices.append(Notice(currency, level.number, day, day + level.deadline, lines))
+        notices.append(Notice(currency, level.number, day, day + level.deadline, lines, has_on_way=any(
+            kind == 'on_way' for debit in open_ones for _key, kind in debit.taken if ('due', debit.key) in lines)))
     return notices, reasons
 
 
@@ -275,9 +379,9 @@ def _reach(procedure, due, before, day):
     return None, ({'grace'} if in_grace else set()) | (set() if is_time else {'not_yet'})
 
 
-def _drop_below_minimum(setting, procedure, reached, owed):
+def _drop_below_minimum(procedure, reached, owed, is_too_little):
     """The items that are not dunned since their level's minimum amount, or the company's, is not reached."""
-    if owed < setting.minimum:
+    if is_too_little:
         return list(reached)
     if procedure.per_level:
         return [key for key, level in reached.items() if owed < level.minimum]
@@ -293,13 +397,15 @@ def _drop_below_minimum(setting, procedure, reached, owed):
 
 
 def _add_fee(setting, ledger, day, notices, earlier):
-    """Once per customer and run, on the notice with the larger amount, in the company's currency."""
+    """Once per customer and run, on the notice of the highest level, of equal ones the larger; in its currency."""
     if not notices:
         return
     number = max(notice.level for notice in notices)
     level = next(level for level in ledger.procedure.levels if level.number == number)
     bearer, best = None, None
     for notice in notices:
+        if notice.level != number:
+            continue
         amount = setting.to_own(notice.overdue - notice.credit, notice.currency, day)
         if best is None or amount > best:
             bearer, best = notice, amount

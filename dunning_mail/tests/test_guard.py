@@ -33,6 +33,7 @@ WRITABLE = {
     'dunning.level.change': {'notice_ids', 'level_id', 'reason'},
     'dunning.notice.confirm': {'notice_ids', 'action'},
     'dunning.data.request': {'partner_ids'},
+    'dunning.restart': {'move_line_ids', 'reason'},
     'dunning.run.preview': {'run_id', 'date'},
     'dunning.text.preview': {'level_id', 'partner_id'},
 }
@@ -89,6 +90,7 @@ class GuardCase(DunningCommon):
                 'notice_ids': notice.ids, 'level_id': self.level_1.id, 'reason': 'x'}),
             self.env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
             self.env['dunning.data.request'].create({'partner_ids': partner.ids}),
+            self.env['dunning.restart'].create({'move_line_ids': notice.line_ids.move_line_id.ids, 'reason': 'x'}),
             self.env['dunning.run.preview'].create({'run_id': run.id}),
             self.env['dunning.text.preview'].create({'level_id': self.level_1.id, 'partner_id': partner.id}),
         ]
@@ -180,6 +182,7 @@ class GuardCase(DunningCommon):
             'dunning.schedule': {'name': 'Q'},
             'dunning.level.change': {
                 'notice_ids': records['dunning.notice'].ids, 'level_id': self.level_1.id, 'reason': 'x'},
+            'dunning.restart': {'move_line_ids': records['dunning.notice'].line_ids.move_line_id.ids, 'reason': 'x'},
             'dunning.run.preview': {'run_id': records['dunning.run'].id},
             'dunning.text.preview': {
                 'level_id': self.level_1.id, 'partner_id': records['dunning.notice'].partner_id.id},

@@ -83,13 +83,19 @@ class JudgementCase(BaseCase):
 
         :return: (candidates, dict id of the item or None -> reason)
         """
-        candidates, left_out = judgement.judge(
+        candidates, left_out = self.judge_one(
             self.make_debt(*items, credits=credits, currency=currency),
-            judgement.Customer(procedure or self.make_procedure(), **customer), currency or self.own,
-            self.make_terms(min_amount))
+            judgement.Customer(procedure or self.make_procedure(), **customer), min_amount)
         reasons = {item.line_id if item else None: reason for reason, item in left_out}
         self.assertEqual(len(reasons), len(left_out), "one reason for each")
         return candidates, reasons
+
+    def judge_one(self, debt, customer, min_amount=0.0, others=()):
+        """Judge one debt of a customer who may have others."""
+        currencies = {OWN: self.own, FOREIGN: self.foreign}
+        [(_debt, candidates, left_out), *_others] = judgement.judge(
+            [debt, *others], customer, currencies.get, self.make_terms(min_amount))
+        return candidates, left_out
 
     def assertLevel(self, item, number, procedure=None):
         judgement.set_level(item, procedure or self.make_procedure(), TODAY)
@@ -205,19 +211,18 @@ class TestReasons(JudgementCase):
 
     def test_procedures(self):
         for procedure, text in ((None, ''), (judgement.Procedure('Empty', ()), 'Empty')):
-            candidates, left_out = judgement.judge(
-                self.make_debt(self.make_item()), judgement.Customer(procedure), self.own, self.make_terms())
+            candidates, left_out = self.judge_one(self.make_debt(self.make_item()), judgement.Customer(procedure))
             self.assertEqual((candidates, left_out), ([], [(judgement.Reason('no_procedure', text=text), None)]))
 
     def test_items_without_customer(self):
         hold = judgement.Reason('item_hold', day=day(5))
         one, held = self.make_item(), self.make_item(blocked_by=hold)
-        candidates, left_out = judgement.judge(
-            self.make_debt(one, held, partner_id=None), None, self.own, self.make_terms())
-        self.assertEqual((candidates, left_out), ([], [(judgement.Reason('no_partner'), one), (hold, held)]))
+        candidates, left_out = self.judge_one(self.make_debt(one, held, partner_id=None), None)
+        self.assertEqual((candidates, left_out), ([], [
+            (judgement.Reason('no_partner', amount=200.0, currency_id=OWN, count=2), None)]))
 
     def test_no_rate(self):
-        currency = make_currency(FOREIGN, rate=None)
+        self.foreign = currency = make_currency(FOREIGN, rate=None)
         blocked = judgement.Reason('no_followup')
         candidates, reasons = self.judge(
             self.make_item(), self.make_item(blocked_by=blocked), currency=currency)
@@ -225,7 +230,7 @@ class TestReasons(JudgementCase):
         self.assertEqual(reasons, {2: blocked, None: judgement.Reason('no_rate', day=TODAY, currency_id=FOREIGN)})
 
     def test_no_rate_where_nothing_is_asked(self):
-        currency = make_currency(FOREIGN, rate=None)
+        self.foreign = currency = make_currency(FOREIGN, rate=None)
         _candidates, reasons = self.judge(
             self.make_item(100.0), credits=[self.make_item(-100.0)], currency=currency)
         self.assertEqual(reasons[None].code, 'covered')
@@ -334,6 +339,109 @@ class TestCredits(JudgementCase):
 
 
 @tagged('post_install', '-at_install')
+class TestBothSides(JudgementCase):
+    """Each side of the balance has first what belongs to it."""
+
+    def claim(self, *items, credits=(), others=()):
+        """(what is claimed, what is left over of the credits, codes of the reasons)."""
+        debt = self.make_debt(*items, credits=credits)
+        debt.others = list(others)
+        candidates, left_out = self.judge_one(debt, judgement.Customer(self.make_procedure()))
+        return sum(candidate.amount for candidate in candidates), debt.left_over, [
+            reason.code for reason, _item in left_out]
+
+    def excluded(self, amount, **values):
+        return self.make_item(
+            amount, is_excluded=True, blocked_by=judgement.Reason('no_followup') if amount > 0 else None, **values)
+
+    def paid_out(self, amount, **values):
+        return self.make_item(amount, is_payment=True, blocked_by=judgement.Reason('outgoing'), **values)
+
+    def on_its_way(self, amount, *items, **values):
+        return self.make_item(
+            -amount, is_payment=True, payment_id=77, names=frozenset(item.move_id for item in items), **values)
+
+    def test_excluded_credits_cover_excluded_debits_first(self):
+        invoice = self.make_item(500.0)
+        self.assertEqual(
+            self.claim(self.excluded(1000.0), invoice, credits=[self.excluded(-1000.0)]),
+            (500.0, 0.0, ['no_followup']))
+        self.assertEqual(
+            self.claim(self.excluded(300.0), self.make_item(900.0), credits=[self.excluded(-700.0)]),
+            (500.0, 0.0, ['no_followup']))
+        # Whatever their dates are, and whether or not they are due.
+        self.assertEqual(
+            self.claim(self.make_item(500.0, due=-90), credits=[self.excluded(-1000.0)],
+                       others=[self.excluded(1000.0, due=20, is_due=False)]), (500.0, 0.0, []))
+
+    def test_other_credits_do_not_cover_excluded_debits(self):
+        self.assertEqual(
+            self.claim(self.excluded(1000.0, due=-90), self.make_item(500.0), credits=[self.make_item(-200.0)]),
+            (300.0, 0.0, ['no_followup']))
+
+    def test_money_paid_out_takes_back_credits(self):
+        for paid_out, expected in ((150.0, (100.0, 0.0, [])), (50.0, (0, 0.0, ['covered'])),
+                                   (120.0, (70.0, 0.0, [])), (180.0, (100.0, 0.0, ['outgoing']))):
+            with self.subTest(paid_out=paid_out):
+                self.assertEqual(self.claim(
+                    self.make_item(100.0), self.paid_out(paid_out, due=-5), credits=[self.make_item(-150.0)]), expected)
+
+    def test_money_paid_out_names_what_no_credit_covers(self):
+        debt = self.make_debt(self.paid_out(180.0), credits=[self.make_item(-150.0)])
+        _candidates, [(reason, _item)] = self.judge_one(debt, judgement.Customer(self.make_procedure()))
+        self.assertEqual(reason, judgement.Reason('outgoing', amount=30.0, currency_id=OWN))
+
+    def test_money_paid_out_that_is_a_claim(self):
+        self.assertEqual(self.claim(self.make_item(80.0, is_payment=True, is_claim=True)), (80.0, 0.0, []))
+
+    def test_payment_on_its_way(self):
+        invoice, older = self.make_item(1000.0), self.make_item(200.0, due=-60)
+        self.assertEqual(self.claim(invoice, credits=[self.on_its_way(100.0, invoice)]), (900.0, 0.0, []))
+        # What it names first, then the oldest.
+        self.claim(invoice, older, credits=[self.on_its_way(1100.0, invoice)])
+        self.assertEqual((invoice.uncovered, older.uncovered), (0.0, 100.0))
+        self.claim(invoice, older, credits=[self.on_its_way(1100.0, invoice, covers_named_only=True)])
+        self.assertEqual((invoice.uncovered, older.uncovered), (0.0, 200.0))
+        self.claim(invoice, older, credits=[self.on_its_way(300.0)])
+        self.assertEqual((invoice.uncovered, older.uncovered), (900.0, 0.0))
+
+    def test_payment_on_its_way_is_what_is_said(self):
+        invoice = self.make_item(100.0)
+        payment = self.on_its_way(100.0, invoice)
+        _claim, _left, codes = self.claim(invoice, credits=[payment])
+        self.assertEqual(codes, ['on_its_way'])
+        _claim, _left, codes = self.claim(invoice, self.make_item(50.0), credits=[payment])
+        self.assertEqual(codes, ['on_its_way'])
+        self.assertEqual(judgement.find_cover(invoice).text, payment.number)
+
+    def test_two_payments_on_their_way_are_two(self):
+        one, two = self.make_item(100.0), self.make_item(100.0)
+        first, second = self.on_its_way(40.0, one), self.on_its_way(30.0, two)
+        for payment, number in ((first, 5), (second, 6)):
+            payment.line_id, payment.payment_id = 0, number
+        self.claim(one, two, credits=[first, second])
+        self.assertEqual(judgement.sum_credits([one, two], self.own), [(first, 40.0), (second, 30.0)])
+
+    def test_what_is_not_due_takes_its_own_only(self):
+        later = self.make_item(100.0, due=20, is_due=False)
+        self.assertEqual(
+            self.claim(self.make_item(50.0), credits=[self.on_its_way(80.0, later)], others=[later]), (50.0, 0.0, []))
+        self.assertEqual(
+            self.claim(self.make_item(50.0), credits=[self.make_item(-30.0)], others=[later]), (20.0, 0.0, []))
+
+    def test_another_companys_older_debt_is_covered_first(self):
+        other = self.make_item(100.0, due=-90)
+        self.assertEqual(
+            self.claim(self.make_item(100.0), credits=[self.make_item(-130.0)], others=[other]), (70.0, 0.0, []))
+
+    def test_left_over(self):
+        self.assertEqual(
+            self.claim(self.make_item(50.0), credits=[self.make_item(-30.0), self.make_item(-60.0)])[:2], (0, 40.0))
+        # What is on its way may never come.
+        self.assertEqual(self.claim(self.make_item(50.0), credits=[self.on_its_way(80.0)])[:2], (0, 0.0))
+
+
+@tagged('post_install', '-at_install')
 class TestNotices(JudgementCase):
 
     def test_one_notice_bears_the_highest_level(self):
@@ -377,6 +485,26 @@ class TestMinimum(JudgementCase):
     def test_in_the_companys_currency(self):
         self.assertEqual(self.dunned(self.make_item(99.99), currency=self.foreign, min_amount=50.0)[0], [(1, 99.99)])
         self.assertEqual(self.dunned(self.make_item(99.98), currency=self.foreign, min_amount=50.0)[0], [])
+
+    def test_of_all_currencies_together(self):
+        for amount, min_amount, expected in ((60.0, 90.0, 1), (60.0, 90.01, 0), (20.0, 90.0, 0)):
+            with self.subTest(amount=amount, min_amount=min_amount):
+                other = self.make_debt(self.make_item(60.0), currency=self.foreign)
+                candidates, _left_out = self.judge_one(
+                    self.make_debt(self.make_item(amount)), judgement.Customer(self.make_procedure()), min_amount,
+                    [other])
+                self.assertEqual(len(candidates), expected)
+
+    def test_currency_without_a_rate_counts_for_nothing(self):
+        self.foreign = make_currency(FOREIGN, rate=None)
+        candidates, _left_out = self.judge_one(
+            self.make_debt(self.make_item(60.0)), judgement.Customer(self.make_procedure()), 60.01,
+            [self.make_debt(self.make_item(60.0), currency=self.foreign)])
+        self.assertFalse(candidates)
+
+    def test_what_stands_on_another_open_notice_is_owed_too(self):
+        reserved = self.make_item(60.0, blocked_by=judgement.Reason('reserved'))
+        self.assertEqual(self.dunned(self.make_item(60.0), reserved, min_amount=100.0), ([(1, 60.0)], ['reserved']))
 
     def test_of_all_that_is_owed(self):
         """What is not due for a notice counts, what credits cover does not."""
@@ -449,14 +577,24 @@ class TestFees(JudgementCase):
         self.assertEqual(self.set_fees(candidate, earlier={1: [(5, 10.0)]}), [(10.0, 0.0)])
 
     def test_once_for_each_customer(self):
-        """The highest level's, on the notice with the larger amount in the company's currency."""
-        own = self.make_candidate(make_level(1, fee=5.0), 60.0)
+        """On the notice of the highest level, of equal ones on the larger in the company's currency."""
+        own = self.make_candidate(make_level(1, fee=5.0), 900.0)
         foreign = self.make_candidate(make_level(2, fee=20.0), 100.0, currency=self.foreign)
         other = self.make_candidate(make_level(1, fee=5.0), 10.0, partner_id=8)
-        self.assertEqual(self.set_fees(own, foreign, other), [(20.0, 20.0), (0.0, 0.0), (5.0, 5.0)])
+        self.assertEqual(self.set_fees(own, foreign, other), [(0.0, 0.0), (40.0, 40.0), (5.0, 5.0)])
+        own = self.make_candidate(make_level(2, fee=20.0), 60.0)
+        foreign = self.make_candidate(make_level(2, fee=20.0), 100.0, currency=self.foreign)
+        self.assertEqual(self.set_fees(own, foreign), [(20.0, 20.0), (0.0, 0.0)])
+
+    def test_lower_level_does_not_bear_the_fee_of_a_higher_one(self):
+        own = self.make_candidate(make_level(1), 900.0)
+        foreign = self.make_candidate(make_level(2), 50.0, currency=self.foreign)
+        self.assertEqual(self.set_fees(own, foreign), [(0.0, 0.0), (0.0, 0.0)])
+        own = self.make_candidate(make_level(1, fee=5.0), 900.0)
+        self.assertEqual(self.set_fees(own, foreign), [(0.0, 0.0), (0.0, 0.0)])
 
     def test_in_the_currency_of_the_notice(self):
-        own = self.make_candidate(make_level(1), 40.0)
+        own = self.make_candidate(make_level(1), 400.0)
         foreign = self.make_candidate(make_level(2, fee=20.0, is_cumulated=True), 100.0, currency=self.foreign)
         self.assertEqual(self.set_fees(own, foreign, earlier={1: [(5, 2.5)]}), [(0.0, 0.0), (45.0, 40.0)])
 
@@ -498,7 +636,7 @@ class TestAskingAgain(JudgementCase):
     def test_blocked_since(self):
         for code in ('in_payment', 'item_hold'):
             self.assertEqual(self.find_fault(self.make_item(blocked_by=judgement.Reason(code))), code)
-        self.assertEqual(recheck.SETTLING, {'in_payment', 'covered'})
+        self.assertEqual(recheck.SETTLING, {'in_payment', 'covered', 'on_its_way'})
 
     def test_not_overdue_any_more(self):
         self.assertEqual(self.find_fault(self.make_item(due=0)), 'not_overdue')

@@ -51,47 +51,77 @@ class Books:
 
     def propose(self):
         """Return what :func:`reference.propose` says of the ledger, in the words of :func:`find_difference`."""
-        candidates, reasons = [], {}
+        candidates, reasons, debts = [], {}, {}
         for name, currency in self.currencies.items():
-            debt = self.make_debt(name)
-            if not debt.items:
-                continue
-            debt.drop_left_overs(sum(
-                min(notice.own_fee, notice.fee) for notice in self.earlier
-                if notice.status == 'counts' and notice.currency == name) / 100, currency.compare)
-            found, left_out = judgement.judge(debt, self.customer, currency, self.terms)
+            debt = debts[CURRENCIES[name]] = self.make_debt(name)
+            if debt.items:
+                debt.drop_left_overs(sum(
+                    min(notice.own_fee, notice.fee) for notice in self.earlier
+                    if notice.status == 'counts' and notice.currency == name) / 100, currency.compare)
+        names = {number: name for name, number in CURRENCIES.items()}
+        for debt, found, left_out in judgement.judge(
+                list(debts.values()), self.customer, lambda number: self.currencies[names[number]], self.terms):
             candidates += found
             for reason, item in left_out:
-                key = name, item and self.keys[item.line_id]
+                key = names[debt.currency_id], item and self.keys[item.line_id]
                 assert key not in reasons
                 reasons[key] = reason.code
         judgement.set_fees(candidates, self.terms, self.get_earlier_fees)
         return dict(map(self.read_candidate, candidates)), reasons
 
     def make_debt(self, name):
-        debt = judgement.Debt(1, CURRENCIES[name])
+        debt, payments = judgement.Debt(1, CURRENCIES[name]), []
+        opened = {number for number, position in self.keys if self.is_open(number, position)}
+        known = {
+            move for entry in self.ledger.entries for move in entry.names
+            if entry.kind == 'on_way' and entry.currency == name and entry.posted_from <= self.run}
         for line_id, (number, position) in enumerate(self.keys):
             entry = self.ledger.entries[number]
             item = entry.items[position]
             residual = item.residual(self.run)
             if entry.currency != name or entry.posted_from > self.run or not residual:
                 continue
-            if entry.kind != 'invoice':
+            if entry.kind == 'on_way':
+                here = {move for move in entry.names
+                        if move in opened and self.ledger.entries[move].currency == name}
+                if here or not entry.names:
+                    payments.append(self.make_item(
+                        line_id, item, -residual, is_payment=True, payment_id=line_id + 1, names=frozenset(here),
+                        covers_named_only=not opened.issuperset(entry.names)))
+                continue
+            if entry.kind in ('refund', 'payment'):
                 debt.credits.append(self.make_item(
                     line_id, item, -residual, is_payment=entry.kind == 'payment', invoiced=-item.amount / 100))
-            elif item.due is None or item.due <= min(self.day - 1, self.setting.due_until[self.run]):
-                debt.items.append(self.make_item(line_id, item, residual, blocked_by=judgement.find_block(
+                continue
+            is_outgoing = entry.kind == 'paid_out'
+            is_due = item.due is None or item.due <= min(self.day - 1, self.setting.due_until[self.run])
+            if not is_due and not is_outgoing and not item.no_followup and number not in known:
+                continue
+            is_known = number in known and entry.payment_state in ('in_payment', 'paid')
+            debit = self.make_item(
+                line_id, item, residual, is_payment=is_outgoing, is_due=is_due, blocked_by=judgement.find_block(
                     day(item.due), item.no_followup, ((day(item.hold), None), (day(entry.hold), None)),
-                    entry.payment_state, day(self.day))))
-                self.add_history(debt.items[-1])
-        for items in (debt.items, debt.credits):
+                    'partial' if is_known else entry.payment_state, day(self.day), is_outgoing))
+            if is_due:
+                debt.items.append(debit)
+                self.add_history(debit)
+            else:
+                debt.others.append(debit)
+        for items in (debt.items, debt.credits, payments):
             items.sort(key=lambda item: (item.date_due, item.line_id))
+        debt.credits += payments
         return debt
+
+    def is_open(self, number, position):
+        entry = self.ledger.entries[number]
+        return entry.kind != 'on_way' and entry.posted_from <= self.run and bool(
+            entry.items[position].residual(self.run))
 
     def make_item(self, line_id, item, residual, **values):
         due = day(item.due or 0)
         return judgement.Item(**{
-            'line_id': line_id, 'move_id': line_id, 'number': str(line_id), 'partner_id': 1, 'currency_id': 1,
+            'line_id': line_id, 'move_id': self.keys[line_id][0], 'is_excluded': item.no_followup,
+            'number': str(line_id), 'partner_id': 1, 'currency_id': 1,
             'residual': residual / 100, 'invoiced': item.amount / 100, 'date_due': due, 'date_invoice': due, **values})
 
     def add_history(self, item):

@@ -12,7 +12,7 @@ from pypdf import PdfReader
 from odoo.tests import tagged
 from odoo.tools import html2plaintext
 
-from .common import ReportCase
+from .common import ReportCase, make_pdf
 
 
 @tagged('post_install', '-at_install')
@@ -151,7 +151,7 @@ class TestMail(ReportCase):
         self.level_1.attach_invoices = True
         partner = self.make_partner('Acme')
         with_pdf, without = self.make_invoice(partner, 10.0), self.make_invoice(partner, 20.0)
-        content = b'%PDF-1.4 the invoice\r\nwith \x00\xff bytes'
+        content = make_pdf() + b'\r\n% with \x00\xff bytes'
         self.env['ir.attachment'].create({
             'name': 'Rechnung Nr. 1 – Müller.pdf', 'raw': content, 'mimetype': 'application/pdf',
             'res_model': 'account.move', 'res_id': with_pdf.id, 'res_field': 'invoice_pdf_report_file'})

@@ -40,9 +40,12 @@ class TestDraft(OneCustomerCase):
         credit = notice.line_ids.filtered(lambda line: line.kind == 'credit')
         with self.assertRaisesRegex(UserError, "Credits cannot be taken out of the notice for Acme"):
             credit.action_take_out()
-        # Chosen together with an item, it stays with the other item, which it is set off against.
+        # Chosen together with an item, it would stay with the other one, which it is set off against.
         newest = notice.line_ids.filtered(lambda line: line.kind == 'due').sorted('date_due')[-1]
-        (credit | newest).action_take_out()
+        with self.assertRaisesRegex(UserError, "choose the items alone"), self.env.cr.savepoint():
+            (credit | newest).action_take_out()
+        self.env.invalidate_all()
+        newest.action_take_out()
         self.assertEqual(notice.amount_total, 70.0)
         self.assertEqual(notice.line_ids.mapped('kind'), ['due', 'credit'])
 

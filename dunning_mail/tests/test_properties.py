@@ -35,8 +35,12 @@ class TestProperties(DunningCommon):
             for kind, move in (
                     ('invoice', cls.make_invoice(partner, currency=currency)),
                     ('refund', cls.make_invoice(partner, move_type='out_refund', currency=currency)),
-                    ('payment', cls.make_unallocated(partner, 100, currency=currency))):
+                    ('payment', cls.make_unallocated(partner, 100, currency=currency)),
+                    ('paid_out', cls.make_paid_out(partner, 100, currency=currency))):
                 cls.templates[kind, name] = (move.id, cls.receivable(move).id)
+            cls.templates['on_way', name] = (cls.make_payment(partner, 100, currency=currency).id, None)
+        # What they were made of is nobody's.
+        cls.env['account.payment'].search([('partner_id', '=', partner.id)]).action_cancel()
         cls.env.flush_all()
 
     def test_random_ledgers(self):
@@ -58,7 +62,7 @@ class TestProperties(DunningCommon):
         self.assertGreater(seen['notice'], checked, "most ledgers are to have notices, or nothing is compared")
         rare = {kind: seen[kind] for kind in (
             'later level', 'credit', 'info', 'fee', 'cumulated', 'foreign', 'several levels',
-            'counts', 'open', 'void') if seen[kind] < 20}
+            'counts', 'open', 'void', 'on_way') if seen[kind] < 20}
         self.assertFalse(rare, "hardly compared")
 
     @staticmethod
@@ -70,6 +74,8 @@ class TestProperties(DunningCommon):
         yield from set(kinds)
         if notice.currency == 'foreign':
             yield 'foreign'
+        if notice.has_on_way:
+            yield 'on_way'
         if any(line[2] for line in notice.lines.values()):
             yield 'later level'
         if len({line[1] for (kind, _key), line in notice.lines.items() if kind == 'due'}) > 1:
@@ -142,7 +148,8 @@ class TestProperties(DunningCommon):
         for notice in run.notice_ids:
             lines = {}
             for line in notice.line_ids:
-                _ledger, key = self.keys[line.move_line_id.id]
+                _ledger, key = (
+                    self.payment_keys[line.payment_id.id] if line.payment_id else self.keys[line.move_line_id.id])
                 self.assertNotIn((line.kind, key), lines)
                 lines[line.kind, key] = (
                     cents(line.amount_residual), level_numbers.get(line.level_id.id),
@@ -155,7 +162,7 @@ class TestProperties(DunningCommon):
                 'credit': cents(notice.amount_credit), 'fee': cents(notice.amount_fee),
                 'own_fee': cents(notice.amount_fee_own), 'total': cents(notice.amount_total), 'lines': lines}
         reasons = {}
-        for exception in run.exception_ids:
+        for exception in run.exception_ids.filtered(lambda exception: exception.reason != 'hint'):
             key = self.keys[exception.move_line_id.id][1] if exception.move_line_id else None
             of_partner = reasons.setdefault(exception.partner_id.id, {})
             self.assertNotIn((names[exception.currency_id.id], key), of_partner)
@@ -185,18 +192,32 @@ class TestProperties(DunningCommon):
             'dunning_hold_until': self.days(ledger.hold) if ledger.hold is not None else False,
         } for position, (ledger, procedure) in enumerate(zip(ledgers, self.make_procedures(ledgers), strict=True))])
         moves, lines, keys = [], [], {}
+        payments, names, self.payment_keys = [], [], {}
+        self.payment_steps = {0: [], 1: [], 2: []}
         self.steps = {0: [], 1: [], 2: []}
         sizes = [sum(len(entry.items) for entry in ledger.entries) for ledger in ledgers]
         move_ids = self.next_ids('account_move', sum(len(ledger.entries) for ledger in ledgers))
         line_ids = self.next_ids('account_move_line', sum(sizes))
+        payment_ids = self.next_ids('account_payment', sum(len(ledger.entries) for ledger in ledgers))
         for position, (partner, ledger) in enumerate(zip(partners, ledgers, strict=True)):
+            numbers = [next(payment_ids if entry.kind == 'on_way' else move_ids) for entry in ledger.entries]
             for number, entry in enumerate(ledger.entries):
                 template, template_line = self.templates[entry.kind, entry.currency]
-                move_id = next(move_ids)
+                move_id = numbers[number]
+                if entry.kind == 'on_way':
+                    [item] = entry.items
+                    self.payment_keys[move_id] = (position, (number, 0))
+                    payments.append({
+                        'template': template, 'id': move_id, 'partner_id': partner.id, 'name': f'WAY/{move_id}',
+                        'due': self.text_day(item.due), 'amount': item.amount / 100})
+                    names += [(move_id, numbers[name]) for name in entry.names]
+                    for run, steps in self.payment_steps.items():
+                        steps.append({'id': move_id, 'state': 'in_process' if entry.posted_from <= run else 'draft'})
+                    continue
                 moves.append({
                     'template': template, 'id': move_id, 'partner_id': partner.id, 'name': f'RANDOM/{move_id}',
                     'payment_state': entry.payment_state, 'hold': self.text_day(entry.hold)})
-                sign = 1 if entry.kind == 'invoice' else -1
+                sign = 1 if entry.kind in ('invoice', 'paid_out') else -1
                 for index, item in enumerate(entry.items):
                     line_id = next(line_ids)
                     keys[line_id] = (position, (number, index))
@@ -215,6 +236,12 @@ class TestProperties(DunningCommon):
             'id': 'v.id', 'move_id': 'v.move_id', 'partner_id': 'v.partner_id', 'date_maturity': 'v.due',
             'amount_currency': 'v.amount', 'no_followup': 'v.no_followup', 'dunning_hold_until': 'v.hold',
             'reconciled': 'FALSE'})
+        self.clone('account_payment', payments, {
+            'id': 'v.id', 'partner_id': 'v.partner_id', 'name': 'v.name', 'memo': 'NULL', 'amount': 'v.amount',
+            'date': 'v.due', 'state': "'draft'"})
+        if names:
+            self.env.cr.execute_values(
+                "INSERT INTO account_move__account_payment (payment_id, invoice_id) VALUES %s", names)
         # Else PostgreSQL believes that the tables are empty, and plans for that.
         self.env.cr.execute("ANALYZE res_partner, account_move, account_move_line, dunning_notice, dunning_notice_line")
         return partners, keys
@@ -259,6 +286,12 @@ class TestProperties(DunningCommon):
               FROM jsonb_to_recordset(%s::jsonb) AS v(id int, state text, residual numeric)
              WHERE l.id = v.id
         """, [json.dumps(self.steps[run])])
+        self.env.cr.execute("""
+            UPDATE account_payment p
+               SET state = v.state
+              FROM jsonb_to_recordset(%s::jsonb) AS v(id int, state text)
+             WHERE p.id = v.id
+        """, [json.dumps(self.payment_steps[run])])
         self.env.invalidate_all(flush=False)
 
     def let_fare(self, notices, outcome):

@@ -112,6 +112,12 @@ class TestScope(ProposalCommon):
                 self.env.registry['account.move'], '_get_invoice_in_payment_state', lambda _self: 'in_payment'):
             wizard._create_payments()
             self.assertEqual((invoice.amount_residual, invoice.payment_state), (100.0, 'in_payment'))
+        self.assertNothing(self.make_run(), 'on_its_way')
+        # Called so by hand, or by another addon: what is not understood asks a person.
+        self.env['account.payment'].search([('partner_id', '=', partner.id)]).action_cancel()
+        self.env.flush_all()
+        self.env.cr.execute("UPDATE account_move SET payment_state = 'in_payment' WHERE id = %s", [invoice.id])
+        self.env.invalidate_all()
         self.assertNothing(self.make_run(), 'in_payment')
 
     def test_blocked(self):
@@ -594,8 +600,8 @@ class TestLevels(ProposalCommon):
         self.assertEqual(fees, {
             ('Acme', self.currency): 0.0, ('Acme', self.foreign): 20.0, ('Small', self.foreign): 20.0})
 
-    def test_fee_of_the_highest_level_on_the_larger_notice(self):
-        """The larger amount may be at a lower level: it bears the fee of the higher one, and is known to."""
+    def test_fee_on_the_notice_of_the_highest_level(self):
+        """The larger amount may be at a lower level: it does not bear the fee of the higher one."""
         self.set_fees('cumulated')
         partner = self.make_partner('Acme')
         self.make_invoice(partner, 100)
@@ -603,10 +609,10 @@ class TestLevels(ProposalCommon):
         self.make_invoice(partner, 1000, due=self.days(-1), currency=self.foreign)
         run = self.dun(self.days(15))
         fees = {notice.currency_id: notice.amount_fee for notice in run.notice_ids}
-        self.assertEqual(fees, {self.currency: 0.0, self.foreign: 40.0})
+        self.assertEqual(fees, {self.currency: 20.0, self.foreign: 0.0})
         run = self.make_run(self.days(30))
         fees = {notice.currency_id: notice.amount_fee for notice in run.notice_ids}
-        self.assertEqual(fees, {self.currency: 0.0, self.foreign: 100.0}, "30 and the 20 of before")
+        self.assertEqual(fees, {self.currency: 50.0, self.foreign: 0.0}, "30, and the 20 of before")
 
     def test_fee_is_no_credit_when_paid(self):
         """Fees are not booked: who pays the claim alone has paid."""
@@ -1051,9 +1057,9 @@ class TestStrangeData(ProposalCommon):
         run = self.make_run()
         self.assertEqual(run.notice_count, 1)
         exception = run.exception_ids
-        self.assertEqual((exception.reason, exception.move_line_id, exception.amount), ('no_partner', item, 70.0))
-        self.assertFalse(exception.partner_id)
-        self.assertEqual(exception.action_open_record()['res_id'], entry.id)
+        self.assertEqual((exception.reason, exception.amount), ('no_partner', 70.0))
+        self.assertFalse(exception.partner_id or exception.move_line_id)
+        self.assertEqual(self.env['account.move.line'].search(exception.action_open_record()['domain']), item)
 
     def test_customers_procedure_without_levels(self):
         empty = self.env['dunning.procedure'].create({'name': 'Leer'})

@@ -8,7 +8,7 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from ..tools import mail_header
-from .common import TODAY, DunningMailCommon, RecheckCase, read_pdf
+from .common import TODAY, DunningMailCommon, RecheckCase, make_pdf, read_pdf
 
 
 @tagged('post_install', '-at_install')
@@ -459,17 +459,26 @@ class TestWhatLeaves(DunningMailCommon, RecheckCase):
         notice = self.release('Acme')
         invoice = self.invoice_of(notice)
         before = notice.document_id
-        self.attach(invoice, b'%PDF-1.4 first')
+        self.attach(invoice, make_pdf(width=500))
         self.run_engine()
-        self.assertEqual(self.attached(), [b'%PDF-1.4 first'])
+        self.assertEqual(self.attached(), [make_pdf(width=500)])
         self.assertEqual(notice.status, 'sent')
         self.assertFalse(before.exists(), "letter and mail go together")
         self.smtp.clear()
         other = self.release('Other')
-        self.attach(self.invoice_of(other), b'%PDF-1.4 one')
-        self.attach(self.invoice_of(other), b'%PDF-1.4 two')
+        self.attach(self.invoice_of(other), make_pdf(width=510))
+        self.attach(self.invoice_of(other), make_pdf(width=520))
         self.run_engine()
-        self.assertEqual(self.attached(), [b'%PDF-1.4 two'])
+        self.assertEqual(self.attached(), [make_pdf(width=520)])
+
+    def test_copy_that_cannot_be_read(self):
+        self.level_1.attach_invoices = True
+        notice = self.release('Acme')
+        self.attach(self.invoice_of(notice), b'%PDF-1.4 broken')
+        notice.invalidate_recordset()
+        self.assertIn('cannot be read', notice.attachment_warning)
+        self.run_engine()
+        self.assertEqual((notice.status, self.attached()), ('sent', []))
 
     def attach(self, invoice, content):
         invoice.invoice_pdf_report_id.unlink()

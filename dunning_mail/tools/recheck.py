@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import date
 
-from .judgement import Reason
+from .judgement import Reason, find_cover
 
 # An item of which this is said asks for nothing any more; of any other reason that it may not be claimed now.
-SETTLING = {'in_payment', 'covered'}
+SETTLING = {'in_payment', 'covered', 'on_its_way'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def find_fault(claim, item, currency, day):
     if _has_own_level(claim, item) and (item.previous_notice_id or 0) != (claim.previous_notice_id or 0):
         return Reason('other_history')
     if currency.compare(item.uncovered, 0) == 0:
-        return Reason('covered')
+        return find_cover(item)
     return None
 
 

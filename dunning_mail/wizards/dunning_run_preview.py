@@ -39,7 +39,7 @@ class DunningRunPreview(models.TransientModel):
             # In memory: the run itself keeps its date.
             sample = run.new({
                 'company_id': run.company_id.id, 'date': preview.date, 'due_until': preview.date,
-                'procedure_ids': run.procedure_ids.ids, 'partner_ids': run.partner_ids.ids})
+                'procedure_ids': run.sudo().procedure_ids.ids, 'partner_ids': run.sudo().partner_ids.ids})
             notices, exceptions = self.env['dunning.proposal'].sudo().with_company(run.company_id)._propose(
                 sample.sudo(), run.sudo())
             preview.notice_count = len(notices)

@@ -63,7 +63,8 @@ class DunningTextPreview(models.TransientModel):
         run = self.env['dunning.run'].new({
             'name': self.env._("Preview"), 'company_id': company.id, 'user_id': self.env.user.id, 'date': today,
             'due_until': today})
-        debt = next(iter(proposal._load_debts(company, today, today, partner).values()), None)
+        debts = proposal._load_debts(company, today, today, partner).values()
+        debt = next((debt for debt in debts if debt.items), None)
         recipient = proposal._find_recipients(partner, company)[partner.id]
         currency = self.env['res.currency'].browse(debt.currency_id) if debt else company.currency_id
         lines = [{

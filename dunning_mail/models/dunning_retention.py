@@ -178,6 +178,8 @@ class DunningNotice(models.Model):
         now = fields.Datetime.now()
         notices.line_ids._empty_personal_fields()
         notices.delivery_log_ids._empty_personal_fields()
+        self.env['dunning.incoming.mail'].sudo().search([('notice_id', 'in', self.ids)]).unlink()
+        notices.report_ids._empty_personal_fields()
         self.env['dunning.run.exception'].sudo().search([('notice_id', 'in', self.ids)])._empty_personal_fields()
         notices._empty_personal_fields(
             document_id=None, mail_document_id=None, is_document_damaged=False, data_removed_at=now,
@@ -206,6 +208,14 @@ class DunningDeliveryLog(models.Model):
     @api.model
     def _get_retained_fields(self):
         return super()._get_retained_fields() | {'code', 'tls_version', 'document_sha256', 'mail_sha256'}
+
+
+class DunningNoticeReport(models.Model):
+    _inherit = 'dunning.notice.report'
+
+    @api.model
+    def _get_retained_fields(self):
+        return super()._get_retained_fields() | {'status'}
 
 
 class DunningRunException(models.Model):

@@ -68,6 +68,8 @@ class CompaniesCase(DunningCommon):
                 'notice_ids': notice.ids, 'level_id': cls.level_1.id, 'reason': 'x'}),
             env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
             env['dunning.run.preview'].create({'run_id': run.id}),
+            env['dunning.data.request'].create({'partner_ids': partner.ids}),
+            env['dunning.restart'].create({'move_line_ids': notice.line_ids.move_line_id.ids, 'reason': 'x'}),
             env['dunning.text.preview'].create({
                 'level_id': records['dunning.level'].id, 'partner_id': partner.id}))}
         records |= {'res.partner': partner, 'account.move.line': notice.line_ids.move_line_id, 'account.move':

@@ -189,11 +189,14 @@ class TestPersonalData(RetentionCase):
                 'name': f'x_{kind}', 'ttype': kind, 'model_id': cls.env['ir.model']._get_id(model), 'state': 'manual',
             } for kind in ('char', 'text', 'html')])
 
-    MODELS = ('dunning.notice', 'dunning.notice.line', 'dunning.delivery.log', 'dunning.run.exception', 'dunning.run')
+    MODELS = (
+        'dunning.notice', 'dunning.notice.line', 'dunning.delivery.log', 'dunning.notice.report', 'dunning.run.exception',
+        'dunning.run')
     RETAINED = {
         'dunning.notice': {'name', 'payment_reference', 'document_sha256', 'mail_sha256'},
         'dunning.notice.line': {'name'},
-        'dunning.delivery.log': {'code', 'tls_version'},
+        'dunning.delivery.log': {'code', 'tls_version', 'document_sha256', 'mail_sha256'},
+        'dunning.notice.report': {'status'},
         'dunning.run.exception': {'document'},
         'dunning.run': {'name'},
     }
@@ -278,6 +281,8 @@ class TestPersonalData(RetentionCase):
         self.assertEqual(self.in_database(NAME), there, "a dry run removes nothing")
         self.run_check()
         left = self.in_database(NAME)
+        self.env.cr.execute("SELECT to_jsonb(t)::text FROM dunning_delivery_log t WHERE to_jsonb(t)::text ILIKE %s", [f'%{NAME}%'])
+        print('LEFT', self.env.cr.fetchall())
         # The customer and the accounts have their own rules.
         self.assertLessEqual(set(left), {
             'res_partner', 'account_move', 'account_move_line', 'mail_message', 'mail_tracking_value'})

@@ -61,6 +61,7 @@ class CompaniesCase(DunningCommon):
         records |= {record._name: record for record in (
             run, notice, notice.line_ids, run.exception_ids, notice.text_id._get_version(),
             cls.env['dunning.delivery.log'].create({'notice_id': notice.id}),
+            cls.env['dunning.data.request'].create({'partner_ids': partner.ids}),
             cls.env['dunning.schedule'].create({'name': 'Weekly', 'user_id': user.id, 'company_id': company.id}))}
         env = cls.env(user=user)
         records |= {record._name: record for record in (
@@ -68,7 +69,6 @@ class CompaniesCase(DunningCommon):
                 'notice_ids': notice.ids, 'level_id': cls.level_1.id, 'reason': 'x'}),
             env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
             env['dunning.run.preview'].create({'run_id': run.id}),
-            env['dunning.data.request'].create({'partner_ids': partner.ids}),
             env['dunning.restart'].create({'move_line_ids': notice.line_ids.move_line_id.ids, 'reason': 'x'}),
             env['dunning.text.preview'].create({
                 'level_id': records['dunning.level'].id, 'partner_id': partner.id}))}

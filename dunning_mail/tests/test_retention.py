@@ -281,8 +281,6 @@ class TestPersonalData(RetentionCase):
         self.assertEqual(self.in_database(NAME), there, "a dry run removes nothing")
         self.run_check()
         left = self.in_database(NAME)
-        self.env.cr.execute("SELECT to_jsonb(t)::text FROM dunning_delivery_log t WHERE to_jsonb(t)::text ILIKE %s", [f'%{NAME}%'])
-        print('LEFT', self.env.cr.fetchall())
         # The customer and the accounts have their own rules.
         self.assertLessEqual(set(left), {
             'res_partner', 'account_move', 'account_move_line', 'mail_message', 'mail_tracking_value'})

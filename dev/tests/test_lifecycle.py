@@ -372,6 +372,7 @@ MAY_STAY = {
     "ir_mail_server",  # without host, login and password
     "ir_module_module", "ir_module_module_dependency", "ir_module_module_exclusion",  # that there is such an addon
     "ir_sequence",  # numbers go on where they were
+    "mail_tracking_value",  # what the chatter of customers says of the past
 }  # fmt: skip
 
 

@@ -166,19 +166,20 @@ class DunningNotice(models.Model):
                     "The kept PDF of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
                     "Restore file %(file)s of the file store from your backup.", **names),
                 'unverified': self.env._(
-                    "No SHA-256 was kept of the PDF of dunning notice %(notice)s: nobody can tell whether it is what was "
-                    "made.", **names),
+                    "No SHA-256 was kept of the PDF of dunning notice %(notice)s: nobody can tell whether it is what "
+                    "was made.", **names),
                 'gone': self.env._(
-                    "The kept PDF of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from your "
-                    "backup.", **names)}
+                    "The kept PDF of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from "
+                    "your backup.", **names)}
         else:
             words = {
                 'damaged': self.env._(
                     "The kept mail of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
                     "Restore file %(file)s of the file store from your backup.", **names),
                 'unverified': self.env._(
-                    "An earlier version kept the mail of dunning notice %(notice)s without its SHA-256: nobody can tell "
-                    "whether it is what was made, so it is not sent. Put the notice on paper, or cancel it.", **names),
+                    "An earlier version kept the mail of dunning notice %(notice)s without its SHA-256: nobody can "
+                    "tell whether it is what was made, so it is not sent. Put the notice on paper, or cancel it.",
+                    **names),
                 'gone': self.env._(
                     "The kept mail of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from "
                     "your backup.", **names)}

@@ -127,7 +127,8 @@ class DunningNotice(models.Model):
             'verified': self.env._("It is what was made: its SHA-256 is the one that was noted down then."),
             'damaged': self.env._("DAMAGED: it is not what was made, its SHA-256 is another one."),
             'unverified': self.env._(
-                "NOT VERIFIED: an earlier version noted down no SHA-256, so nobody can tell whether it is what was made."),
+                "NOT VERIFIED: an earlier version noted down no SHA-256, so nobody can tell whether it is what was "
+                "made."),
             'gone': self.env._("GONE: there was one, and its file is not there any more."),
             'removed': self.env._("It was removed by the company's rules for keeping documents."),
             'none': self.env._("There is none."),

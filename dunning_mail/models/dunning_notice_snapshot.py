@@ -2,8 +2,8 @@ from odoo import fields, models
 
 
 class DunningNotice(models.Model):
-    """What names said when the letter was made: contacts are renamed, moved and merged, levels and users renamed, and the
-    evidence still has to say who was dunned, and by whom.
+    """What names said when the letter was made: contacts are renamed, moved and merged, levels and users renamed, and
+    the evidence still has to say who was dunned, and by whom.
 
     It is written together with letter and mail, and so is what they say; nothing else writes it.
     """

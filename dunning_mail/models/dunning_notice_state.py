@@ -101,7 +101,8 @@ class DunningNotice(models.Model):
         self.ensure_one()
         self._set_delivery(
             'sending', self.env._("Is being handed to the mail server."), {'recipients': ', '.join(addresses)},
-            message_id=message_id, claimed_at=now, attempt_count=self.attempt_count + 1, next_attempt_at=False, **values)
+            message_id=message_id, claimed_at=now, attempt_count=self.attempt_count + 1, next_attempt_at=False,
+            **values)
 
     def _set_sent(self, info, sent_at, log=None, **values):
         """Say that the server has taken the mail of one notice.

@@ -4,6 +4,9 @@ from odoo import api, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 from odoo.tools.misc import clean_context
+from odoo.tools.sql import existing_tables
+
+from odoo.addons.base.models.ir_model import MODULE_UNINSTALL_FLAG
 
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +34,10 @@ class IrAttachment(models.Model):
         :return: dict attachment id -> `dunning.notice` or `dunning.run`, one record as superuser
         """
         owners = {}
-        if not self.ids:
+        tables = {self.env[model]._table for model, _fname in REFERENCES}
+        if not self.ids or (
+                # While this addon is being uninstalled: its notices are gone then, and one table goes after the other.
+                MODULE_UNINSTALL_FLAG in self.env.context and len(existing_tables(self.env.cr, tables)) < len(tables)):
             return owners
         for model, fname in REFERENCES:
             self.env[model].flush_model([fname])
@@ -48,8 +54,8 @@ class IrAttachment(models.Model):
             name = self.browse(attachment_id).sudo().name
             if owner._name == 'dunning.run':
                 raise UserError(self.env._(
-                    "“%(file)s” holds the letters of dunning run %(run)s that are to be printed. It is kept as it is and "
-                    "cannot be changed, shared or deleted; it goes by itself when the run is done or cancelled.",
+                    "“%(file)s” holds the letters of dunning run %(run)s that are to be printed. It is kept as it is "
+                    "and cannot be changed, shared or deleted; it goes by itself when the run is done or cancelled.",
                     file=name, run=owner.display_name))
             raise UserError(self.env._(
                 "“%(file)s” belongs to dunning notice %(notice)s. It is kept as it is and cannot be changed, shared or "
@@ -63,9 +69,10 @@ class IrAttachment(models.Model):
             self._raise_if_kept()
         return super().write(vals)
 
-    @api.ondelete(at_uninstall=False)
-    def _unlink_except_kept_dunning_documents(self):
+    def unlink(self):
+        # Not `@api.ondelete`: what a context says decides over that, and callers make the context.
         self._raise_if_kept()
+        return super().unlink()
 
     def _migrate(self):
         # Another place for the same bytes. What is not there, or is not what it was, must stay to be seen as such.

@@ -13,8 +13,7 @@ class MailMessage(models.Model):
     _DUNNING_PASSING = frozenset({'starred', 'starred_partner_ids', 'pinned_at'})
 
     def _get_dunning_records_of_system(self):
-        """Return which of these messages are the system's: all but comments, which persons type, without tracked values.
-        """
+        """Return which of these messages are the system's: all but the comments that persons type."""
         told = self.sudo().filtered(lambda message: message.model in TOLD_BY_SYSTEM)
         return told.filtered(lambda message: message.message_type != 'comment' or message.tracking_value_ids)
 
@@ -22,8 +21,8 @@ class MailMessage(models.Model):
         """:raise AccessError: the system wrote one of these messages, and somebody else wants to change or delete it"""
         if not self.env.su and (told := self._get_dunning_records_of_system()):
             raise AccessError(self.env._(
-                "What the system wrote about “%s” cannot be changed or deleted: it is part of the evidence. Leave a note "
-                "of your own if something is to be added.", told[0].record_name or told[0].model))
+                "What the system wrote about “%s” cannot be changed or deleted: it is part of the evidence. Leave a "
+                "note of your own if something is to be added.", told[0].record_name or told[0].model))
 
     def write(self, vals):
         if vals.keys() - self._DUNNING_PASSING:
@@ -34,9 +33,10 @@ class MailMessage(models.Model):
             self._check_dunning_records_of_system()
         return result
 
-    @api.ondelete(at_uninstall=False)
-    def _unlink_except_dunning_records_of_system(self):
+    def unlink(self):
+        # Not `@api.ondelete`: what a context says decides over that, and callers make the context.
         self._check_dunning_records_of_system()
+        return super().unlink()
 
 
 class MailTrackingValue(models.Model):
@@ -56,9 +56,9 @@ class MailTrackingValue(models.Model):
             self._check_dunning_records_of_system()
         return result
 
-    @api.ondelete(at_uninstall=False)
-    def _unlink_except_dunning_records_of_system(self):
+    def unlink(self):
         self._check_dunning_records_of_system()
+        return super().unlink()
 
     def _check_dunning_records_of_system(self):
         if not self.env.su:

@@ -162,7 +162,8 @@ class DunningCommon(TransactionCase):
         return run
 
     def forge(self, attachment, content):
-        """Put other bytes in the place of what is kept, as somebody in the database or on the disk would; None for none."""
+        """Put other bytes, None for none, in the place of what is kept, as somebody in the database or on the disk
+        would."""
         self.env.flush_all()
         self.env.cr.execute(
             "UPDATE ir_attachment SET store_fname = NULL, db_datas = %s WHERE id = %s", [content, attachment.id])

@@ -49,8 +49,9 @@ class TestKeptAttachments(KeptCase, GuardCase):
 
     def test_every_field(self):
         names = {field.name for field in self.get_stored_fields()}
-        self.assertLessEqual({'name', 'description', 'res_model', 'res_id', 'company_id', 'public', 'access_token', 'raw',
-                              'datas', 'index_content', 'checksum', 'file_size'}, names)
+        self.assertLessEqual({
+            'name', 'description', 'res_model', 'res_id', 'company_id', 'public', 'access_token', 'raw', 'datas',
+            'index_content', 'checksum', 'file_size'}, names)
         for is_frozen in (False, True):
             kept = self.make_kept(is_frozen)
             before = {name: self.read_row(attachment) for name, attachment in kept.items()}
@@ -78,6 +79,8 @@ class TestKeptAttachments(KeptCase, GuardCase):
                             own.unlink()
                         with self.assertRaises(UserError):
                             own.sudo()._delete_and_notify()
+                        with self.assertRaisesRegex(UserError, 'kept as it is'):
+                            own.with_context(_force_unlink=True).unlink()
                 self.assertTrue(attachment.exists())
 
     def test_two_steps(self):

@@ -96,7 +96,8 @@ class TestEvidence(EvidenceCase):
         notice = self.release('One')
         self.run_engine()
         self.assertFalse(notice.document_id)
-        self.assertEqual([name.rpartition('.')[2] for name in self._files(notice)], ['csv', 'csv', 'json', 'SHA256SUMS'])
+        self.assertEqual(
+            [name.rpartition('.')[2] for name in self._files(notice)], ['csv', 'csv', 'json', 'SHA256SUMS'])
 
     def test_drafts_have_none(self):
         partner = self.make_partner('Draft')
@@ -190,8 +191,8 @@ class TestEvidenceNames(EvidenceCase):
             before = self._files(notice)
             record, facts = self.read_record(notice), self.read_facts(notice)
             names = record['names']
-            self.assertEqual((names['source'], names['customer'], names['recipient'], names['clerk'], names['company']), (
-                'issue', notice.partner_id.name, notice.partner_id.name, 'Petra Muster', 'Muster & Söhne AG'))
+            self.assertEqual([names[key] for key in ('source', 'customer', 'recipient', 'clerk', 'company')], [
+                'issue', notice.partner_id.name, notice.partner_id.name, 'Petra Muster', 'Muster & Söhne AG'])
             self.assertEqual(names['address'][-2:], ['Bahnhofstrasse 1', '8001 Zürich'])
             self.assertIn(notice.partner_id.name, facts.values())
             self.assertIn('Petra Muster', {row['user'] for row in record['log']})
@@ -205,7 +206,8 @@ class TestEvidenceNames(EvidenceCase):
         record = self.read_record(sent)
         self.assertEqual(record['names']['provider'], 'Test provider')
         self.assertEqual({row['provider'] for row in record['log']}, {'Test provider'})
-        self.assertEqual([row['recipients'] for row in record['log'] if row['state_to'] == 'sending'], ['acme@customer.test'])
+        self.assertEqual(
+            [row['recipients'] for row in record['log'] if row['state_to'] == 'sending'], ['acme@customer.test'])
         self.assertIn('mahnung@muster.test', record['names']['sender'])
         self.assertIn('Sehr geehrte', record['words']['mail_body'])
         self.assertTrue(record['words']['letter_title'])
@@ -291,6 +293,11 @@ class TestEvidenceChecker(EvidenceCase):
         self.assertEqual((status, words.count('DIFFERENT'), words.count('not proven')), (0, 0, 0), words)
         self.assertEqual(words.count('byte for byte'), 4)
         self.assertEqual(words.count('sent or printed'), 6)
+        # Two companies may have given the same number.
+        twice = evidence.pack([('2026', sent._get_evidence_files()), ('2026', late._get_evidence_files())])
+        with zipfile.ZipFile(twice) as archive:
+            status, words = self.check({name: archive.read(name) for name in archive.namelist()})
+        self.assertEqual((status, words.count('DIFFERENT')), (0, 0), words)
 
     def test_tampered(self):
         notice = self.release('Acme')
@@ -362,7 +369,8 @@ class TestEvidenceChecker(EvidenceCase):
             'no eml': lambda files: files.pop(eml),
             'no log': lambda files: files.pop(table),
             'another file': lambda files: files.update({f'{folder}/more.txt': b'x'}),
-            **{f'step {step}, {renumber}': drop_step(step, renumber) for step in range(3) for renumber in (False, True)},
+            **{f'step {step}, {renumber}': drop_step(step, renumber)
+               for step in range(3) for renumber in (False, True)},
         }
         for name, change in cases.items():
             for is_covered in (False, True):
@@ -370,7 +378,13 @@ class TestEvidenceChecker(EvidenceCase):
                     status, words = self.check(self.tamper(genuine, change, is_covered))
                     self.assertEqual(status, 1, words)
                     self.assertIn('DIFFERENT', words)
-        for content in (b'', b'PK'):
+        with tempfile.TemporaryFile() as file:
+            with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+                for name, content in genuine.items():
+                    archive.writestr(name, content)
+            file.seek(0)
+            whole = file.read()
+        for content in (b'', b'PK', whole[:-30], whole[:1000] + bytes(100) + whole[1100:]):
             with tempfile.NamedTemporaryFile() as file:
                 file.write(content)
                 file.flush()

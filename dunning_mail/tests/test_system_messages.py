@@ -60,7 +60,7 @@ class TestSystemMessages(HttpCase, DunningCommon):
                             self.assertRaises(AccessError):
                         own.write(values)
                 with self.subTest(user=user.login, type=message.message_type), self.assertRaises(AccessError):
-                    own.unlink()
+                    own.with_context(_force_unlink=True).unlink()
         messages.invalidate_recordset()
         self.assertEqual(messages.mapped('body'), bodies)
 

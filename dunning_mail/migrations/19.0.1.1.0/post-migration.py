@@ -67,7 +67,7 @@ def _fill_snapshots(env):
     for start in range(0, len(notices), BATCH):
         for notice in notices[start:start + BATCH]:
             try:
-                with cr.savepoint():
+                with env.cr.savepoint():
                     notice.snapshot = notice.snapshot or notice._prepare_snapshot(source='upgrade')
             except Exception:
                 _logger.info("The names of dunning notice %s are not kept", notice.name, exc_info=True)

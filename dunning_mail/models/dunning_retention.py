@@ -205,7 +205,7 @@ class DunningDeliveryLog(models.Model):
 
     @api.model
     def _get_retained_fields(self):
-        return super()._get_retained_fields() | {'code', 'tls_version'}
+        return super()._get_retained_fields() | {'code', 'tls_version', 'document_sha256', 'mail_sha256'}
 
 
 class DunningRunException(models.Model):

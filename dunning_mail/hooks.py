@@ -48,7 +48,7 @@ def _clear_logins(env):
     The mail servers of providers are archived all along; without the addon nothing keeps them so but this: no host, no
     password, and a name that says where they came from.
     """
-    servers = env['dunning.provider'].with_context(active_test=False).search([]).sudo().mail_server_id
+    servers = env['ir.mail_server'].sudo().with_context(active_test=False).search([('is_dunning_login', '=', True)])
     login = {'smtp_host', 'smtp_user', 'smtp_pass'} | {
         # Core's OAuth addons keep their tokens there.
         fname for fname in servers._fields if fname.endswith(('_refresh_token', '_access_token'))}

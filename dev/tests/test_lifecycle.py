@@ -193,6 +193,9 @@ run_for("draft", "excluded", "cancelled draft", issue=False)["excluded"].action_
 drafts = env["dunning.notice"].search([("state", "=", "draft")])
 drafts.filtered(lambda notice: notice.partner_id.name == "cancelled draft")._cancel("Not wanted")
 partners["paper"].dunning_channel = partners["printed"].dunning_channel = "paper"
+env["res.company"].create([{{"name": "Branch", "parent_id": env.company.id}}, {{"name": "Gone"}}])[1].active = False
+held = env["res.partner"].create({{
+    "name": "held", "dunning_hold_until": "2035-01-31", "dunning_hold_reason": "Instalments", "email": "h@x.example"}})
 notices = run_for("released", "handed over", "paper", "printed", "sending", "sent", "failed", "bounced", "unclear",
                   "cancelled", "trial", "again released")
 long_ago = run_for("sent long ago", days_ago=20)["sent long ago"]
@@ -298,6 +301,12 @@ print("FACTS", json.dumps({
         ("id", "in", env["dunning.notice"].search([]).document_id.ids), "|", ("public", "=", True),
         ("access_token", "!=", False)]),
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
+    "said": {partner.name: sorted({
+        str([partner.dunning_channel, str(partner.dunning_hold_until or ""), partner.dunning_hold_reason])
+        for company in env["res.company"].with_context(active_test=False).search([])
+        for partner in [partner.with_company(company)]})
+        for partner in env["res.partner"].search([("name", "in", ("paper", "sent", "held"))])},
+    "companies": env["res.company"].with_context(active_test=False).search_count([]),
     "our_own": {name: "o_our_own" in env[name].get_view(view_type=view_type)["arch"]
                 for name, view_type in (("dunning.procedure", "list"), ("dunning.notice", "form"))},
 }))
@@ -469,6 +478,15 @@ def test_upgrade_makes_the_same_indexes(upgraded):
 def test_upgrade_keeps_changed_views(upgraded):
     _old, _new, facts = upgraded
     assert facts["our_own"] == {"dunning.procedure": True, "dunning.notice": True}
+
+
+def test_upgrade_says_of_customers_what_was_said(upgraded):
+    """In all companies, branches and archived ones too."""
+    _old, _new, facts = upgraded
+    assert facts["companies"] == 3
+    assert facts["said"] == {
+        "paper": ["['paper', '', False]"], "sent": ["[False, '', False]"],
+        "held": ["[False, '2035-01-31', 'Instalments']"]}  # fmt: skip
 
 
 def test_upgrade_tells_when_notices_left(upgraded):

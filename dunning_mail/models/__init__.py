@@ -1,4 +1,5 @@
 from . import dunning_guard
+from . import dunning_shared
 from . import dunning_provider
 from . import dunning_provider_login
 from . import dunning_provider_pace

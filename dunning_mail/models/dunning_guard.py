@@ -78,7 +78,11 @@ class DunningGuard(models.AbstractModel):
     def write(self, vals):
         self._check_may_write(vals)
         self._check_numbers(vals)
-        return super().write(vals)
+        result = super().write(vals)
+        if not self.env.su and any(self._fields[fname].relational for fname in vals if fname in self._fields):
+            # Nothing is moved to where one could not have put it, whichever of one's companies are looked at now.
+            self.with_context(allowed_company_ids=self.env.user._get_company_ids()).check_access('write')
+        return result
 
     @api.model
     def _check_numbers(self, vals):

@@ -1,5 +1,5 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 
 from .default_texts import DEFAULT_TEXTS, get_default_texts
 
@@ -11,7 +11,7 @@ class DunningLevel(models.Model):
     """When a customer is dunned, at what cost and by which channel. Knows nothing of runs."""
     _name = 'dunning.level'
     _description = 'Dunning Level'
-    _inherit = ['dunning.guard', 'mail.thread']
+    _inherit = ['dunning.shared', 'mail.thread']
     _order = 'procedure_id, sequence, id'
 
     procedure_id = fields.Many2one('dunning.procedure', required=True, ondelete='cascade', index=True)
@@ -67,6 +67,17 @@ class DunningLevel(models.Model):
             'procedure_id', 'sequence', 'name', 'delay_days', 'deadline_days', 'repeat', 'min_amount', 'send_by_mail',
             'report_id', 'archive_generated', 'attach_invoices', 'fee_amount', 'fee_method', 'text_ids', 'text_tone'}
 
+    def _get_shared_owner(self):
+        return self.procedure_id
+
+    def copy(self, default=None):
+        # One after the other: each gets the next number of its procedure.
+        copies = self.browse()
+        for level in self:
+            procedure = level.procedure_id.browse((default or {}).get('procedure_id')) or level.procedure_id
+            copies |= super(DunningLevel, level).copy({'sequence': procedure.next_sequence, **(default or {})})
+        return copies
+
     @api.depends_context('company')
     @api.depends('company_id')
     def _compute_currency(self):
@@ -80,9 +91,17 @@ class DunningLevel(models.Model):
 
     def _inverse_archive_generated(self):
         # Reports belong to the system administrators; that a dunning letter is kept is the accountants' decision.
+        # The report is what all companies share, whosever the level is.
         for level in self:
             level.check_access('write')
-            level.sudo().report_id.archive_generated = level.archive_generated
+            report = level.sudo().report_id
+            if report and report.archive_generated != level.archive_generated:
+                if not self._may_change_shared():
+                    raise AccessError(self.env._(
+                        "Whether letters are kept is a setting of the letter “%(letter)s”, which all companies share: "
+                        "only a system administrator may change it. Choose a letter of your own for dunning level "
+                        "“%(level)s”, or ask the administrator.", letter=report.name, level=level.name))
+                report.archive_generated = level.archive_generated
 
     @api.depends('text_ids.lang')
     def _compute_missing_text_langs(self):

@@ -1,16 +1,24 @@
 import hashlib
 import json
+import logging
 import re
 
+from lxml import html
+
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
+from odoo.exceptions import UserError, ValidationError
 from odoo.tools import is_html_empty
 from odoo.tools.rendering_tools import parse_inline_template
 
+from odoo.addons.base.models.ir_qweb import QWebError
 from odoo.addons.base.models.res_partner import _lang_get
 
+from .ir_actions_report import RETRYABLE
+
+_logger = logging.getLogger(__name__)
+
 # What a person may have meant as a placeholder, whether or not core's renderer takes it for one.
-RE_QWEB_DIRECTIVE = re.compile(r'\bt-(?!out\b)[a-z-]+\s*=', re.IGNORECASE)
+RE_QWEB_DIRECTIVE = re.compile(r'\bt-(?!out\s*=)[a-z-]+\s*=', re.IGNORECASE)
 RE_QWEB_OUT = re.compile(r'''\bt-out\s*=\s*(?:"([^"]*)"|'([^']*)')''')
 INLINE_FIELDS = ('mail_subject', 'letter_title')
 HTML_FIELDS = ('mail_body', 'letter_intro', 'letter_closing')
@@ -25,7 +33,7 @@ class DunningLevelText(models.Model):
     """
     _name = 'dunning.level.text'
     _description = 'Dunning Text'
-    _inherit = ['dunning.guard', 'mail.render.mixin']
+    _inherit = ['dunning.shared', 'mail.render.mixin']
     _order = 'level_id, lang'
     _rec_name = 'lang'
 
@@ -61,6 +69,9 @@ class DunningLevelText(models.Model):
         return super()._get_writable_fields() | {
             'kind', 'level_id', 'procedure_id', 'lang', *INLINE_FIELDS, *HTML_FIELDS}
 
+    def _get_shared_owner(self):
+        return self.level_id.procedure_id or self.procedure_id
+
     def _compute_render_model(self):
         self.render_model = 'dunning.notice'
 
@@ -84,6 +95,54 @@ class DunningLevelText(models.Model):
     def _check_placeholders(self):
         for text in self:
             text._raise_for_placeholders()
+
+    @api.constrains(*INLINE_FIELDS, *HTML_FIELDS)
+    def _check_rendering(self):
+        if not self.env.registry.ready:
+            # The installed texts, and not all is there yet of what they are rendered with.
+            return
+        for text in self.sudo():
+            sample = text._make_sample_notice()
+            for fname in (*INLINE_FIELDS, *HTML_FIELDS):
+                value = self._render_source(text, sample, (fname,))[sample.id][fname]
+                if fname not in HTML_FIELDS or is_html_empty(value):
+                    continue
+                try:
+                    self.env['ir.actions.report']._collect_resources(html.fragment_fromstring(value, 'div'))
+                except UserError as error:
+                    raise ValidationError(self._describe_fault(text, sample, fname, error)) from error
+
+    def _make_sample_notice(self):
+        """Return a notice in memory to try these texts with: one that asks the company for its own money."""
+        self.ensure_one()
+        company = self.company_id or self.env.company
+        today = company._get_dunning_day()
+        return self.env['dunning.notice'].new({
+            'name': 'MA/0001', 'kind': self.kind, 'company_id': company.id, 'user_id': self.env.user.id,
+            'partner_id': company.partner_id.id, 'recipient_id': company.partner_id.id, 'level_id': self.level_id.id,
+            'currency_id': company.currency_id.id, 'date': today, 'date_deadline': today, 'lang': self.lang,
+            'line_ids': [fields.Command.create({
+                'kind': 'due', 'name': 'INV/0001', 'date_invoice': today, 'date_due': today, 'days_overdue': 20,
+                'amount_invoiced': 100.0, 'amount_residual': 100.0})]})
+
+    @api.model
+    def _describe_fault(self, source, notices, fname, error):
+        """Say which text cannot be shown, and why.
+
+        :param source: one `dunning.level.text` or `dunning.text.version`
+        :param notices: `dunning.notice` for which it was to be rendered
+        :param str fname: name of the field
+        :param Exception error: what happened
+        """
+        if isinstance(error, QWebError):
+            # Its first lines; where in a template it stands helps nobody here.
+            error = error.__cause__ or error
+        owner = source._get_owner() if source._name == self._name else notices[:1]._get_text_source()
+        return self.env._(
+            "“%(owner)s”, texts in %(lang)s, field “%(field)s” cannot be shown: %(error)s",
+            owner=owner.with_context(lang=self.env.lang).name,
+            lang=self.env['res.lang']._get_data(code=source.lang).name or source.lang,
+            field=self._fields[fname]._description_string(self.env), error=str(error).strip().split('\n')[0])
 
     @api.constrains(*INLINE_FIELDS, *HTML_FIELDS)
     def _check_not_empty(self):
@@ -135,12 +194,12 @@ class DunningLevelText(models.Model):
         else:
             wrong = [
                 double or single for double, single in RE_QWEB_OUT.findall(source)
-                if (double or single).strip() not in allowed]
+                if (double or single) not in allowed]
             wrong += [match.rstrip('= ') for match in RE_QWEB_DIRECTIVE.findall(source)]
             if not wrong and '{{' in source:
                 # Only the one-line fields know this syntax: it would reach the customer as it is.
                 wrong = re.findall(r'\{\{.*?(?:\}\}|$)', source)
-        return wrong[0] if wrong else None
+        return (wrong[0] or 't-out') if wrong else None
 
     def _get_version(self):
         """Return the :class:`dunning.text.version` of the texts as they are now, made where there is none yet."""
@@ -170,8 +229,15 @@ class DunningLevelText(models.Model):
             if wrong := self._find_wrong_placeholder(fname, str(source[fname] or '')):
                 raise ValidationError(self.env._("“%s” is not a placeholder of dunning texts.", wrong))
             engine = 'qweb' if fname in HTML_FIELDS else 'inline_template'
-            for notice_id, value in renderer._render_template(
-                    source[fname], 'dunning.notice', notices._ids, engine=engine).items():
+            try:
+                rendered = renderer._render_template(source[fname], 'dunning.notice', notices._ids, engine=engine)
+            except RETRYABLE:
+                raise
+            except Exception as error:
+                # Whatever core makes of what a person has typed.
+                _logger.info("Dunning texts %s, %s", source, fname, exc_info=True)
+                raise ValidationError(self._describe_fault(source, notices, fname, error)) from error
+            for notice_id, value in rendered.items():
                 # Names of customers may hold line breaks; a subject and a title are one line.
                 texts[notice_id][fname] = value if fname in HTML_FIELDS else ' '.join(str(value).split())
         return texts

@@ -84,6 +84,7 @@ class DunningNotice(models.Model):
         if step.blames_address and not self.redirected_to:
             self._mark_address_refused(step.describe())
 
+    @api.private
     def message_update(self, msg_dict, update_vals=None):
         # An answer is for the person who answers for the run.
         for notice in self.sudo():

@@ -103,7 +103,7 @@ class DunningNotice(models.Model):
         self = self.sudo()
         if self.kind == 'dunning' and not self.level_id.send_by_mail:
             return 'paper', self.env._("This dunning level goes on paper."), []
-        if 'paper' in (self.partner_id | self.recipient_id).mapped('dunning_channel'):
+        if (self.partner_id | self.recipient_id)._want_dunning_on_paper(self.company_id):
             return 'paper', self.env._("The customer wants paper."), []
         refused, invalid = None, None
         for partner in self._get_mail_partners(contacts):

@@ -252,7 +252,8 @@ class DunningNotice(models.Model):
         self.company_id.fetch(COMPANY_FIELDS)
         self.user_id.fetch(['partner_id', 'active'])
         own = self.partner_id | self.recipient_id | self.user_id.partner_id | self.company_id.partner_id
-        partners = own.with_context(active_test=False).search_fetch(
+        # What is said of a customer is the company's.
+        partners = own.with_company(self.company_id).with_context(active_test=False).search_fetch(
             Domain('id', 'in', own.ids)
             | (Domain('parent_id', '=', self.partner_id.id) & Domain('type', 'in', ('dunning', 'invoice'))),
             [*PARTNER_FIELDS, *own._formatting_address_fields()])

@@ -124,10 +124,9 @@ class DunningNotice(models.Model):
         values, words = self._find_news(basis, keep_dates)
         if self.kind == 'dunning':
             # A customer may have become a contact of another one.
-            for one in partner | self.partner_id:
-                if one.dunning_hold_until and one.dunning_hold_until >= basis.day:
-                    return Verdict('held', self.env['dunning.proposal']._describe_hold(
-                        one.dunning_hold_until, one.dunning_hold_reason))
+            for until, reason in (partner | self.partner_id)._get_dunning_holds(basis.company).values():
+                if until >= basis.day:
+                    return Verdict('held', self.env['dunning.proposal']._describe_hold(until, reason))
         elif not all(line.move_line_id for line in lines):
             return Verdict('changed' if words else 'same', '\n'.join(words), values)
         code, reasons, lines, gone = self.env['dunning.proposal']._judge_lines(

@@ -1,6 +1,10 @@
+import html
+
 from odoo import api, models
 from odoo.exceptions import UserError
 from odoo.tools import format_amount, format_date
+
+from .dunning_level_text import HTML_FIELDS
 
 # What texts may refer to; `_get_placeholders()` describes them.
 PLACEHOLDERS = (
@@ -174,6 +178,19 @@ class DunningNotice(models.Model):
         raise UserError(self.env._(
             "Dunning level “%(level)s” has no texts in %(lang)s. Add them on the level's tab Dunning Texts.",
             level=source.display_name, lang=lang))
+
+    def _find_faulty_text(self, error):
+        """Say which text it is that refers to what cannot be shown.
+
+        :param error: `ResourceError`
+        :return: :class:`UserError`, None where it is none of the texts, but the letter itself
+        """
+        self.ensure_one()
+        source = (self._get_fixed_texts() or self.text_id).sudo()
+        for fname in HTML_FIELDS:
+            if error.address in html.unescape(str(source[fname] or '')):
+                return UserError(self.env['dunning.level.text']._describe_fault(source, self, fname, error))
+        return None
 
     def _check_texts(self):
         """Check that each notice has texts in its language, fixed ones or those of its level.

@@ -8,11 +8,13 @@ class DunningProcedure(models.Model):
     """An ordered set of dunning levels."""
     _name = 'dunning.procedure'
     _description = 'Dunning Procedure'
-    _inherit = ['dunning.guard', 'mail.thread']
+    _inherit = ['dunning.shared', 'mail.thread']
     _order = 'company_id, name, id'
 
     name = fields.Char(required=True, translate=True)
-    company_id = fields.Many2one('res.company', index=True, help="Leave empty to share it among all companies.")
+    company_id = fields.Many2one(
+        'res.company', index=True, default=lambda self: self._default_company_id(),
+        help="Leave empty to share it among all companies.")
     level_ids = fields.One2many('dunning.level', 'procedure_id', string="Levels", copy=True)
     next_sequence = fields.Integer(compute='_compute_next_sequence', help="The number that a new level gets.")
     grace_days = fields.Integer(

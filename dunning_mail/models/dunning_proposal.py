@@ -88,6 +88,7 @@ class DunningProposal(models.AbstractModel):
         :return: dict (partner id, currency id) -> :class:`Debt`, only where something is due; the partner id is None
             where an item has no customer
         """
+        self = self.with_company(company)
         companies = SQL(
             "ARRAY(SELECT id FROM res_company WHERE active AND parent_path LIKE %s)", f'{company.parent_path}%')
         debts = {}
@@ -126,6 +127,8 @@ class DunningProposal(models.AbstractModel):
         self.env['res.partner'].flush_model(['commercial_partner_id', 'dunning_hold_until', 'dunning_hold_reason'])
         self.env['dunning.run'].flush_model(['date', 'due_until'])
         self.env['res.currency'].flush_model(['rounding'])
+        contact_hold, contact_hold_reason = self.env['res.partner']._get_dunning_hold_sql('p', self.env.company)
+        invoiced_hold, invoiced_hold_reason = self.env['res.partner']._get_dunning_hold_sql('ip', self.env.company)
         partner_filter = SQL("AND p.commercial_partner_id IN %s", tuple(partners.ids)) if partners else SQL()
         return self.env.execute_query_dict(SQL(
             """
@@ -136,10 +139,10 @@ class DunningProposal(models.AbstractModel):
                    aj.type IN ('bank', 'cash', 'credit') AS is_payment,
                    COALESCE(aml.no_followup, FALSE) AS no_followup,
                    aml.dunning_hold_until AS line_hold, aml.dunning_hold_reason AS line_hold_reason,
-                   CASE WHEN p.id <> p.commercial_partner_id THEN p.dunning_hold_until END AS contact_hold,
-                   p.dunning_hold_reason AS contact_hold_reason,
-                   CASE WHEN ip.id <> p.commercial_partner_id THEN ip.dunning_hold_until END AS invoiced_hold,
-                   ip.dunning_hold_reason AS invoiced_hold_reason,
+                   CASE WHEN p.id <> p.commercial_partner_id THEN %(contact_hold)s END AS contact_hold,
+                   %(contact_hold_reason)s AS contact_hold_reason,
+                   CASE WHEN ip.id <> p.commercial_partner_id THEN %(invoiced_hold)s END AS invoiced_hold,
+                   %(invoiced_hold_reason)s AS invoiced_hold_reason,
                    am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason
               FROM account_move_line aml
               JOIN account_move am ON am.id = aml.move_id
@@ -159,7 +162,9 @@ class DunningProposal(models.AbstractModel):
                     OR aml.id = ANY(%(line_ids)s))
                %(partner_filter)s
              ORDER BY COALESCE(aml.date_maturity, aml.date), aml.id
-            """, companies=companies, due_until=due_until, line_ids=list(line_ids), partner_filter=partner_filter))
+            """, companies=companies, due_until=due_until, line_ids=list(line_ids), partner_filter=partner_filter,
+            contact_hold=contact_hold, contact_hold_reason=contact_hold_reason, invoiced_hold=invoiced_hold,
+            invoiced_hold_reason=invoiced_hold_reason))
 
     @api.model
     def _drop_fee_payments(self, debts, companies):
@@ -257,8 +262,8 @@ class DunningProposal(models.AbstractModel):
         :return: as :func:`~.judgement.judge`
         """
         customer = judgement.Customer(
-            basis.get_procedure(procedure) if procedure else None, partner.active, partner.dunning_hold_until or None,
-            partner.dunning_hold_reason or '') if partner else None
+            basis.get_procedure(procedure) if procedure else None, partner.active,
+            *partner._get_dunning_holds(basis.company).get(partner.id, (None, ''))) if partner else None
         candidates, left_out = judgement.judge(
             debt, customer, basis.get_currency(debt.currency_id), basis.terms)
         for candidate in candidates:

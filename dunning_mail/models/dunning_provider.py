@@ -26,14 +26,14 @@ class DunningProvider(models.Model):
     """
     _name = 'dunning.provider'
     _description = 'Dunning Service Provider'
-    _inherit = ['dunning.guard', 'mail.thread', 'mail.activity.mixin']
+    _inherit = ['dunning.shared', 'mail.thread', 'mail.activity.mixin']
     _order = 'name, id'
     _check_company_auto = True
 
     name = fields.Char(required=True, tracking=True)
     active = fields.Boolean(default=True, tracking=True)
     company_id = fields.Many2one(
-        'res.company', index=True,
+        'res.company', index=True, default=lambda self: self._default_company_id(),
         help="Only this company may send with this provider. Leave empty to share it among all companies.")
     provider_type = fields.Selection([('email', 'E-mail')], string="Type", required=True, default='email')
     engine_id = fields.Many2one(
@@ -75,14 +75,14 @@ class DunningProvider(models.Model):
         "Recipients per Day", tracking=True, help="In any 24 hours. 0 means no limit.")
     calendar_id = fields.Many2one(
         'resource.calendar', string="Sending Hours", tracking=True, ondelete='restrict',
-        domain="[('company_id', 'in', (company_id, False))]",
+        check_company=True, domain="[('company_id', 'in', (company_id, False))]",
         help="Mail goes out within these working hours only. Leave empty to send around the clock.")
     redirect_to = fields.Char(
         "Trial Mode: Send Everything To", tracking=True,
         help="All mail of this provider goes to this address instead of the customers. "
              "What is sent in trial mode does not count as a dunning level.")
     incoming_server_id = fields.Many2one(
-        'fetchmail.server', string="Mailbox for Bounces", groups='base.group_system',
+        'fetchmail.server', string="Mailbox for Bounces", copy=False, groups='base.group_system',
         help="The incoming mail server that reads the mailbox to which undeliverable mail is returned.")
 
     # === STATE === #
@@ -169,6 +169,11 @@ class DunningProvider(models.Model):
         return super()._get_writable_fields() | {
             'name', 'active', 'company_id', 'provider_type', 'engine_id', 'email_from', 'send_interval', 'hourly_limit',
             'daily_limit', 'calendar_id', 'redirect_to', 'incoming_server_id'}
+
+    def copy_data(self, default=None):
+        return [
+            vals if 'name' in (default or {}) else {**vals, 'name': self.env._("%s (copy)", provider.name)}
+            for provider, vals in zip(self, super().copy_data(default), strict=True)]
 
     def _raise_closed(self, fnames):
         if 'state' in fnames:
@@ -271,8 +276,13 @@ class DunningProvider(models.Model):
     # === ACTIONS === #
 
     def action_pause(self):
-        """Stop sending until somebody resumes. Notices stay released."""
-        self.check_access('write')
+        """Stop sending until somebody resumes. Notices stay released.
+
+        It does no harm: whoever heads the accounts of one company may stop what all share.
+        """
+        self.check_access('read')
+        self.browse().check_access('write')
+        self.filtered('company_id').check_access('write')
         self._pause(self.env._("Paused by %s.", self.env.user.name))
 
     def action_resume(self):

@@ -143,21 +143,31 @@ class DunningProvider(models.Model):
         logins = [self._pop_login_values(vals) for vals in vals_list]
         providers = super().create(vals_list)
         for provider, login in zip(providers, logins, strict=True):
-            server = self.env['ir.mail_server'].sudo().browse()
-            provider.sudo().mail_server_id = server.create({
-                'name': self.env._("Dunning: %s", provider.name),
-                **self._prepare_mail_server_values(login, server),
-            })
+            provider._make_mail_server(login)
         providers.invalidate_recordset(LOGIN_FIELDS)
         return providers
+
+    def _make_mail_server(self, login):
+        """Make the login record.
+
+        :param dict login: what `_pop_login_values()` returned
+        """
+        self.ensure_one()
+        server = self.env['ir.mail_server'].sudo().browse()
+        self.sudo().mail_server_id = server.create({
+            'name': self.env._("Dunning: %s", self.name), 'is_dunning_login': True,
+            **self._prepare_mail_server_values(login, server)})
 
     def write(self, vals):
         vals = dict(vals)
         login = self._pop_login_values(vals)
         result = super().write(vals)
         if login:
-            for server in self.sudo().mail_server_id:
-                server.write(self._prepare_mail_server_values(login, server))
+            for provider in self:
+                if server := provider.sudo().mail_server_id:
+                    server.write(self._prepare_mail_server_values(login, server))
+                else:
+                    provider._make_mail_server(login)
             self.invalidate_recordset(LOGIN_FIELDS)
         return result
 

@@ -39,7 +39,7 @@ class DunningRun(models.Model):
         'res.company', required=True, readonly=True, default=lambda self: self.env.company, index=True)
     user_id = fields.Many2one(
         'res.users', string="Clerk", required=True, default=lambda self: self.env.user, tracking=True,
-        help="Who stands on the letters and is told what fails.")
+        check_company=True, help="Who stands on the letters and is told what fails.")
     date = fields.Date(required=True, default=lambda self: self.env.company._get_dunning_day(), tracking=True)
     due_until = fields.Date(
         required=True, compute='_compute_due_until', store=True, precompute=True, readonly=False, tracking=True,

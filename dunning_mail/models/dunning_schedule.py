@@ -23,7 +23,7 @@ class DunningSchedule(models.Model):
     company_id = fields.Many2one('res.company', required=True, default=lambda self: self.env.company, index=True)
     user_id = fields.Many2one(
         'res.users', string="Clerk", required=True, default=lambda self: self.env.user, tracking=True,
-        help="Who stands on the letters, and who is told that a run is there.")
+        check_company=True, help="Who stands on the letters, and who is told that a run is there.")
     interval_number = fields.Integer("Interval", required=True, default=1)
     interval_type = fields.Selection(
         [('weeks', 'Weeks'), ('months', 'Months')], required=True, default='weeks')

@@ -22,6 +22,17 @@ class DocumentError(UserError):
     """Why one document could not be made, in words for a person, who also learns what to do about it."""
 
 
+class ResourceError(DocumentError):
+    """What a document refers to can never be shown.
+
+    :ivar address: how it is referred to
+    """
+
+    def __init__(self, message, address):
+        super().__init__(message)
+        self.address = address
+
+
 class IrActionsReport(models.Model):
     """Which engine makes a report's PDFs, hooked in where all ways to a report pass."""
     _inherit = 'ir.actions.report'

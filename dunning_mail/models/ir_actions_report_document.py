@@ -7,7 +7,7 @@ from odoo.exceptions import UserError
 from odoo.tools.misc import split_every
 
 from ..tools import pdf
-from .ir_actions_report import RETRYABLE, DocumentError
+from .ir_actions_report import RETRYABLE, DocumentError, ResourceError
 
 _logger = logging.getLogger(__name__)
 
@@ -236,6 +236,8 @@ class IrActionsReport(models.Model):
         """
         report_name = self.sudo().name
         name = record.display_name if record else report_name
+        if isinstance(error, ResourceError) and record and self._is_dunning_letter():
+            error = record._find_faulty_text(error) or error
         if isinstance(error, UserError):
             # It says already what is wrong and what to do.
             _logger.info("Report %s, %s: %s", report_name, name, error)

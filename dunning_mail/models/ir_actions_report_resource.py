@@ -1,4 +1,5 @@
 import base64
+import binascii
 import logging
 import re
 from functools import lru_cache
@@ -11,10 +12,13 @@ from odoo.tools import consteq, file_open
 from odoo.tools.mimetypes import guess_mimetype
 
 from ..tools import pdf
+from .ir_actions_report import ResourceError
 
 _logger = logging.getLogger(__name__)
 
 STATIC_EXTENSIONS = ('.css', '.gif', '.jpeg', '.jpg', '.otf', '.png', '.svg', '.ttf', '.webp', '.woff', '.woff2')
+# What the database takes for an id.
+MAX_ID = 2**31 - 1
 STATIC_PATH = re.compile(r'/[a-z0-9_]+/static/[^?#]+')
 CSS_URL = re.compile(r'''url\(\s*(?:"([^"]*)"|'([^']*)'|([^'")\s]+))\s*\)''')
 IMAGE_PATHS = (
@@ -39,21 +43,25 @@ class IrActionsReport(models.Model):
                 self._collect_css_resources(element.text or '', pdf.BASE_URL, resources)
             elif element.tag == 'link':
                 if 'stylesheet' in (element.get('rel') or ''):
-                    url = urljoin(pdf.BASE_URL, element.get('href') or '')
+                    url = _join(pdf.BASE_URL, element.get('href') or '')
                     if self._collect_resource(url, resources) and resources[url][1] == 'text/css':
                         self._collect_css_resources(resources[url][0].decode(errors='replace'), url, resources)
             else:
                 self._collect_resource(
-                    urljoin(pdf.BASE_URL, element.get('src') or element.get('href') or ''), resources)
+                    _join(pdf.BASE_URL, element.get('src') or element.get('href') or ''), resources)
         for element in root.xpath("//*[contains(@style, 'url(')]"):
             self._collect_css_resources(element.get('style'), pdf.BASE_URL, resources)
         return resources
 
     def _collect_css_resources(self, css, base_url, resources):
         for address in _find_css_addresses(css):
-            self._collect_resource(urljoin(base_url, address), resources)
+            self._collect_resource(_join(base_url, address), resources)
 
     def _collect_resource(self, url, resources):
+        """Read one resource.
+
+        :raise UserError: names the address of something of Odoo's own that can never be shown
+        """
         if url in resources:
             return True
         if not url.startswith(('http:', 'https:')):
@@ -68,6 +76,9 @@ class IrActionsReport(models.Model):
             return False
         try:
             resource = self._read_resource(path)
+        except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+            # Malformed, and no mere absence: a code that should be paid by must not be missing unnoticed.
+            raise ResourceError(self.env._("“%s” is no picture that can be shown.", path), path) from error
         except (AccessError, MissingError, OSError, ValueError):
             # as in the browser: a picture is missing where the user may not see it
             _logger.debug("Report %s: %s is left out", self.sudo().name, path)
@@ -97,7 +108,10 @@ class IrActionsReport(models.Model):
             names = path.removeprefix('/report/barcode').strip('/').partition('/')
             kind = query.pop('barcode_type', None) or names[0]
             value = query.pop('value', None) or names[2]
-            return self.barcode(kind, value, **query), 'image/png'
+            try:
+                return self.barcode(kind, value, **query), 'image/png'
+            except Exception as error:  # whatever the library makes of it
+                raise ResourceError(self.env._("The barcode “%s” cannot be made.", path), path) from error
         for pattern in IMAGE_PATHS:
             if match := pattern.fullmatch(path):
                 query.update(match.groupdict())
@@ -105,7 +119,12 @@ class IrActionsReport(models.Model):
         if not (path.startswith(('/web/image', '/web/content')) and str(query.get('id', '')).isdigit()):
             return None
         field = query.get('field') or 'raw'
-        record = self.env[query.get('model') or 'ir.attachment'].browse(int(query['id'])).exists()
+        model = self.env[query.get('model') or 'ir.attachment']
+        if model._abstract or model._fields[field].type not in ('binary', 'image'):
+            raise KeyError(field)
+        if int(query['id']) > MAX_ID:
+            return None
+        record = model.browse(int(query['id'])).exists()
         if not record or not self._may_show(record, field, query.get('access_token')):
             return None
         if record._name == 'ir.attachment':
@@ -137,6 +156,14 @@ class IrActionsReport(models.Model):
             return False
         person.check_access('read')
         return True
+
+
+def _join(base_url, address):
+    """Return a full address, none of what is no address."""
+    try:
+        return urljoin(base_url, address)
+    except ValueError:
+        return ''
 
 
 @lru_cache(maxsize=8)

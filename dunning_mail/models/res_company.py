@@ -57,6 +57,11 @@ class ResCompany(models.Model):
              "PDFs, mails, chatter, addresses and all words about the customer are removed from finished notices whose "
              "claims are settled. Numbers, amounts, dates and states remain. 0: everything is kept for good.")
 
+    def _get_dunning_parents(self):
+        """Return the company and those whose branch it is, the nearest first; archived ones too."""
+        self.ensure_one()
+        return self.sudo().with_context(active_test=False).parent_ids[::-1]
+
     def _get_dunning_tz(self, user=None):
         """Return the name of the time zone in which the company reckons its days.
 

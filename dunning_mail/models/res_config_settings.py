@@ -4,8 +4,12 @@ from odoo import fields, models
 class ResConfigSettings(models.TransientModel):
     _inherit = 'res.config.settings'
 
-    dunning_provider_id = fields.Many2one(related='company_id.dunning_provider_id', readonly=False)
-    dunning_procedure_id = fields.Many2one(related='company_id.dunning_procedure_id', readonly=False)
+    dunning_provider_id = fields.Many2one(
+        related='company_id.dunning_provider_id', readonly=False,
+        domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id)]")
+    dunning_procedure_id = fields.Many2one(
+        related='company_id.dunning_procedure_id', readonly=False,
+        domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id)]")
     dunning_fallback_lang = fields.Selection(related='company_id.dunning_fallback_lang', readonly=False)
     dunning_min_amount = fields.Monetary(related='company_id.dunning_min_amount', readonly=False)
     dunning_payment_part = fields.Boolean(related='company_id.dunning_payment_part', readonly=False)

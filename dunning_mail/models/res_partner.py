@@ -1,6 +1,8 @@
 from collections import Counter
+from datetime import date
 
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.tools import SQL
 
 # Why a customer is on hold is nobody's business but the accountants': neither the customer's in the portal, nor that of
 # other employees.
@@ -13,13 +15,18 @@ class ResPartner(models.Model):
     # An address that stays one: a contact takes over the address of its company.
     type = fields.Selection(selection_add=[('dunning', 'Dunning Address')], ondelete={'dunning': 'set other'})
     dunning_procedure_id = fields.Many2one(
-        'dunning.procedure', company_dependent=True, groups=DUNNING_GROUPS,
+        'dunning.procedure', company_dependent=True, check_company=True, groups=DUNNING_GROUPS,
         help="Empty: the company's default procedure.")
-    dunning_hold_until = fields.Date("No Dunning Until", copy=False, tracking=True, groups=DUNNING_GROUPS)
-    dunning_hold_reason = fields.Char("Reason for No Dunning", copy=False, tracking=True, groups=DUNNING_GROUPS)
+    # Customers are shared, what is said of them is one company's.
+    dunning_hold_until = fields.Date(
+        "No Dunning Until", company_dependent=True, copy=False, tracking=True, groups=DUNNING_GROUPS,
+        help="Your company, and its branches, do not dun the customer until the end of this day.")
+    dunning_hold_reason = fields.Char(
+        "Reason for No Dunning", company_dependent=True, copy=False, tracking=True, groups=DUNNING_GROUPS)
     dunning_channel = fields.Selection(
-        [('level', 'As the dunning level says'), ('paper', 'Always on paper')],
-        required=True, default='level', tracking=True, groups=DUNNING_GROUPS)
+        [('level', 'As the dunning level says'), ('paper', 'Always on paper')], company_dependent=True, copy=True,
+        tracking=True, groups=DUNNING_GROUPS,
+        help="How your company, and those of its branches that say nothing else, write to the customer.")
     dunning_email_refused = fields.Boolean(
         "Mail Address Refused", copy=False, readonly=True, groups=DUNNING_GROUPS,
         help="The address is known to refuse mail: no dunning notice goes to it until it is changed or this is "
@@ -39,6 +46,44 @@ class ResPartner(models.Model):
             counts[addressed.commercial_partner_id] += count
         for partner in self:
             partner.dunning_notice_count = counts[partner.commercial_partner_id]
+
+    def _get_dunning_holds(self, company):
+        """Return until when, and why, a company does not dun these customers.
+
+        What is said in a company holds for its branches too; the longest hold is taken.
+
+        :param company: `res.company`
+        :return: dict partner id -> (date, reason), only of those who have a hold, expired ones among them
+        """
+        holds = {}
+        for one in company._get_dunning_parents():
+            for partner in self.sudo().with_company(one):
+                until = partner.dunning_hold_until
+                if until and until > holds.get(partner.id, (date.min,))[0]:
+                    holds[partner.id] = (until, partner.dunning_hold_reason or '')
+        return holds
+
+    @api.model
+    def _get_dunning_hold_sql(self, alias, company):
+        """Return what `_get_dunning_holds()` says, as SQL.
+
+        :param str alias: of the table of partners
+        :param company: `res.company`
+        :return: (expression of the day, expression of the reason)
+        """
+        said = [tuple(
+            self._fields[fname].to_sql(self.sudo().with_company(one), alias)
+            for fname in ('dunning_hold_until', 'dunning_hold_reason')) for one in company._get_dunning_parents()]
+        until = SQL("GREATEST(%s)", SQL(", ").join(day for day, _reason in said))
+        return until, SQL("CASE %s END", SQL(" ").join(
+            SQL("WHEN %s = %s THEN %s", day, until, reason) for day, reason in said))
+
+    def _want_dunning_on_paper(self, company):
+        """Whether one of these wants paper from a company: what is said there, else in the one whose branch it is."""
+        companies = company._get_dunning_parents()
+        return any(
+            next(filter(None, (partner.with_company(one).dunning_channel for one in companies)), '') == 'paper'
+            for partner in self.sudo())
 
     def write(self, vals):
         if 'email' in vals:

@@ -3,6 +3,7 @@ from . import test_archive
 from . import test_bad_input
 from . import test_bounces
 from . import test_budget
+from . import test_companies
 from . import test_customer_changes
 from . import test_default_texts
 from . import test_engine_once

@@ -3,7 +3,7 @@ import json
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import HttpCase, new_test_user, tagged
-from odoo.tools import mute_logger
+from odoo.tools import file_open, mute_logger
 
 from .common import DunningCommon, DunningMailCommon
 
@@ -354,6 +354,52 @@ class TestRights(DunningCommon):
         self.provider.active = False
         with self.assertRaises(ValidationError), self.env.cr.savepoint():
             server.active = True
+
+    def test_login_is_not_let_go(self):
+        """A login that no provider points to would be out of everybody's sight, and stay in copies of the database."""
+        server = self.provider.sudo().mail_server_id
+        admin = self.provider.with_user(self.admin)
+        self.assertTrue(server.is_dunning_login)
+        for values in ({'mail_server_id': False}, {'mail_server_id': server.copy().id}):
+            with self.assertRaises(AccessError):
+                admin.write(values)
+            with self.assertRaises(AccessError):
+                admin.create({'name': 'Q', 'email_from': 'q@muster.test', **values})
+        result = admin.load(['.id', 'mail_server_id/.id'], [[str(admin.id), '']])
+        self.assertFalse(result['ids'])
+        with self.assertRaises(AccessError):
+            server.with_user(self.admin).is_dunning_login = False
+        with mute_logger('odoo.sql_db'), self.assertRaises(Exception), self.env.cr.savepoint():  # noqa: B017
+            server.with_user(self.admin).unlink()
+        self.env.invalidate_all()
+        self.assertEqual((self.provider.mail_server_id, server.smtp_pass), (server, 'geheim-4711'))
+        with self.assertRaises(ValidationError), self.env.cr.savepoint():
+            self.provider.sudo().mail_server_id = False
+            server.active = True
+
+    def test_lost_login_is_made_anew(self):
+        self.env.flush_all()
+        self.env.cr.execute("UPDATE dunning_provider SET mail_server_id = NULL WHERE id = %s", [self.provider.id])
+        self.provider.invalidate_recordset()
+        self.assertFalse(self.provider.smtp_host)
+        self.provider.with_user(self.admin).write({'smtp_host': 'mail.muster.test', 'smtp_pass': 'neu'})
+        server = self.provider.mail_server_id
+        self.assertEqual((server.smtp_host, server.smtp_pass, server.active), ('mail.muster.test', 'neu', False))
+
+    def test_neutralized_copy_has_no_login(self):
+        """However it came to stand by itself."""
+        orphan = self.provider.sudo().mail_server_id
+        self.provider.sudo().mail_server_id = False
+        self.provider.with_user(self.admin).smtp_pass = 'zweites'
+        other = self.env['ir.mail_server'].create({'name': 'Other', 'smtp_host': 'other.test', 'smtp_pass': 'x'})
+        self.env.flush_all()
+        with file_open('dunning_mail/data/neutralize.sql') as file:
+            self.env.cr.execute(file.read())
+        self.env.invalidate_all()
+        for server in (orphan, self.provider.sudo().mail_server_id):
+            self.assertEqual((server.smtp_host, server.smtp_user, server.smtp_pass), ('invalid', False, False))
+        self.assertEqual((other.smtp_host, other.smtp_pass), ('other.test', 'x'), "core sees to others")
+        self.assertEqual((self.provider.state, self.provider.active), ('paused', False))
 
     # === COMPANIES === #
 

@@ -346,3 +346,73 @@ class TestTexts(DunningCommon):
     def test_preview_is_as_of_today(self):
         preview = self.preview(self.make_partner('Acme', lang='de_DE'))
         self.assertIn(f'{TODAY:%d.%m.%Y}'[-4:], preview.mail_body)
+
+
+@tagged('post_install', '-at_install')
+class TestTried(DunningCommon):
+    """Texts are tried when they are saved; what was saved before is said to be the text's fault."""
+
+    BROKEN = (
+        '<t t&#45;out="object.name"/>',
+        '<p><img src="/web/image/no.such.model/1/image"/></p>',
+        '<p><img src="/web/image/res.partner/1/no_such_field"/></p>',
+        '<p><img src="/web/image/res.partner/1/name"/></p>',
+        '<p><img src="/web/image/avatar.mixin/1/avatar_1920"/></p>',
+        '<p><img src="/report/barcode/QR/x?width=wide"/></p>',
+        '<p><img src="/report/barcode/?barcode_type=QR&amp;value=x&amp;width=100000&amp;height=100000"/></p>',
+        '<p style="background: url(/web/image/no.such.model/1/image)">x</p>',
+    )
+
+    def test_refused(self):
+        text = self.level_2.with_context(lang='en_US').text_ids.filtered(lambda text: text.lang == 'fr_FR')
+        for source in ('<p t-out="">x</p>', '<p t-out>x</p>', '<p t-out=" object.name ">x</p>',
+                       '<p><t t-out-x="object.name"/></p>'):
+            # These would be read by the customer as they are, or as nothing.
+            with self.subTest(source=source), self.assertRaises(ValidationError), self.env.cr.savepoint():
+                text.letter_intro = source
+            text.invalidate_recordset()
+        for fname in ('letter_intro', 'mail_body', 'letter_closing'):
+            label = text._fields[fname].string
+            for source in self.BROKEN:
+                before = text[fname]
+                with self.subTest(source=source, field=fname), self.env.cr.savepoint():
+                    with self.assertRaises(ValidationError) as caught, self.env.cr.savepoint():
+                        text[fname] = source
+                    words = str(caught.exception)
+                    for part in (self.level_2.name, 'French', label):
+                        self.assertIn(part, words)
+                    self.assertNotIn('emplate', words)
+                text.invalidate_recordset()
+                self.assertEqual(text[fname], before)
+
+    def test_accepted(self):
+        text = self.level_2.text_ids[0]
+        for source in ('<p>&lt;t t-foo&gt; is no directive</p>', '<p><img src="/web/image/99999999999999999999"/></p>',
+                       '<p><img src="/web/image/12345678"/></p>', '<p><img src="https://elsewhere.test/x.png"/></p>',
+                       '<p><img src="http://[broken"/></p>',
+                       '<p><img src="/web/image/res.company/1/logo"/><t t-out="object.items_html"/></p>'):
+            with self.subTest(source=source):
+                text.letter_intro = source
+
+    def test_what_was_saved_before(self):
+        """It is the text that is named, not a template, and the other letters are made."""
+        good, bad = self.make_partner('Good', email=False), self.make_partner('Bad', lang='fr_FR', email=False)
+        text = self.level_1.text_ids.filtered(lambda text: text.lang == 'fr_FR')
+        for partner in (good, bad):
+            self.make_invoice(partner)
+        for source in self.BROKEN[:2]:
+            with self.subTest(source=source), self.env.cr.savepoint() as savepoint:
+                self.env.cr.execute(
+                    "UPDATE dunning_level_text SET letter_intro = %s WHERE id = %s", [source, text.id])
+                text.invalidate_recordset()
+                run = self.make_run()
+                run.action_print_and_send()
+                by_partner = {notice.partner_id: notice for notice in run.notice_ids}
+                self.assertEqual(by_partner[good].state, 'issued')
+                self.assertEqual(by_partner[bad].state, 'draft')
+                problem = by_partner[bad].problem
+                for part in (self.level_1.name, 'French'):
+                    self.assertIn(part, problem)
+                self.assertNotIn('emplate', problem)
+                savepoint.rollback()
+                self.env.invalidate_all()

@@ -18,17 +18,30 @@ class MergePartnerAutomatic(models.TransientModel):
         # Core takes what the destination has, and else what any of the others has: an expired hold for one that runs,
         # and the mark of a dead address for a good one.
         partners = (dst_partner | src_partners).sudo()
-        held = partners.filtered('dunning_hold_until').sorted('dunning_hold_until', reverse=True)[:1]
+        partners.invalidate_recordset(['dunning_channel', 'dunning_hold_until', 'dunning_hold_reason'])
+        # What has come to the destination already may be of several: day and reason of one go first.
+        said = {company: self._get_dunning_said((src_partners | dst_partner).sudo().with_company(company))
+                for company in self.env['res.company'].sudo().with_context(active_test=False).search([])}
         refused = {
             email_normalize(partner.email): (partner.dunning_email_refused_date, partner.dunning_email_refused_reason)
             for partner in partners.filtered('dunning_email_refused')}
-        values = {
-            'dunning_channel': 'paper' if 'paper' in partners.mapped('dunning_channel') else 'level',
-            'dunning_hold_until': held.dunning_hold_until, 'dunning_hold_reason': held.dunning_hold_reason}
         result = super()._update_values(src_partners, dst_partner)
         address = email_normalize(dst_partner.email)
         day, reason = refused.get(address, (False, False))
         dst_partner.sudo().write({
-            **values, 'dunning_email_refused': address in refused, 'dunning_email_refused_date': day,
+            'dunning_email_refused': address in refused, 'dunning_email_refused_date': day,
             'dunning_email_refused_reason': reason})
+        for company, values in said.items():
+            dst_partner.sudo().with_company(company).write(values)
         return result
+
+    def _get_dunning_said(self, partners):
+        """Return what is to be said of several who become one: the longest hold, and paper if one wants that.
+
+        :param partners: `res.partner` as one company sees them
+        """
+        held = partners.filtered('dunning_hold_until').sorted('dunning_hold_until', reverse=True)[:1]
+        channels = partners.mapped('dunning_channel')
+        return {
+            'dunning_channel': 'paper' if 'paper' in channels else 'level' if 'level' in channels else False,
+            'dunning_hold_until': held.dunning_hold_until, 'dunning_hold_reason': held.dunning_hold_reason}

@@ -29,6 +29,8 @@ class DunningRunPreview(models.TransientModel):
                 continue
             run = preview.run_id
             try:
+                # What follows is read as the superuser.
+                run.check_access('read')
                 run._check_ready()
             except UserError as error:
                 preview.result = self.env['ir.qweb']._render(

@@ -40,11 +40,24 @@ class DunningTextPreview(models.TransientModel):
             preview.letter_html = self.env['ir.qweb'].with_context(lang=notice.lang)._render(
                 'dunning_mail.text_preview', {'texts': texts, 'items': notice.items_html})
 
+    def _get_company(self):
+        """Return for which company the level is looked at: of those that the user looks at now, one that has it.
+
+        :raise AccessError: the level is another company's
+        """
+        self.level_id.check_access('read')
+        owner = self.level_id.company_id
+        return next(
+            company for company in self.env.company | self.env.companies
+            if not owner or owner in company._get_dunning_parents())
+
     def _make_sample_notice(self):
         """Make a notice in memory: with what the customer owes now, or an example where nothing is due."""
         self.ensure_one()
-        company = self.level_id.company_id or self.env.company
+        company = self._get_company()
         partner = self.partner_id.commercial_partner_id
+        # What follows is read as the superuser.
+        (self.partner_id | partner).check_access('read')
         today = company._get_dunning_day()
         proposal = self.env['dunning.proposal'].sudo().with_company(company)
         run = self.env['dunning.run'].new({

@@ -3,6 +3,8 @@
 In sets: the ORM would do it one by one.
 """
 
+from odoo.tools import SQL
+
 # Records that others point to, or have changed, stay what they are under their new names.
 RENAMED = {
     'action_dunning_level': 'dunning_level_action',
@@ -68,7 +70,33 @@ RENAMED = {
 }
 
 
+def make_company_dependent(cr):
+    """What was said of a customer was said in every company, and stays so until one of them says something else."""
+    for column, condition in (
+            ('dunning_hold_until', "TRUE"), ('dunning_hold_reason', "before <> ''"),
+            ('dunning_channel', "before = 'paper'")):
+        cr.execute("""
+            SELECT 1 FROM information_schema.columns
+             WHERE table_schema = current_schema AND table_name = 'res_partner' AND column_name = %s
+                   AND udt_name <> 'jsonb'
+        """, [column])
+        if not cr.rowcount:
+            continue
+        # Archived companies have their values too.
+        cr.execute(SQL(
+            """
+            ALTER TABLE res_partner RENAME COLUMN %(column)s TO before;
+            ALTER TABLE res_partner ADD COLUMN %(column)s jsonb;
+            UPDATE res_partner
+               SET %(column)s = (SELECT jsonb_object_agg(c.id::text, to_jsonb(before)) FROM res_company c)
+             WHERE before IS NOT NULL AND %(condition)s;
+            ALTER TABLE res_partner DROP COLUMN before;
+            """, column=SQL.identifier(column), condition=SQL(condition)))  # pylint: disable=sql-injection
+
+
 def migrate(cr, version):
+    mark_logins(cr)
+    make_company_dependent(cr)
     cr.execute_values("""
         UPDATE ir_model_data d
            SET name = renamed.new

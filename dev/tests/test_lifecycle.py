@@ -302,9 +302,8 @@ print("FACTS", json.dumps({
         ("access_token", "!=", False)]),
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
     "said": {partner.name: sorted({
-        str([partner.dunning_channel, str(partner.dunning_hold_until or ""), partner.dunning_hold_reason])
-        for company in env["res.company"].with_context(active_test=False).search([])
-        for partner in [partner.with_company(company)]})
+        str([said.dunning_channel, str(said.dunning_hold_until or ""), said.dunning_hold_reason])
+        for said in map(partner.with_company, env["res.company"].with_context(active_test=False).search([]))})
         for partner in env["res.partner"].search([("name", "in", ("paper", "sent", "held"))])},
     "companies": env["res.company"].with_context(active_test=False).search_count([]),
     "our_own": {name: "o_our_own" in env[name].get_view(view_type=view_type)["arch"]

@@ -94,6 +94,17 @@ def make_company_dependent(cr):
             """, column=SQL.identifier(column), condition=SQL(condition)))  # pylint: disable=sql-injection
 
 
+def mark_logins(cr):
+    """Logins of providers are known as such. One that a provider lost still has the name that it was given."""
+    cr.execute("""
+        ALTER TABLE ir_mail_server ADD COLUMN IF NOT EXISTS is_dunning_login boolean;
+        UPDATE ir_mail_server s
+           SET is_dunning_login = TRUE
+         WHERE id IN (SELECT mail_server_id FROM dunning_provider)
+            OR NOT active AND name ~ '^(Dunning|Mahnwesen|Rappels|Solleciti)\\s?: '
+    """)
+
+
 def migrate(cr, version):
     mark_logins(cr)
     make_company_dependent(cr)

@@ -116,7 +116,8 @@ def print_all(env, run):
         content = run._join_letters(run._get_letters())
         seconds = time.monotonic() - start
     return {
-        "letters": len(run.notice_ids), "seconds": round(seconds, 1), "pages": addon("tools.pdf_pages").count_pages(content),
+        "letters": len(run.notice_ids), "seconds": round(seconds, 1),
+        "pages": addon("tools.pdf_pages").count_pages(content),
         "megabytes": round(len(content) / 1e6, 1), "peak_rss_mb": round(peak[0])}  # fmt: skip
 
 

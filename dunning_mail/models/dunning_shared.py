@@ -92,7 +92,10 @@ class DunningShared(models.AbstractModel):
         if view_type == 'form' and any(node.get('name') == 'is_locked' for node in arch.iter('field')):
             # The screen shows what `_check_access()` would say only when it is saved.
             for node in arch.iter('field'):
-                if not any(parent.tag == 'field' for parent in node.iterancestors()):
-                    condition = node.get('readonly')
+                if any(parent.tag == 'field' for parent in node.iterancestors()):
+                    continue
+                condition = node.get('readonly')
+                # A condition of the screen would open what the field itself closes.
+                if condition or not self._fields[node.get('name')].readonly:
                     node.set('readonly', f'({condition}) or is_locked' if condition else 'is_locked')
         return arch, view

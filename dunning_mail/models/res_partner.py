@@ -124,7 +124,9 @@ class ResPartner(models.Model):
         """Show what dunning keeps of these persons, how long and why, and offer to remove what it need not keep.
 
         :return: action for the web client
+        :raise AccessError: the user may not write to them
         """
+        self.check_access('write')
         request = self.env['dunning.data.request'].create({'partner_ids': self.ids})
         return {
             'type': 'ir.actions.act_window',

@@ -10,7 +10,7 @@ from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
 from .. import hooks
-from .common import ArchiveCase
+from .common import TODAY, ArchiveCase
 
 DOCUMENT_LOGGER = 'odoo.addons.dunning_mail.models.dunning_notice_document'
 

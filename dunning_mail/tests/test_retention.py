@@ -193,7 +193,7 @@ class TestPersonalData(RetentionCase):
     RETAINED = {
         'dunning.notice': {'name', 'payment_reference', 'document_sha256', 'mail_sha256'},
         'dunning.notice.line': {'name'},
-        'dunning.delivery.log': {'code', 'tls_version'},
+        'dunning.delivery.log': {'code', 'tls_version', 'document_sha256', 'mail_sha256'},
         'dunning.run.exception': {'document'},
         'dunning.run': {'name'},
     }

@@ -1,13 +1,14 @@
 """For pytest: each process of tests that run side by side has files of its own, as it has a database of its own.
 
-pytest-odoo has them share the files. Tests damage and delete some, and documents of two processes can be the same to the
-byte, and so one file.
+pytest-odoo has them share the files. Tests damage and delete some, and documents of two processes can be the same
+to the byte, and so one file.
 """
 
 import os
 import shutil
 
 import pytest
+
 from odoo.tools import config
 
 

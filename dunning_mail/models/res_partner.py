@@ -124,9 +124,9 @@ class ResPartner(models.Model):
         """Show what dunning keeps of these persons, how long and why, and offer to remove what it need not keep.
 
         :return: action for the web client
-        :raise AccessError: the user may not write to them
+        :raise AccessError: the user may not read them
         """
-        self.check_access('write')
+        self.check_access('read')
         request = self.env['dunning.data.request'].create({'partner_ids': self.ids})
         return {
             'type': 'ir.actions.act_window',

@@ -18,24 +18,28 @@ class DunningNotice(models.Model):
 
     # What is wrong with what is kept, for whoever has to see to it.
     _STANDING_WORDS = {
-        ('document_id', 'damaged'): _lt(
-            "The kept PDF of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). Restore "
-            "file %(file)s of the file store from your backup."),
-        ('document_id', 'unverified'): _lt(
-            "No SHA-256 was kept of the PDF of dunning notice %(notice)s: nobody can tell whether it is what was "
-            "made."),
-        ('document_id', 'gone'): _lt(
-            "The kept PDF of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from your "
-            "backup."),
-        ('mail_document_id', 'damaged'): _lt(
-            "The kept mail of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). Restore "
-            "file %(file)s of the file store from your backup."),
-        ('mail_document_id', 'unverified'): _lt(
-            "An earlier version kept the mail of dunning notice %(notice)s without its SHA-256: nobody can tell "
-            "whether it is what was made, so it is not sent. Put the notice on paper, or cancel it."),
-        ('mail_document_id', 'gone'): _lt(
-            "The kept mail of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from your "
-            "backup."),
+        'document_id': {
+            'damaged': _lt(
+                "The kept PDF of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
+                "Restore file %(file)s of the file store from your backup."),
+            'unverified': _lt(
+                "No SHA-256 was kept of the PDF of dunning notice %(notice)s: nobody can tell whether it is what was "
+                "made."),
+            'gone': _lt(
+                "The kept PDF of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from your "
+                "backup."),
+        },
+        'mail_document_id': {
+            'damaged': _lt(
+                "The kept mail of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
+                "Restore file %(file)s of the file store from your backup."),
+            'unverified': _lt(
+                "An earlier version kept the mail of dunning notice %(notice)s without its SHA-256: nobody can tell "
+                "whether it is what was made, so it is not sent. Put the notice on paper, or cancel it."),
+            'gone': _lt(
+                "The kept mail of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from your "
+                "backup."),
+        },
     }
 
     damage_info = fields.Text("Damage", readonly=True, copy=False)
@@ -183,11 +187,11 @@ class DunningNotice(models.Model):
         :param str fname: field of the attachment
         :param str standing: what `_read_kept()` returned
         """
-        words = self._STANDING_WORDS.get((fname, standing))
+        words = self._STANDING_WORDS[fname].get(standing)
         if not words:
             return ''
-        return self.env._(
-            words._source, notice=self.display_name, file=self._get_own_attachment(fname).store_fname or '-')
+        file = self._get_own_attachment(fname).store_fname or '-'
+        return self.env._(words._source, notice=self.display_name, file=file)
 
     def _check_kept_file(self, attachment):
         """Check that a file which somebody opens is what was made, as far as anybody can tell.

@@ -1,7 +1,7 @@
 from odoo import http
 from odoo.http import content_disposition, request
 
-from .ids import parse_ids
+from ..tools.ids import parse_ids
 
 
 class DunningEvidence(http.Controller):

@@ -1,7 +1,7 @@
 from odoo import http
 from odoo.http import content_disposition, request
 
-from .ids import MAX_ID
+from ..tools.ids import MAX_ID
 
 
 class DunningLetters(http.Controller):

@@ -102,7 +102,8 @@ class DunningLevelText(models.Model):
             # The installed texts, and not all is there yet of what they are rendered with.
             return
         for text in self.sudo():
-            sample = text._make_sample_notice()
+            sample = self.env['dunning.notice']._new_sample(
+                text.company_id or self.env.company, kind=text.kind, level_id=text.level_id.id, lang=text.lang)
             for fname in (*INLINE_FIELDS, *HTML_FIELDS):
                 value = self._render_source(text, sample, (fname,))[sample.id][fname]
                 if fname not in HTML_FIELDS or is_html_empty(value):
@@ -111,19 +112,6 @@ class DunningLevelText(models.Model):
                     self.env['ir.actions.report']._collect_resources(html.fragment_fromstring(value, 'div'))
                 except UserError as error:
                     raise ValidationError(self._describe_fault(text, sample, fname, error)) from error
-
-    def _make_sample_notice(self):
-        """Return a notice in memory to try these texts with: one that asks the company for its own money."""
-        self.ensure_one()
-        company = self.company_id or self.env.company
-        today = company._get_dunning_day()
-        return self.env['dunning.notice'].new({
-            'name': 'MA/0001', 'kind': self.kind, 'company_id': company.id, 'user_id': self.env.user.id,
-            'partner_id': company.partner_id.id, 'recipient_id': company.partner_id.id, 'level_id': self.level_id.id,
-            'currency_id': company.currency_id.id, 'date': today, 'date_deadline': today, 'lang': self.lang,
-            'line_ids': [fields.Command.create({
-                'kind': 'due', 'name': 'INV/0001', 'date_invoice': today, 'date_due': today, 'days_overdue': 20,
-                'amount_invoiced': 100.0, 'amount_residual': 100.0})]})
 
     @api.model
     def _describe_fault(self, source, notices, fname, error):

@@ -95,6 +95,12 @@ class DunningNotice(models.Model):
             if refused & set(self._parse_addresses(partner.email)):
                 partner.sudo().with_company(self.company_id)._set_dunning_refused(answer, refused)
 
+    def _wants_paper(self):
+        """Whether customer or recipient want paper from the company."""
+        self.ensure_one()
+        # One by one: together they would not be read with those of other notices.
+        return any(one._want_dunning_on_paper(self.company_id) for one in (self.partner_id, self.recipient_id))
+
     def _choose_channel(self, contacts=None):
         """Decide how the notice goes out.
 
@@ -105,7 +111,7 @@ class DunningNotice(models.Model):
         self = self.sudo()
         if self.kind == 'dunning' and not self.level_id.send_by_mail:
             return 'paper', self.env._("This dunning level goes on paper."), []
-        if (self.partner_id | self.recipient_id)._want_dunning_on_paper(self.company_id):
+        if self._wants_paper():
             return 'paper', self.env._("The customer wants paper."), []
         refused, invalid = None, None
         for partner in self._get_mail_partners(contacts):

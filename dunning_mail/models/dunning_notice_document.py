@@ -3,8 +3,10 @@ import logging
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import LazyTranslate
 
 _logger = logging.getLogger(__name__)
+_lt = LazyTranslate(__name__)
 
 # What is kept, and the SHA-256 of it.
 KEPT = {'document_id': 'document_sha256', 'mail_document_id': 'mail_sha256'}
@@ -13,6 +15,32 @@ KEPT = {'document_id': 'document_sha256', 'mail_document_id': 'mail_sha256'}
 class DunningNotice(models.Model):
     """The PDF of a notice: made, kept, verified, dropped."""
     _inherit = 'dunning.notice'
+
+    # What is wrong with what is kept, for whoever has to see to it.
+    _STANDING_WORDS = {
+        'document_id': {
+            'damaged': _lt(
+                "The kept PDF of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
+                "Restore file %(file)s of the file store from your backup."),
+            'unverified': _lt(
+                "No SHA-256 was kept of the PDF of dunning notice %(notice)s: nobody can tell whether it is what was "
+                "made."),
+            'gone': _lt(
+                "The kept PDF of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from your "
+                "backup."),
+        },
+        'mail_document_id': {
+            'damaged': _lt(
+                "The kept mail of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
+                "Restore file %(file)s of the file store from your backup."),
+            'unverified': _lt(
+                "An earlier version kept the mail of dunning notice %(notice)s without its SHA-256: nobody can tell "
+                "whether it is what was made, so it is not sent. Put the notice on paper, or cancel it."),
+            'gone': _lt(
+                "The kept mail of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from your "
+                "backup."),
+        },
+    }
 
     damage_info = fields.Text("Damage", readonly=True, copy=False)
 
@@ -171,31 +199,11 @@ class DunningNotice(models.Model):
         :param str fname: field of the attachment
         :param str standing: what `_read_kept()` returned
         """
-        names = {'notice': self.display_name, 'file': self._get_own_attachment(fname).store_fname or '-'}
-        if fname == 'document_id':
-            words = {
-                'damaged': self.env._(
-                    "The kept PDF of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
-                    "Restore file %(file)s of the file store from your backup.", **names),
-                'unverified': self.env._(
-                    "No SHA-256 was kept of the PDF of dunning notice %(notice)s: nobody can tell whether it is what "
-                    "was made.", **names),
-                'gone': self.env._(
-                    "The kept PDF of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from "
-                    "your backup.", **names)}
-        else:
-            words = {
-                'damaged': self.env._(
-                    "The kept mail of dunning notice %(notice)s is damaged: it is not what was made (SHA-256 differs). "
-                    "Restore file %(file)s of the file store from your backup.", **names),
-                'unverified': self.env._(
-                    "An earlier version kept the mail of dunning notice %(notice)s without its SHA-256: nobody can "
-                    "tell whether it is what was made, so it is not sent. Put the notice on paper, or cancel it.",
-                    **names),
-                'gone': self.env._(
-                    "The kept mail of dunning notice %(notice)s is gone. Restore file %(file)s of the file store from "
-                    "your backup.", **names)}
-        return words.get(standing, '')
+        words = self._STANDING_WORDS[fname].get(standing)
+        if not words:
+            return ''
+        file = self._get_own_attachment(fname).store_fname or '-'
+        return self.env._(words._source, notice=self.display_name, file=file)
 
     def _check_kept_file(self, attachment):
         """Check that a file which somebody opens is what was made, as far as anybody can tell.
@@ -225,8 +233,8 @@ class DunningNotice(models.Model):
     def _describe_missing_document(self):
         self.ensure_one()
         for fname in KEPT:
-            if words := self._describe_standing(fname, 'gone' if self._read_kept(fname)[1] == 'gone' else ''):
-                return words
+            if self._read_kept(fname)[1] == 'gone':
+                return self._describe_standing(fname, 'gone')
         if self.state == 'issued' and not self._is_frozen():
             return self.env._(
                 "The letter of dunning notice %(notice)s could not be made. “Send Again” and “Put on Paper” try once "

@@ -126,8 +126,10 @@ class DunningNotice(models.Model):
                 "Dunning procedure “%s” has become another company's.", self.level_id.procedure_id.name))
         values, words = self._find_news(basis, keep_dates)
         if self.kind == 'dunning':
-            # A customer may have become a contact of another one.
-            for until, reason in (partner | self.partner_id)._get_dunning_holds(basis.company).values():
+            # A customer may have become a contact of another one. One by one: together they would not be read with
+            # those of the other notices.
+            for one in (partner, self.partner_id):
+                until, reason = one._get_dunning_holds(basis.company).get(one.id, (date.min, ''))
                 if until >= basis.day:
                     return Verdict('held', self.env['dunning.proposal']._describe_hold(until, reason))
         elif not all(line.move_line_id for line in lines):

@@ -2,6 +2,7 @@ import html
 
 from odoo import api, models
 from odoo.exceptions import UserError
+from odoo.fields import Command
 from odoo.tools import format_amount, format_date
 
 from .dunning_level_text import HTML_FIELDS
@@ -178,6 +179,23 @@ class DunningNotice(models.Model):
         raise UserError(self.env._(
             "Dunning level “%(level)s” has no texts in %(lang)s. Add them on the level's tab Dunning Texts.",
             level=source.display_name, lang=lang))
+
+    @api.model
+    def _new_sample(self, company, **values):
+        """Return a notice in memory to show texts with, or to try them.
+
+        :param company: `res.company` whose notice it is
+        :param values: of the notice; by default the company asks itself for 100 that are overdue
+        """
+        today = company._get_dunning_day()
+        return self.new({
+            'name': 'MA/0001', 'company_id': company.id, 'user_id': self.env.user.id,
+            'partner_id': company.partner_id.id, 'recipient_id': company.partner_id.id,
+            'currency_id': company.currency_id.id, 'date': today, 'date_deadline': today,
+            'line_ids': [Command.create({
+                'kind': 'due', 'name': 'INV/0001', 'date_invoice': today, 'date_due': today, 'days_overdue': 20,
+                'amount_invoiced': 100.0, 'amount_residual': 100.0})],
+            **values})
 
     def _find_faulty_text(self, error):
         """Say which text it is that refers to what cannot be shown.

@@ -257,7 +257,7 @@ class DunningProposal(models.AbstractModel):
         describe = lru_cache(None)(self._describe_reason)
         candidates, exceptions = [], []
         for partner_id, of_partner in basis.debts.items():
-            partner = partners.browse(partner_id or ())
+            partner = partners.browse(partner_id or ()).with_prefetch(partners.ids)
             procedure = partner.dunning_procedure_id or default_procedure
             if procedures and (not partner or procedure not in procedures):
                 continue

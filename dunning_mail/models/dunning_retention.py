@@ -260,13 +260,11 @@ class DunningArchive(models.AbstractModel):
         :param company: `res.company`
         :return: `dunning.notice`
         """
-        domain = self._get_expired_domain(company)
         notices = self.env['dunning.notice']
-        if not domain:
-            return notices
         today = company._get_dunning_day()
         return notices.search(
-            [*domain, *notices._get_finished_domain(), *notices._get_settled_domain()], order='date, id',
+            [*self._get_expired_domain(company), *notices._get_finished_domain(), *notices._get_settled_domain()],
+            order='date, id',
         ).filtered(lambda notice: notice.removable_from <= today)
 
     @api.model
@@ -274,7 +272,7 @@ class DunningArchive(models.AbstractModel):
         """Return which records may be old enough: none of a younger calendar year is, whatever the fiscal year."""
         years = company.sudo().dunning_retention_years
         if years <= 0:
-            return None
+            return [('id', '=', False)]
         return [
             ('company_id', '=', company.id), ('data_removed_at', '=', False),
             ('date', '<', date(max(company._get_dunning_day().year - years, 1), 1, 1))]
@@ -286,18 +284,17 @@ class DunningArchive(models.AbstractModel):
         :param company: `res.company`
         :return: `dunning.run`
         """
-        domain = self._get_expired_domain(company)
-        runs = self.env['dunning.run']
-        if not domain:
-            return runs
         today = company._get_dunning_day()
-        return runs.search([*domain, ('state', 'in', ('done', 'cancelled'))], order='date, id').filtered(
-            lambda run: company._get_dunning_free_day(run.date) <= today)
+        return self.env['dunning.run'].search(
+            [*self._get_expired_domain(company), ('state', 'in', ('done', 'cancelled'))], order='date, id',
+        ).filtered(lambda run: company._get_dunning_free_day(run.date) <= today)
 
     @api.model
     def _apply_retention(self):
         """Remove what is kept no longer: documents, and all that is said of persons."""
-        for company in self.env['res.company'].sudo().search([('dunning_retention_years', '>', 0)]):
+        # Persons have the same rights where the company is archived.
+        for company in self.env['res.company'].sudo().with_context(active_test=False).search(
+                [('dunning_retention_years', '>', 0)]):
             archive = self.with_company(company)
             for records in (archive._get_expired(company), archive._get_expired_runs(company)):
                 if not archive._remove_expired(company, records.sudo()):

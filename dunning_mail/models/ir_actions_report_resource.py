@@ -12,13 +12,12 @@ from odoo.tools import consteq, file_open
 from odoo.tools.mimetypes import guess_mimetype
 
 from ..tools import pdf
+from ..tools.ids import MAX_ID
 from .ir_actions_report import ResourceError
 
 _logger = logging.getLogger(__name__)
 
 STATIC_EXTENSIONS = ('.css', '.gif', '.jpeg', '.jpg', '.otf', '.png', '.svg', '.ttf', '.webp', '.woff', '.woff2')
-# What the database takes for an id.
-MAX_ID = 2**31 - 1
 STATIC_PATH = re.compile(r'/[a-z0-9_]+/static/[^?#]+')
 CSS_URL = re.compile(r'''url\(\s*(?:"([^"]*)"|'([^']*)'|([^'")\s]+))\s*\)''')
 IMAGE_PATHS = (

@@ -517,6 +517,29 @@ class TestSaidOfCustomers(CompaniesCase):
         self.assertFalse(self.partner._want_dunning_on_paper(self.branch))
         self.assertTrue((self.partner | self.contact)._want_dunning_on_paper(self.company))
 
+    def test_read_in_sets(self):
+        """However many customers there are, holds and channels are read together, those of a head company too."""
+        partners = self.env['res.partner'].union(*(self.make_partner(f'Set {number}') for number in range(12)))
+        for partner in partners:
+            self.make_invoice(partner)
+        notices = self.env['dunning.notice'].browse(self.make_run(partner_ids=partners.ids).notice_ids.ids)
+        self.assertEqual(len(notices), 12)
+
+        def count(function, records):
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            function(records)
+            return self.env.cr.sql_log_count - before
+        for name, function in (
+                ('recheck', lambda found: found._recheck()),
+                ('holds', lambda found: [one.partner_id._get_dunning_holds(self.branch) for one in found]),
+                ('channel', lambda found: [one._wants_paper() for one in found]),
+                ('branch', lambda found: [one.partner_id._want_dunning_on_paper(self.branch) for one in found])):
+            with self.subTest(name):
+                function(notices)
+                self.assertEqual(count(function, notices), count(function, notices.browse(notices[:2].ids)))
+
     def test_strangers_word(self):
         """What a clerk of another company says of a shared customer is said there."""
         self.strangers['clerk'].group_ids += self.env.ref('base.group_partner_manager')

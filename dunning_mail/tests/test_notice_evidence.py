@@ -15,8 +15,8 @@ from odoo.exceptions import UserError
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
-from odoo.addons.dunning_mail.controllers.ids import parse_ids
 from odoo.addons.dunning_mail.tools import evidence
+from odoo.addons.dunning_mail.tools.ids import parse_ids
 
 from .common import DunningCommon, EngineCase
 

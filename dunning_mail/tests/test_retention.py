@@ -167,6 +167,16 @@ class TestRetentionOpen(RetentionCase):
         self.assertFalse(self.expired('2036-12-31') & others['failed'])
         self.assertIn(others['failed'], self.expired('2037-01-01'))
 
+    def test_archived_company(self):
+        """Nobody works there any more, and the persons are still persons."""
+        notice = self.make_old('Alt AG', '2015-03-10')
+        # Core does not archive a company that is a user's own.
+        self.env.flush_all()
+        self.env.cr.execute("UPDATE res_company SET active = FALSE WHERE id = %s", [self.company.id])
+        self.clock.move_to('2026-01-01 08:00:00')
+        self.run_check()
+        self.assertTrue(notice.data_removed_at)
+
     def make_waiting(self, name, state):
         partner = self.make_partner(name, email=False if state == 'paper' else 'auto')
         self.make_invoice(partner, invoice_date='2014-12-01', due='2015-01-01')
@@ -190,8 +200,8 @@ class TestPersonalData(RetentionCase):
             } for kind in ('char', 'text', 'html')])
 
     MODELS = (
-        'dunning.notice', 'dunning.notice.line', 'dunning.delivery.log', 'dunning.notice.report', 'dunning.run.exception',
-        'dunning.run')
+        'dunning.notice', 'dunning.notice.line', 'dunning.delivery.log', 'dunning.notice.report',
+        'dunning.run.exception', 'dunning.run')
     RETAINED = {
         'dunning.notice': {'name', 'payment_reference', 'document_sha256', 'mail_sha256'},
         'dunning.notice.line': {'name'},

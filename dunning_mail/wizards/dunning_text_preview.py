@@ -66,16 +66,10 @@ class DunningTextPreview(models.TransientModel):
         debts = proposal._load_debts(company, today, today, partner).values()
         debt = next((debt for debt in debts if debt.items), None)
         recipient = proposal._find_recipients(partner, company)[partner.id]
-        currency = self.env['res.currency'].browse(debt.currency_id) if debt else company.currency_id
-        lines = [{
-            'kind': 'due', 'name': 'INV/0001', 'date_invoice': today, 'date_due': today, 'days_overdue': 20,
-            'amount_invoiced': 100.0, 'amount_residual': 100.0}]
-        if debt:
-            lines = [proposal._prepare_line_values(item, 'due', self.level_id.id, today) for item in debt.items]
-        return self.env['dunning.notice'].new({
-            'name': 'MA/0001', 'run_id': run, 'company_id': company.id, 'user_id': self.env.user.id,
-            'partner_id': partner.id, 'recipient_id': recipient.id, 'level_id': self.level_id.id,
-            'currency_id': currency.id, 'date': today,
-            'date_deadline': fields.Date.add(today, days=self.level_id.deadline_days),
-            'lang': self.env['dunning.notice']._choose_lang(partner, recipient, self.level_id, company),
-            'line_ids': [fields.Command.create(values) for values in lines]})
+        values = {'currency_id': debt.currency_id, 'line_ids': [
+            fields.Command.create(proposal._prepare_line_values(item, 'due', self.level_id.id, today))
+            for item in debt.items]} if debt else {}
+        return self.env['dunning.notice']._new_sample(
+            company, run_id=run, partner_id=partner.id, recipient_id=recipient.id, level_id=self.level_id.id,
+            date_deadline=fields.Date.add(today, days=self.level_id.deadline_days),
+            lang=self.env['dunning.notice']._choose_lang(partner, recipient, self.level_id, company), **values)

@@ -261,8 +261,8 @@ class DunningEngine(models.AbstractModel):
             slot = max(provider._get_next_slot(now), attempt_at)
             # Of several that may send now, the one whose turn came first: without that, one with a short interval and
             # many notices would keep the others waiting. Slots without an interval may be in the same second.
-            candidates.append((
-                slot, provider._get_stored_slot() or datetime.min, (turns or {}).get(provider_id, 0), provider))
+            turn = (turns or {}).get(provider_id, 0)
+            candidates.append((slot, provider._get_stored_slot() or datetime.min, turn, provider))
         if not candidates:
             return self.env['dunning.provider'], None
         slot, _due_at, _turn, provider = min(candidates, key=lambda candidate: candidate[:3])
@@ -334,7 +334,6 @@ class DunningEngine(models.AbstractModel):
             self.env.cr.rollback()
             return 'late'
         if not has_lock:
-            self.env.cr.rollback()
             raise psycopg2.InterfaceError(
                 "The engine's lock is on another connection to PostgreSQL: does a pooler share them by transaction?")
         outcome, ended_at = self._hand_over(provider, session, mail, work)
@@ -381,10 +380,15 @@ class DunningEngine(models.AbstractModel):
 
         :return: (:class:`~..tools.smtp.Outcome`, end of the handover as naive UTC)
         """
+        def send(session):
+            return session.send(
+                provider._get_smtp_from(), mail.addresses, mail.content, envelope_id=mail.envelope_id,
+                **work.budget.get_handover_limits())
+
         # From here on the world may have the mail. This commit also proves that the lock is still ours.
         self._commit()
         was_used = session.is_used
-        outcome = self._send(provider, session, mail, work)
+        outcome = send(session)
         if self._is_worth_another_session(session, was_used, outcome, work):
             # Nothing of the message was handed over.
             session.close(timeout=1.0)
@@ -393,19 +397,13 @@ class DunningEngine(models.AbstractModel):
                 session = provider._open_session(timeout=work.budget.step, total_timeout=work.budget.connect)
             except smtp.DeliveryFault as fault:
                 return fault.outcome, self._now()
-            outcome = self._send(provider, session, mail, work)
+            outcome = send(session)
         ended_at = self._now()
         if session.is_dead:
             work.sessions.pop(provider.id, None)
         else:
             work.sessions[provider.id] = (session, time.monotonic())
         return outcome, ended_at
-
-    @api.model
-    def _send(self, provider, session, mail, work):
-        return session.send(
-            provider._get_smtp_from(), mail.addresses, mail.content, envelope_id=mail.envelope_id,
-            **work.budget.get_handover_limits())
 
     @api.model
     def _get_session(self, provider, work):

@@ -64,7 +64,8 @@ class DunningIncomingMail(models.Model):
     next_attempt_at = fields.Datetime(readonly=True)
     error = fields.Text(readonly=True)
     provider_id = fields.Many2one('dunning.provider', string="Service Provider", readonly=True, ondelete='set null')
-    company_id = fields.Many2one('res.company', readonly=True)
+    company_id = fields.Many2one(
+        'res.company', compute='_compute_company_id', store=True, precompute=True, readonly=False)
     server_id = fields.Many2one(
         'fetchmail.server', string="Mailbox", readonly=True, ondelete='set null', groups='base.group_system',
         help="Empty where somebody else than Odoo's own reading of the mailbox handed it in.")
@@ -82,6 +83,12 @@ class DunningIncomingMail(models.Model):
     def _compute_file_name(self):
         for mail in self:
             mail.file_name = f'mail-{mail.id}.eml'
+
+    @api.depends('notice_id')
+    def _compute_company_id(self):
+        # What came into a mailbox that companies share is nobody else's any more.
+        for mail in self:
+            mail.company_id = mail.notice_id.company_id or mail.company_id
 
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {'notice_id'}

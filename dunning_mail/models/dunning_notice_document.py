@@ -49,7 +49,7 @@ class DunningNotice(models.Model):
         for notice in self:
             is_open = notice.state == 'draft' or (
                 notice.state == 'issued' and notice.delivery_state in ('released', 'paper') and not notice._is_frozen())
-            notice.attachment_warning = is_open and '\n'.join(notice._describe_missing_copies())
+            notice.attachment_warning = (is_open and '\n'.join(notice._describe_missing_copies())) or False
 
     def _describe_missing_copies(self):
         """Say of which invoices no copy goes along though the level wants one.

@@ -88,7 +88,7 @@ class DunningProvider(models.Model):
         'fetchmail.server', string="Mailbox for Bounces", copy=False, groups='base.group_system',
         help="The incoming mail server that reads the mailbox to which undeliverable mail is returned.")
     user_id = fields.Many2one(
-        'res.users', string="Responsible", tracking=True, domain="[('share', '=', False)]",
+        'res.users', string="Responsible", tracking=True, check_company=True, domain="[('share', '=', False)]",
         help="Is asked about what comes into the mailbox for bounces and belongs to no notice. Empty: somebody who "
              "heads the accounts.")
 

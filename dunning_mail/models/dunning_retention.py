@@ -291,13 +291,23 @@ class DunningArchive(models.AbstractModel):
 
     @api.model
     def _apply_retention(self):
-        """Remove what is kept no longer: documents, and all that is said of persons."""
+        """Remove what is kept no longer: documents, and all that is said of persons; in portions, as long as there is
+        time. What cannot be removed does not keep the others."""
         # Persons have the same rights where the company is archived.
-        for company in self.env['res.company'].sudo().with_context(active_test=False).search(
-                [('dunning_retention_years', '>', 0)]):
-            archive = self.with_company(company)
-            for records in (archive._get_expired(company), archive._get_expired_runs(company)):
-                if not archive._remove_expired(company, records.sudo()):
+        companies = self.env['res.company'].sudo().with_context(active_test=False).search(
+            [('dunning_retention_years', '>', 0)])
+        expired = [
+            (company, records.sudo()) for company in companies for archive in [self.with_company(company)]
+            for records in (archive._get_expired(company), archive._get_expired_runs(company))]
+        remaining = sum(len(records) for _company, records in expired)
+        for company, records in expired:
+            words = self._get_removal_words(company)
+            for ids in split_every(BATCH, records.ids):
+                removed = self.with_company(company)._remove_portion(records.browse(ids), words)
+                _logger.info("Dunning retention of %s: documents and personal data of %s (%s) removed",
+                             company.name, records._name, removed.ids)
+                remaining -= len(ids)
+                if not self.env['ir.cron']._commit_progress(len(ids), remaining=remaining) and remaining:
                     return
 
     @api.model
@@ -306,24 +316,6 @@ class DunningArchive(models.AbstractModel):
         return self.env._(
             "Documents and personal data were removed: %(company)s keeps them for %(years)s years from the end of the "
             "year.", company=company.name, years=company.dunning_retention_years)
-
-    @api.model
-    def _remove_expired(self, company, records):
-        """Remove documents and personal data in portions; what cannot be removed does not keep the others.
-
-        :param records: notices or runs
-        :return: whether all were seen to in the time that there was
-        """
-        words, done = self._get_removal_words(company), 0
-        for ids in split_every(BATCH, records.ids):
-            removed = self._remove_portion(records.browse(ids), words)
-            done += len(ids)
-            _logger.info("Dunning retention of %s: documents and personal data of %s (%s) removed",
-                         company.name, records._name, removed.ids)
-            remaining = len(records) - done
-            if not self.env['ir.cron']._commit_progress(len(ids), remaining=remaining) and remaining:
-                return False
-        return True
 
     @api.model
     def _remove_portion(self, records, words):

@@ -61,6 +61,8 @@ class CompaniesCase(DunningCommon):
         records |= {record._name: record for record in (
             run, notice, notice.line_ids, run.exception_ids, notice.text_id._get_version(),
             cls.env['dunning.delivery.log'].create({'notice_id': notice.id}),
+            cls.env['dunning.incoming.mail'].create({'notice_id': notice.id, 'digest': 'x'}),
+            cls.env['dunning.notice.report'].create({'notice_id': notice.id}),
             cls.env['dunning.data.request'].create({'partner_ids': partner.ids}),
             cls.env['dunning.schedule'].create({'name': 'Weekly', 'user_id': user.id, 'company_id': company.id}))}
         env = cls.env(user=user)

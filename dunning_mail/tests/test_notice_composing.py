@@ -4,6 +4,7 @@ import hashlib
 from unittest.mock import patch
 
 from odoo.exceptions import UserError
+from odoo.fields import Datetime
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
@@ -74,7 +75,7 @@ class TestComposedMail(DunningMailCommon):
         self.provider.redirect_to = 'me@muster.test'
         off.sudo()._make_anew()
         self.assertTrue(self.read_mail(off)['X-Original-To'])
-        off.sudo().next_attempt_at = '2030-01-01 00:00:00'
+        off.sudo().next_attempt_at = Datetime.add(Datetime.now(), hours=1)
         self.run_engine()
         self.assertEqual(self.smtp.messages[0].rcpt_tos, ['me@muster.test'])
         self.assertIn('trialon@customer.test', self.mails()[0]['Subject'])

@@ -9,6 +9,8 @@ from odoo.tools.rendering_tools import parse_inline_template
 
 from odoo.addons.base.models.res_partner import _lang_get
 
+from ..tools.languages import choose_variant
+
 # What a person may have meant as a placeholder, whether or not core's renderer takes it for one.
 RE_QWEB_DIRECTIVE = re.compile(r'\bt-(?!out\b)[a-z-]+\s*=', re.IGNORECASE)
 RE_QWEB_OUT = re.compile(r'''\bt-out\s*=\s*(?:"([^"]*)"|'([^']*)')''')
@@ -60,6 +62,15 @@ class DunningLevelText(models.Model):
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {
             'kind', 'level_id', 'procedure_id', 'lang', *INLINE_FIELDS, *HTML_FIELDS}
+
+    def _choose_variant(self, lang):
+        """Return which of these texts a language takes: its own, else those of another country that speaks it.
+
+        :param str lang: code of a language, for example `fr_CH`
+        :return: `dunning.level.text`, empty where none of them is in that language
+        """
+        code = choose_variant(lang, self.mapped('lang'))
+        return self.filtered(lambda text: text.lang == code)[:1]
 
     def _compute_render_model(self):
         self.render_model = 'dunning.notice'

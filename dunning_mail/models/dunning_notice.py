@@ -298,6 +298,9 @@ class DunningNotice(models.Model):
         is_edit = not self.env.su and bool(vals.keys() & self._get_writable_fields())
         was_open = {notice.id: notice.is_open for notice in self} if self._DECIDES_OPENNESS & vals.keys() else {}
         result = super().write(vals)
+        if is_edit and 'recipient_id' in vals and 'lang' not in vals:
+            for notice in self.sudo():
+                notice.lang = notice._choose_recipients_lang()
         if is_edit:
             self.sudo().write({'is_edited': True, **({'is_deadline_set': True} if 'date_deadline' in vals else {})})
         self.filtered(lambda notice: was_open.get(notice.id, notice.is_open) != notice.is_open)._update_reserved()

@@ -17,6 +17,7 @@ class Basis:
         self.company = company
         self.day = day
         self.roundings = {debt.currency_id: debt.rounding for debt in debts.values()}
+        self.contact_ids = {item.contact_id for debt in debts.values() for item in debt.items if item.contact_id}
         self.get_currency = lru_cache(None)(self._get_currency)
         self.get_procedure = lru_cache(None)(self._get_procedure)
         self.choose_lang = lru_cache(None)(self._choose_lang)
@@ -26,14 +27,24 @@ class Basis:
     def terms(self):
         """What the judgement asks of company and day."""
         return judgement.Terms(
-            self.day, self.get_currency(self.company.currency_id.id), self.company.dunning_min_amount)
+            self.day, self.get_currency(self.company.currency_id.id), self.company.dunning_min_amount,
+            self.company.dunning_account_grouping == 'separate')
 
     @cached_property
     def accounts(self):
         """The company's bank accounts, with what is asked of them."""
         return self.env['res.partner.bank'].sudo().search_fetch(
             [('partner_id', '=', self.company.partner_id.id)],
-            ['currency_id', 'company_id', 'sanitized_acc_number'])
+            [fname for fname in ('active', 'currency_id', 'company_id', 'sanitized_acc_number', 'l10n_ch_qr_iban')
+             if fname in self.env['res.partner.bank']._fields])
+
+    @cached_property
+    def contacts(self):
+        """The customers' contacts to whom invoices were written and who may be written to: dict id -> `res.partner`."""
+        found = self.env['res.partner'].sudo().search_fetch([
+            ('id', 'in', list(self.contact_ids)), ('company_id', 'in', [False, *self.company.parent_ids.ids]),
+        ], ['lang', 'type'])
+        return {contact.id: contact for contact in found}
 
     def _get_currency(self, currency_id):
         currency = self.env['res.currency'].browse(currency_id)
@@ -90,7 +101,7 @@ class DunningProposal(models.AbstractModel):
         """
         companies = SQL(
             "ARRAY(SELECT id FROM res_company WHERE active AND parent_path LIKE %s)", f'{company.parent_path}%')
-        debts = {}
+        debts, debit_ids = {}, set(company.sudo().dunning_debit_method_ids.ids)
         for row in self._read_items(companies, due_until, partners, line_ids):
             key = (row['partner_id'], row['currency_id'])
             debt = debts.setdefault(key, Debt(*key, rounding=row['rounding']))
@@ -98,7 +109,8 @@ class DunningProposal(models.AbstractModel):
                 line_id=row['line_id'], move_id=row['move_id'], number=row['number'], partner_id=row['partner_id'],
                 currency_id=row['currency_id'], residual=row['residual'], invoiced=row['invoiced'],
                 date_due=row['date_maturity'] or row['date'], date_invoice=row['date_invoice'],
-                is_payment=row['is_payment'])
+                is_payment=row['is_payment'], account_id=row['account_id'] or False,
+                contact_id=row['contact_id'] or False)
             if item.residual < 0:
                 debt.credits.append(item)
             else:
@@ -107,7 +119,7 @@ class DunningProposal(models.AbstractModel):
                         (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason']),
                         (row['contact_hold'], row['contact_hold_reason']),
                         (row['invoiced_hold'], row['invoiced_hold_reason'])),
-                    row['payment_state'], day)
+                    row['payment_state'], day, row['method_name'] if row['method_id'] in debit_ids else '')
                 debt.items.append(item)
         debts = {key: debt for key, debt in debts.items() if debt.items}
         self._load_history([item for debt in debts.values() for item in debt.items], replaced_run)
@@ -123,7 +135,10 @@ class DunningProposal(models.AbstractModel):
         """
         self.env['account.move.line'].flush_model()
         self.env['account.move'].flush_model()
-        self.env['res.partner'].flush_model(['commercial_partner_id', 'dunning_hold_until', 'dunning_hold_reason'])
+        self.env['res.partner'].flush_model([
+            'commercial_partner_id', 'active', 'company_id', 'dunning_hold_until', 'dunning_hold_reason',
+            'property_inbound_payment_method_line_id'])
+        self.env['res.partner.bank'].flush_model(['active', 'currency_id'])
         self.env['dunning.run'].flush_model(['date', 'due_until'])
         self.env['res.currency'].flush_model(['rounding'])
         partner_filter = SQL("AND p.commercial_partner_id IN %s", tuple(partners.ids)) if partners else SQL()
@@ -140,7 +155,10 @@ class DunningProposal(models.AbstractModel):
                    p.dunning_hold_reason AS contact_hold_reason,
                    CASE WHEN ip.id <> p.commercial_partner_id THEN ip.dunning_hold_until END AS invoiced_hold,
                    ip.dunning_hold_reason AS invoiced_hold_reason,
-                   am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason
+                   am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason,
+                   bank.id AS account_id, method.id AS method_id, method.name AS method_name,
+                   CASE WHEN ip.active AND ip.id <> ip.commercial_partner_id
+                         AND ip.commercial_partner_id = p.commercial_partner_id THEN ip.id END AS contact_id
               FROM account_move_line aml
               JOIN account_move am ON am.id = aml.move_id
               JOIN account_journal aj ON aj.id = am.journal_id
@@ -149,6 +167,15 @@ class DunningProposal(models.AbstractModel):
               LEFT JOIN res_partner p ON p.id = aml.partner_id
               -- The contact that the invoice was written to; the entry bears the customer.
               LEFT JOIN res_partner ip ON ip.id = am.partner_id
+              -- Where the customer is asked to pay to: an account that is still in use and takes the currency.
+              LEFT JOIN res_partner_bank bank ON bank.id = am.partner_bank_id AND bank.active
+                    AND am.move_type IN ('out_invoice', 'out_receipt')
+                    AND COALESCE(bank.currency_id, aml.currency_id) = aml.currency_id
+              -- How the customer pays: what the invoice says, else what was agreed on with whom it was written to.
+              LEFT JOIN account_payment_method_line method ON method.id = COALESCE(
+                        am.preferred_payment_method_line_id,
+                        (ip.property_inbound_payment_method_line_id ->> aml.company_id::text)::int,
+                        (p.property_inbound_payment_method_line_id ->> aml.company_id::text)::int)
              WHERE aml.parent_state = 'posted'
                AND aa.account_type = 'asset_receivable'
                AND aa.non_trade IS NOT TRUE
@@ -253,7 +280,7 @@ class DunningProposal(models.AbstractModel):
         :param debt: :class:`Debt`
         :param partner: `res.partner`, empty where the items have no customer
         :param procedure: `dunning.procedure` by which it is dunned
-        :param recipient: `res.partner`, whose address stands on the notice
+        :param recipient: `res.partner`, whose address stands on notices unless the invoices name another
         :return: as :func:`~.judgement.judge`
         """
         customer = judgement.Customer(
@@ -262,8 +289,10 @@ class DunningProposal(models.AbstractModel):
         candidates, left_out = judgement.judge(
             debt, customer, basis.get_currency(debt.currency_id), basis.terms)
         for candidate in candidates:
-            candidate.recipient_id = recipient.id
-            candidate.lang = basis.choose_lang((partner.lang, recipient.lang), candidate.level.id)
+            addressed, is_named = self._choose_recipient(partner, recipient, candidate.due, basis.contacts)
+            candidate.recipient_id = addressed.id
+            langs = (partner.lang, addressed.lang)
+            candidate.lang = basis.choose_lang(langs[::-1] if is_named else langs, candidate.level.id)
         return candidates, left_out
 
     @api.model
@@ -339,6 +368,23 @@ class DunningProposal(models.AbstractModel):
             for address in addresses.filtered(lambda candidate, kind=kind: candidate.type == kind):
                 recipients[address.commercial_partner_id.id] = address
         return recipients
+
+    @api.model
+    def _choose_recipient(self, partner, recipient, items, contacts):
+        """Choose whose address stands on one notice: a contact of type dunning comes before the one whom all items
+        name, and that one before an invoice address.
+
+        :param partner: commercial partner
+        :param recipient: what :meth:`_find_recipients` says of it
+        :param items: list of :class:`Item` that are due
+        :param dict contacts: :attr:`Basis.contacts`
+        :return: (`res.partner`, whether it is the one whom the invoices name: they were written in its language)
+        """
+        named = {item.contact_id for item in items}
+        contact = contacts.get(named.pop()) if len(named) == 1 else None
+        if not contact or (recipient != partner and recipient.type == 'dunning'):
+            return recipient, False
+        return contact.with_env(recipient.env), True
 
     @api.model
     def _get_recipients_domain(self, partners, company):

@@ -29,10 +29,14 @@ class Currency:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What all judgements of one company and day share; `currency` and `min_amount` are the company's."""
+    """What all judgements of one company and day share; `currency` and `min_amount` are the company's.
+
+    :ivar per_account: items whose invoices name different bank accounts are on notices of their own
+    """
     day: date
     currency: Currency
     min_amount: float = 0.0
+    per_account: bool = False
 
     def to_company(self, amount, currency):
         """Convert to the company's currency."""
@@ -101,7 +105,10 @@ class Reason:
 
 @dataclass(eq=False, slots=True)
 class Item:
-    """An open receivable line as it stands; amounts in its own currency."""
+    """An open receivable line as it stands; amounts in its own currency.
+
+    :ivar account_id: the bank account that its invoice names; `contact_id`: the customer's contact it was written to
+    """
     line_id: int
     move_id: int
     number: str
@@ -114,6 +121,8 @@ class Item:
     is_payment: bool = False
     blocked_by: Reason | None = None
     reserved_by: int = False
+    account_id: int = False
+    contact_id: int = False
     previous_level_id: int = False
     previous_sequence: int | None = None
     previous_date: date | None = None
@@ -249,7 +258,7 @@ def judge(debt, customer, currency, terms):
         set_level(item, customer.procedure, terms.day)
     apply_minimum(open_items, currency, customer.procedure, terms)
     left_out += [(item.reason, item) for item in open_items if item.reason]
-    return group_by_level(debt, open_items, currency, customer.procedure), left_out
+    return group_by_level(debt, open_items, currency, customer.procedure, terms.per_account), left_out
 
 
 def find_obstacle(customer, day):
@@ -268,7 +277,7 @@ def find_obstacle(customer, day):
     return None
 
 
-def find_block(date_due, no_followup, holds, payment_state, day):
+def find_block(date_due, no_followup, holds, payment_state, day, debited_by=''):
     """Say why an item must not be dunned, whatever its age.
 
     :param date date_due: None where the item has none
@@ -276,6 +285,7 @@ def find_block(date_due, no_followup, holds, payment_state, day):
     :param holds: (until, words) of the item and of whatever holds it; until may be None
     :param str payment_state: of the invoice
     :param date day: the day asked for
+    :param str debited_by: name of the agreed payment method by which the company itself fetches the money
     :return: :class:`Reason`, None where it may be dunned
     """
     if not date_due:
@@ -289,6 +299,8 @@ def find_block(date_due, no_followup, holds, payment_state, day):
         return Reason('in_payment')
     if payment_state == 'blocked':
         return Reason('blocked')
+    if debited_by:
+        return Reason('direct_debit', text=debited_by)
     return None
 
 
@@ -370,21 +382,25 @@ def apply_minimum(items, currency, procedure, terms):
             item.next_level, item.reason = None, reason
 
 
-def group_by_level(debt, items, currency, procedure):
-    """Make a notice of what is dunned, or one for each level where the procedure wants that.
+def group_by_level(debt, items, currency, procedure, per_account=False):
+    """Make a notice of what is dunned, or one for each level where the procedure wants that, or for each account.
 
     :param items: what the customer owes; those without a level are for information
+    :param bool per_account: as in :class:`Terms`; what names no account goes with the oldest item that names one
     :return: list of :class:`Candidate`, by level
     """
-    groups = defaultdict(list)
-    for item in items:
-        if item.next_level:
-            groups[item.next_level.sequence if procedure.per_level else 0].append(item)
+    groups, accounts = defaultdict(list), {}
+    dunned = [(item, item.next_level.sequence if procedure.per_level else 0) for item in items if item.next_level]
+    for item, level in dunned:
+        if item.account_id:
+            accounts.setdefault(level, item.account_id)
+    for item, level in dunned:
+        groups[level, per_account and (item.account_id or accounts.get(level, False))].append(item)
     candidates = [
         Candidate(
             partner_id=debt.partner_id, currency=currency, due=due, info=[], credits=sum_credits(due, currency),
             level=max((item.next_level for item in due), key=lambda level: level.sequence))
-        for _number, due in sorted(groups.items())]
+        for _key, due in sorted(groups.items())]
     # The customer's other items stand on one notice only, the one of the highest level.
     for candidate in candidates[-1:]:
         candidate.info = [item for item in items if item.reason]

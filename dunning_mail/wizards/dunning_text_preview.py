@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
+from ..models.dunning_proposal import Basis
+
 
 class DunningTextPreview(models.TransientModel):
     """Shows the texts of a level as a chosen customer would get them."""
@@ -51,7 +53,10 @@ class DunningTextPreview(models.TransientModel):
             'name': self.env._("Preview"), 'company_id': company.id, 'user_id': self.env.user.id, 'date': today,
             'due_until': today})
         debt = next(iter(proposal._load_debts(company, today, today, partner).values()), None)
-        recipient = proposal._find_recipients(partner, company)[partner.id]
+        recipient, is_named = proposal._find_recipients(partner, company)[partner.id], False
+        if debt:
+            recipient, is_named = proposal._choose_recipient(
+                partner, recipient, debt.items, Basis(self.env, company, today, {None: debt}).contacts)
         currency = self.env['res.currency'].browse(debt.currency_id) if debt else company.currency_id
         lines = [{
             'kind': 'due', 'name': 'INV/0001', 'date_invoice': today, 'date_due': today, 'days_overdue': 20,
@@ -63,5 +68,5 @@ class DunningTextPreview(models.TransientModel):
             'partner_id': partner.id, 'recipient_id': recipient.id, 'level_id': self.level_id.id,
             'currency_id': currency.id, 'date': today,
             'date_deadline': fields.Date.add(today, days=self.level_id.deadline_days),
-            'lang': self.env['dunning.notice']._choose_lang(partner, recipient, self.level_id, company),
+            'lang': self.env['dunning.notice']._choose_lang(partner, recipient, self.level_id, company, is_named),
             'line_ids': [fields.Command.create(values) for values in lines]})

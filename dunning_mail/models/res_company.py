@@ -33,10 +33,11 @@ class ResCompany(models.Model):
     dunning_debit_method_ids = fields.Many2many(
         'account.payment.method.line', 'res_company_dunning_debit_method_rel', 'company_id', 'method_line_id',
         string="Not Dunned: Direct Debit", domain="[('payment_type', '=', 'inbound')]",
-        help="Payment methods by which you fetch the money yourselves. Invoices with one of them, or whose customer has "
-             "one, are not dunned.")
+        help="Payment methods by which you fetch the money yourselves. Invoices with one of them, or whose customer "
+             "has one, are not dunned.")
     dunning_account_grouping = fields.Selection(
-        [('first', "One notice, to be paid to the first of them"), ('separate', "A notice of its own for each account")],
+        [('first', "One notice, to be paid to the first of them"),
+         ('separate', "A notice of its own for each account")],
         string="Invoices to Different Accounts", required=True, default='first',
         help="What becomes of a customer's invoices that ask for payment to different bank accounts of yours.")
 

@@ -151,5 +151,6 @@ class ReportDunningLetter(models.AbstractModel):
         for child in end:
             # with the words that follow it
             block.append(child)
-        return Markup(''.join([
-            escape(root.text or ''), *(lxml.html.tostring(child, encoding='unicode') for child in root)]))
+        # Elements of the level's text, which was made safe when it was rendered.
+        return escape(root.text or '') + Markup('').join(
+            Markup(lxml.html.tostring(child, encoding='unicode')) for child in root)  # noqa: S704

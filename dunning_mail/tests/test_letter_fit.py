@@ -204,7 +204,7 @@ class TestPlaces(LetterFitCase):
         self.assertTrue([hint for hint in self.notice._list_address_hints() if 'window' in hint])
         words = self.find_words(self.render())
         self.assertEqual(sum(word == 'Wunderbar' for *_place, word in words if _place[2] < 150), 40)
-        town = [place for *place, word in words if word == 'Zürich'][0]
+        town = next(place for *place, word in words if word == 'Zürich')
         self.assertLess(town[4], self.place_of(words, 'Sehr')[1])
 
     def test_return_line(self):

@@ -261,7 +261,7 @@ class TestDirectDebit(OneCustomerCase):
         self.partner.email = False
         invoice, run = self.make_letter()
         invoice.preferred_payment_method_line_id = self.debit
-        content, words = run._hand_out_letters()
+        content, _words = run._hand_out_letters()
         self.assertFalse(content)
         self.assertEqual(run.notice_ids.state, 'cancelled')
         self.assertIn('Lastschrift', run.notice_ids.delivery_log_ids.sorted('id')[-1].text)

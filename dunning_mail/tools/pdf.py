@@ -78,8 +78,8 @@ class Document:
         numbers. WeasyPrint's style sheets can say all that by themselves
     :param str overlay_text: what can be read in ``overlay``; it must carry the number too
     :param float overlay_top: millimetres from the top below which nothing but the overlay is drawn
-    :param tighter: names of classes, of which the first stands in ``html``: each other one is tried in its place, in this
-        order, if that makes one page of two
+    :param tighter: names of classes, of which the first stands in ``html``: each other one is tried in its place, in
+        this order, if that makes one page of two
     :param carried: what PlutoPrint writes at the head of the next page if a page ends after this row of the table; rows
         are marked by ``<i class="carry-mark">&lt;0&gt;</i>``, which the document's style must hide
     :param str carried_html: the page (HTML) to draw that with, ``%CARRIED%`` in it

@@ -20,8 +20,8 @@ QR_BANKS = range(30000, 32000)
 SWISS_EXTRA = 'ȘșȚț€'
 # What is often typed in place of what a Swiss QR code may hold.
 SWISS_INSTEAD = str.maketrans({
-    '–': '-', '—': '-', '‑': '-', '‐': '-', '−': '-', '’': "'", '‘': "'", '‚': "'", '“': '"', '”': '"', '„': '"',
-    '…': '...', '•': '-'})
+    **dict.fromkeys('\u2010\u2011\u2013\u2014\u2212\u2022', '-'), **dict.fromkeys('\u2018\u2019\u201A', "'"),
+    **dict.fromkeys('\u201C\u201D\u201E', '"'), '\u2026': '...'})
 # Places in the content of a Swiss QR code (SIX, version 2.3), and the most characters that each of them holds.
 SWISS_ACCOUNT, SWISS_CREDITOR, SWISS_AMOUNT, SWISS_CURRENCY, SWISS_DEBTOR = 3, 5, 18, 19, 21
 SWISS_REFERENCE_TYPE, SWISS_REFERENCE, SWISS_MESSAGE = 27, 28, 29

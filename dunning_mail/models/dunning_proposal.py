@@ -101,8 +101,8 @@ class DunningProposal(models.AbstractModel):
         """
         companies = SQL(
             "ARRAY(SELECT id FROM res_company WHERE active AND parent_path LIKE %s)", f'{company.parent_path}%')
-        debts, debit_ids = {}, set(company.sudo().dunning_debit_method_ids.ids)
-        for row in self._read_items(companies, due_until, partners, line_ids):
+        debts = {}
+        for row in self._read_items(company, companies, due_until, partners, line_ids):
             key = (row['partner_id'], row['currency_id'])
             debt = debts.setdefault(key, Debt(*key, rounding=row['rounding']))
             item = Item(
@@ -119,7 +119,7 @@ class DunningProposal(models.AbstractModel):
                         (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason']),
                         (row['contact_hold'], row['contact_hold_reason']),
                         (row['invoiced_hold'], row['invoiced_hold_reason'])),
-                    row['payment_state'], day, row['method_name'] if row['method_id'] in debit_ids else '')
+                    row['payment_state'], day, row['debited_by'] or '')
                 debt.items.append(item)
         debts = {key: debt for key, debt in debts.items() if debt.items}
         self._load_history([item for debt in debts.values() for item in debt.items], replaced_run)
@@ -127,7 +127,7 @@ class DunningProposal(models.AbstractModel):
         return debts
 
     @api.model
-    def _read_items(self, companies, due_until, partners, line_ids):
+    def _read_items(self, company, companies, due_until, partners, line_ids):
         """Read open receivable lines, by their due dates; the parameters are those of :meth:`_load_debts`.
 
         :param companies: :class:`~odoo.tools.SQL` of an array of ids
@@ -156,7 +156,7 @@ class DunningProposal(models.AbstractModel):
                    CASE WHEN ip.id <> p.commercial_partner_id THEN ip.dunning_hold_until END AS invoiced_hold,
                    ip.dunning_hold_reason AS invoiced_hold_reason,
                    am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason,
-                   bank.id AS account_id, method.id AS method_id, method.name AS method_name,
+                   bank.id AS account_id, method.name AS debited_by,
                    CASE WHEN ip.active AND ip.id <> ip.commercial_partner_id
                          AND ip.commercial_partner_id = p.commercial_partner_id THEN ip.id END AS contact_id
               FROM account_move_line aml
@@ -176,6 +176,8 @@ class DunningProposal(models.AbstractModel):
                         am.preferred_payment_method_line_id,
                         (ip.property_inbound_payment_method_line_id ->> aml.company_id::text)::int,
                         (p.property_inbound_payment_method_line_id ->> aml.company_id::text)::int)
+                    AND EXISTS (SELECT 1 FROM res_company_dunning_debit_method_rel debit
+                                 WHERE debit.company_id = %(company_id)s AND debit.method_line_id = method.id)
              WHERE aml.parent_state = 'posted'
                AND aa.account_type = 'asset_receivable'
                AND aa.non_trade IS NOT TRUE
@@ -186,7 +188,8 @@ class DunningProposal(models.AbstractModel):
                     OR aml.id = ANY(%(line_ids)s))
                %(partner_filter)s
              ORDER BY COALESCE(aml.date_maturity, aml.date), aml.id
-            """, companies=companies, due_until=due_until, line_ids=list(line_ids), partner_filter=partner_filter))
+            """, companies=companies, company_id=company.id, due_until=due_until, line_ids=list(line_ids),
+            partner_filter=partner_filter))
 
     @api.model
     def _drop_fee_payments(self, debts, companies):

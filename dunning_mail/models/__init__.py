@@ -29,9 +29,11 @@ from . import dunning_notice_payment
 from . import dunning_notice_document
 from . import dunning_notice_snapshot
 from . import dunning_notice_mail
+from . import dunning_notice_hint
 from . import dunning_notice_issue
 from . import dunning_notice_bounce
 from . import dunning_notice_action
+from . import dunning_notice_address
 from . import dunning_notice_evidence
 from . import dunning_notice_line
 from . import dunning_notice_report

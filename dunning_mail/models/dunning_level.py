@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
+from ..tools.languages import get_language
 from .default_texts import DEFAULT_TEXTS, get_default_texts
 
 # Ten years: more is a slip of the finger, and dates that far away cannot be reckoned with.
@@ -107,8 +108,9 @@ class DunningLevel(models.Model):
     def _compute_missing_text_langs(self):
         installed = dict(self.env['res.lang'].get_installed())
         for level in self:
-            present = set(level.text_ids.mapped('lang'))
-            level.missing_text_langs = ', '.join(name for code, name in installed.items() if code not in present)
+            present = set(map(get_language, level.text_ids.mapped('lang')))
+            level.missing_text_langs = ', '.join(
+                name for code, name in installed.items() if get_language(code) not in present)
 
     @api.constrains('sequence')
     def _check_sequence(self):
@@ -140,13 +142,15 @@ class DunningLevel(models.Model):
 
         :param str lang: code of a language, for example `de_CH`
         :param str kind: of the notice
-        :return: `dunning.level.text`, empty where the level has none in that very language
+        :return: `dunning.level.text`, empty where the level has none in that language, be it as another country has it
         """
+        texts = self.env['dunning.level.text']
         if not self or kind != 'dunning':
-            return self.env['dunning.level.text']
-        return self.env['dunning.level.text'].search_fetch(
-            [('level_id', '=', self.id), ('lang', '=', lang)],
-            ['mail_subject', 'mail_body', 'letter_title', 'letter_intro', 'letter_closing'], limit=1)
+            return texts
+        return texts.search_fetch(
+            [('level_id', '=', self.id), ('lang', '=like', f'{get_language(lang)}%')],
+            ['lang', 'mail_subject', 'mail_body', 'letter_title', 'letter_intro', 'letter_closing'],
+        )._choose_variant(lang)
 
     def _install_default_texts(self):
         """Add the installed texts in every active language in which the level has none and they exist."""

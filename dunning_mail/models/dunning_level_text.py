@@ -13,6 +13,7 @@ from odoo.tools.rendering_tools import parse_inline_template
 from odoo.addons.base.models.ir_qweb import QWebError
 from odoo.addons.base.models.res_partner import _lang_get
 
+from ..tools.languages import choose_variant
 from .ir_actions_report import RETRYABLE
 
 _logger = logging.getLogger(__name__)
@@ -71,6 +72,14 @@ class DunningLevelText(models.Model):
 
     def _get_shared_owner(self):
         return self.level_id.procedure_id or self.procedure_id
+    def _choose_variant(self, lang):
+        """Return which of these texts a language takes: its own, else those of another country that speaks it.
+
+        :param str lang: code of a language, for example `fr_CH`
+        :return: `dunning.level.text`, empty where none of them is in that language
+        """
+        code = choose_variant(lang, self.mapped('lang'))
+        return self.filtered(lambda text: text.lang == code)[:1]
 
     def _compute_render_model(self):
         self.render_model = 'dunning.notice'

@@ -97,9 +97,9 @@ class DunningNotice(models.Model):
     is_deadline_set = fields.Boolean("Deadline Set by Hand", readonly=True, copy=False)
     is_edited = fields.Boolean(readonly=True, copy=False, help="A person has changed the draft.")
     level_change_reason = fields.Char(readonly=True, copy=False)
-    hint = fields.Text(
-        readonly=True, copy=False, help="What a person should know before the notice goes out: money of the customer "
-        "that is not set off, a hold of its parent company.")
+    proposal_hint = fields.Text(
+        "Hint of the Proposal", readonly=True, copy=False,
+        help="Money of the customer that is not set off, a hold of its parent company.")
     problem = fields.Text(
         readonly=True, copy=False, help="Why the notice could not be issued. Mend it and print/send the run again.")
 
@@ -307,6 +307,9 @@ class DunningNotice(models.Model):
         is_edit = not self.env.su and bool(vals.keys() & self._get_writable_fields())
         was_open = {notice.id: notice.is_open for notice in self} if self._DECIDES_OPENNESS & vals.keys() else {}
         result = super().write(vals)
+        if is_edit and 'recipient_id' in vals and 'lang' not in vals:
+            for notice in self.sudo():
+                notice.lang = notice._choose_recipients_lang()
         if is_edit:
             self.sudo().write({
                 'is_edited': True, **{mark: True for fname, mark in self._SET_BY_HAND.items() if fname in vals}})

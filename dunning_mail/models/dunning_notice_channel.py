@@ -5,6 +5,8 @@ import idna
 from odoo import api, models
 from odoo.tools import email_normalize, email_split, format_date
 
+from ..tools.addresses import clean_mail, find_odd_character
+
 
 class DunningNotice(models.Model):
     """How a notice goes out: by mail or on paper, and to which addresses."""
@@ -63,7 +65,7 @@ class DunningNotice(models.Model):
         usable = []
         if self._has_line_break(text):
             return usable
-        text = ' '.join((text or '').split())
+        text = ' '.join(clean_mail(text).split())
         if '<' in text:
             candidates = email_split(text)
         else:
@@ -140,8 +142,13 @@ class DunningNotice(models.Model):
             return 'paper', self.env._("The mail address of %(partner)s holds a line break: “%(address)s”.",
                               address=' '.join(invalid.email.split()), partner=invalid.display_name), []
         if invalid:
+            address = ' '.join(clean_mail(invalid.email).split())
+            if odd := find_odd_character(address):
+                return 'paper', self.env._(
+                    "“%(address)s” of %(partner)s is not a usable mail address: it holds the character %(character)s.",
+                    address=address, partner=invalid.display_name, character=odd), []
             return 'paper', self.env._("“%(address)s” of %(partner)s is not a usable mail address.",
-                              address=' '.join(invalid.email.split()), partner=invalid.display_name), []
+                              address=address, partner=invalid.display_name), []
         return 'paper', self.env._("There is no mail address."), []
 
     def action_clear_refused(self):

@@ -77,10 +77,10 @@ class DunningNotice(models.Model):
     def _get_address_key(self):
         """Return name and address on the letter, in a form that can be compared."""
         self.ensure_one()
-        recipient = self.recipient_id.sudo()
+        recipient, address = self.recipient_id.sudo(), self._get_addressee()
         values = [recipient.id, recipient.name, self.partner_id.sudo().name]
         for fname in recipient._formatting_address_fields():
-            value = recipient[fname]
+            value = address[fname]
             values.append(value.id if isinstance(value, models.BaseModel) else value)
         return '|'.join(str(value or '') for value in values)
 

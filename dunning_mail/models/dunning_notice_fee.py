@@ -3,7 +3,7 @@ from typing import NamedTuple
 from odoo import fields, models
 
 from ..tools import judgement
-from .dunning_proposal import Basis
+from .dunning_proposal_basis import Basis
 
 
 class Bearer(NamedTuple):

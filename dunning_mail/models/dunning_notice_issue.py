@@ -92,7 +92,7 @@ class DunningNotice(models.Model):
                 ready._fix_texts()
                 # An item has a hundred columns, of which one is wanted.
                 ready.line_ids.move_line_id.fetch(['move_id'])
-                ready.line_ids.move_id.fetch(['payment_reference'])
+                ready.line_ids.move_id.fetch(['payment_reference', 'move_type', 'partner_bank_id'])
                 for notice in ready:
                     notice.write({'problem': False, **notice._prepare_making_values()})
         except RETRYABLE:

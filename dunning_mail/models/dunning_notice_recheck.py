@@ -7,7 +7,7 @@ from odoo.exceptions import UserError
 from odoo.tools import format_amount, format_date, format_datetime
 
 from .dunning_notice_payment import NO_ACCOUNT
-from .dunning_proposal import Basis
+from .dunning_proposal_basis import Basis
 from .ir_actions_report import RETRYABLE
 
 _logger = logging.getLogger(__name__)
@@ -124,7 +124,10 @@ class DunningNotice(models.Model):
         if self.level_id and not self.company_id._may_use_dunning(self.level_id):
             return Verdict('archived', self.env._(
                 "Dunning procedure “%s” has become another company's.", self.level_id.procedure_id.name))
-        values, words = self._find_news(basis, keep_dates)
+        debt = debts.get((partner.id, self.currency_id.id))
+        due_ids = set(lines.filtered(lambda line: line.kind == 'due').move_line_id.ids)
+        items = [item for item in debt.items if item.line_id in due_ids] if debt else []
+        values, words = self._find_news(basis, keep_dates, items)
         if self.kind == 'dunning':
             # A customer may have become a contact of another one. One by one: together they would not be read with
             # those of the other notices.
@@ -143,9 +146,10 @@ class DunningNotice(models.Model):
             words.insert(0, shown or self.env._("The claim has changed since the notice was made."))
         return Verdict('changed' if words else 'same', '\n'.join(words), values, lines, gone)
 
-    def _find_news(self, basis, keep_dates):
+    def _find_news(self, basis, keep_dates, items):
         """Find what of the notice itself, its lines aside, is not true any more.
 
+        :param list items: the :class:`~.judgement.Item` that are due on it, as they stand now
         :return: (values that mend it, list of words)
         """
         self.ensure_one()
@@ -153,7 +157,9 @@ class DunningNotice(models.Model):
         recipient = self.recipient_id
         if not self._is_recipient_own() or not recipient.active:
             partner = self.partner_id.commercial_partner_id
-            new = self.env['dunning.proposal'].sudo()._find_recipients(partner, self.company_id)[partner.id]
+            proposal = self.env['dunning.proposal'].sudo()
+            new, _is_named = proposal._choose_recipient(
+                partner, proposal._find_recipients(partner, self.company_id)[partner.id], items, basis.contacts)
             values['recipient_id'] = new.id
             names = {'new': new.display_name, 'old': recipient.display_name}
             if not recipient.active:
@@ -166,11 +172,13 @@ class DunningNotice(models.Model):
                 not self._is_frozen() or self.delivery_state == 'paper'):
             words.append(self.env._("Name or address of %s has changed.", recipient.display_name))
         if self.payment_account_number and self.state == 'issued':
-            number = self._get_payment_account(basis.accounts).sanitized_acc_number or NO_ACCOUNT
-            if number != self.payment_account_number:
+            named = self.env['res.partner.bank'].sudo().browse(item.account_id for item in items if item.account_id)
+            account = self._get_payment_account(basis.accounts, named)
+            # Of an account that has a QR-IBAN beside its number, a letter names either.
+            if self.payment_account_number not in self._get_account_numbers(account):
                 words.append(self.env._(
                     "Payments went to account %(old)s, and go to %(new)s now.", old=self.payment_account_number,
-                    new=number))
+                    new=account.sanitized_acc_number or NO_ACCOUNT))
         is_over = bool(self.date_deadline) and self.date_deadline < today
         if self._is_frozen():
             if is_over:

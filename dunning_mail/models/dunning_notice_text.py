@@ -5,6 +5,7 @@ from odoo.exceptions import UserError
 from odoo.fields import Command
 from odoo.tools import format_amount, format_date
 
+from ..tools.languages import choose_variant
 from .dunning_level_text import HTML_FIELDS
 
 # What texts may refer to; `_get_placeholders()` describes them.
@@ -109,15 +110,18 @@ class DunningNotice(models.Model):
         return PLACEHOLDERS
 
     @api.model
-    def _choose_lang(self, partner, recipient, level, company):
+    def _choose_lang(self, partner, recipient, level, company, is_chosen=False):
         """Return the language of a whole notice.
 
         The customer's, else the recipient's own, else the fallback language; the fallback too where the level has no
         texts in the language, so that text, table and dates never differ.
 
+        :param bool is_chosen: the recipient was chosen by hand, or is the one whom the invoices name: his language
+            comes first
         :return: code of an active language
         """
-        return self._choose_lang_among((partner.lang, recipient.lang), level, company)
+        langs = (partner.lang, recipient.lang)
+        return self._choose_lang_among(langs[::-1] if is_chosen else langs, level, company)
 
     @api.model
     def _choose_lang_among(self, langs, level, company):
@@ -128,7 +132,7 @@ class DunningNotice(models.Model):
         """
         installed = dict(self.env['res.lang'].get_installed())
         fallback = company._get_dunning_fallback_lang()
-        lang = next((code for code in langs if code and code in installed), fallback)
+        lang = next(filter(None, (choose_variant(code, installed) for code in langs if code)), fallback)
         return lang if level._get_text(lang) else fallback
 
     def _render_texts(self, fnames=None):

@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from ..tools.languages import get_language
 from .dunning_level import MAX_DAYS
 
 
@@ -52,12 +53,14 @@ class DunningProcedure(models.Model):
 
         :param str lang: code of a language, for example `de_CH`
         :param str kind: of the notice
-        :return: `dunning.level.text`, empty where the procedure has none in that very language
+        :return: `dunning.level.text`, empty where the procedure has none in that language, be it as another country has
+            it
         """
         if not self:
             return self.env['dunning.level.text']
-        return self.env['dunning.level.text'].search(
-            [('procedure_id', '=', self.id), ('kind', '=', kind), ('lang', '=', lang)], limit=1)
+        return self.env['dunning.level.text'].search([
+            ('procedure_id', '=', self.id), ('kind', '=', kind), ('lang', '=like', f'{get_language(lang)}%'),
+        ])._choose_variant(lang)
 
     def _check_ready(self, company):
         """Check what a run needs of the procedure before anything is proposed.

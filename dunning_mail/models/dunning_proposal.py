@@ -1,5 +1,5 @@
 from collections import defaultdict
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache
 
 from odoo import api, models
 from odoo.fields import Domain
@@ -7,65 +7,6 @@ from odoo.tools import SQL, float_compare, float_round, format_date
 
 from ..tools import judgement
 from ..tools.judgement import Debt, Item
-
-
-class Basis:
-    """What all judgements of one company and day share, looked up once for each currency, procedure and level."""
-
-    def __init__(self, env, company, day, debts):
-        self.env = env
-        self.company = company
-        self.day = day
-        self.roundings = {debt.currency_id: debt.rounding for debt in debts.values()}
-        self.debts = defaultdict(list)
-        for debt in debts.values():
-            self.debts[debt.partner_id].append(debt)
-        self.get_currency = lru_cache(None)(self._get_currency)
-        self.get_procedure = lru_cache(None)(self._get_procedure)
-        self.choose_lang = lru_cache(None)(self._choose_lang)
-        self.format_date = lru_cache(None)(lambda value: format_date(env, value))
-
-    @cached_property
-    def terms(self):
-        """What the judgement asks of company and day."""
-        return judgement.Terms(
-            self.day, self.get_currency(self.company.currency_id.id), self.company.dunning_min_amount)
-
-    @cached_property
-    def accounts(self):
-        """The company's bank accounts, with what is asked of them."""
-        return self.env['res.partner.bank'].sudo().search_fetch(
-            [('partner_id', '=', self.company.partner_id.id)],
-            ['currency_id', 'company_id', 'sanitized_acc_number'])
-
-    def _get_currency(self, currency_id):
-        currency = self.env['res.currency'].browse(currency_id)
-        # Read with the items: each mail would have to read the currency anew.
-        rounding = self.roundings.get(currency_id) or currency.rounding
-        return judgement.Currency(
-            currency_id, rounding, partial(float_round, precision_rounding=rounding),
-            partial(float_compare, precision_rounding=rounding), lru_cache(None)(lambda: self._get_rate(currency)))
-
-    def _get_rate(self, currency):
-        own = self.company.currency_id
-        if currency != own and not self.env['res.currency.rate'].sudo().search_count([
-                ('currency_id', '=', currency.id), ('name', '<=', self.day),
-                ('company_id', 'in', (False, self.company.root_id.id))], limit=1):
-            return None
-        return self.env['res.currency']._get_conversion_rate(currency, own, self.company, self.day)
-
-    def _get_procedure(self, procedure):
-        return judgement.Procedure(
-            procedure.name, tuple(
-                judgement.Level(
-                    level.id, level.sequence, level.delay_days, level.deadline_days, level.min_amount,
-                    level.fee_amount, level.fee_method == 'cumulated', level.repeat)
-                for level in procedure.level_ids.sorted('sequence')),
-            procedure.grace_days, procedure.grouping == 'level', procedure._is_usable_by(self.company))
-
-    def _choose_lang(self, langs, level_id):
-        return self.env['dunning.notice']._choose_lang_among(
-            langs, self.env['dunning.level'].browse(level_id), self.company)
 
 
 class DunningProposal(models.AbstractModel):
@@ -100,7 +41,7 @@ class DunningProposal(models.AbstractModel):
         named = {(move_id, payment['currency_id']) for payment in payments for move_id in payment['named']}
         debts, by_move, numbers = {}, {}, {}
         for row in self._read_items(
-                self._get_companies_query(company), entity, due_until, partners, line_ids,
+                company, self._get_companies_query(company), entity, due_until, partners, line_ids,
                 [move_id for move_id, _currency_id in named]):
             key = (row['partner_id'], row['currency_id'])
             debt = debts.setdefault(key, Debt(*key, rounding=row['rounding']))
@@ -109,7 +50,7 @@ class DunningProposal(models.AbstractModel):
                 currency_id=row['currency_id'], residual=row['residual'], invoiced=row['invoiced'],
                 date_due=row['date_maturity'] or row['date'], date_invoice=row['date_invoice'],
                 is_payment=row['is_payment'], is_claim=row['is_claim'], is_excluded=row['no_followup'],
-                is_due=row['is_due'])
+                is_due=row['is_due'], account_id=row['account_id'] or False, contact_id=row['contact_id'] or False)
             by_move.setdefault((row['move_id'], row['currency_id']), key)
             numbers.setdefault(key, []).append((row['move_id'], row['number'], row['payment_reference']))
             if item.residual < 0:
@@ -123,7 +64,7 @@ class DunningProposal(models.AbstractModel):
                     (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason']),
                     (row['contact_hold'], row['contact_hold_reason']),
                     (row['invoiced_hold'], row['invoiced_hold_reason'])),
-                'partial' if is_known else row['payment_state'], day, item.is_outgoing)
+                'partial' if is_known else row['payment_state'], day, item.is_outgoing, row['debited_by'] or '')
             (debt.items if row['is_due'] and row['is_own'] else debt.others).append(item)
         self._add_payments(debts, payments, by_move, numbers)
         self._load_history([item for debt in debts.values() for item in debt.items], replaced_run)
@@ -131,7 +72,7 @@ class DunningProposal(models.AbstractModel):
         return debts
 
     @api.model
-    def _read_items(self, companies, entity, due_until, partners, line_ids, named):
+    def _read_items(self, company, companies, entity, due_until, partners, line_ids, named):
         """Read open receivable lines, by their due dates; the parameters are those of :meth:`_load_debts`.
 
         :param companies: :class:`~odoo.tools.SQL` of an array of ids: whose items are dunned
@@ -141,7 +82,10 @@ class DunningProposal(models.AbstractModel):
         """
         self.env['account.move.line'].flush_model()
         self.env['account.move'].flush_model()
-        self.env['res.partner'].flush_model(['commercial_partner_id', 'dunning_hold_until', 'dunning_hold_reason'])
+        self.env['res.partner'].flush_model([
+            'commercial_partner_id', 'active', 'company_id', 'dunning_hold_until', 'dunning_hold_reason',
+            'property_inbound_payment_method_line_id'])
+        self.env['res.partner.bank'].flush_model(['active', 'currency_id'])
         self.env['dunning.run'].flush_model(['date', 'due_until'])
         self.env['res.currency'].flush_model(['rounding'])
         contact_hold, contact_hold_reason = self.env['res.partner']._get_dunning_hold_sql('p', self.env.company)
@@ -164,7 +108,10 @@ class DunningProposal(models.AbstractModel):
                    %(contact_hold_reason)s AS contact_hold_reason,
                    CASE WHEN ip.id <> p.commercial_partner_id THEN %(invoiced_hold)s END AS invoiced_hold,
                    %(invoiced_hold_reason)s AS invoiced_hold_reason,
-                   am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason
+                   am.dunning_hold_until AS move_hold, am.dunning_hold_reason AS move_hold_reason,
+                   bank.id AS account_id, method.name AS debited_by,
+                   CASE WHEN ip.active AND ip.id <> ip.commercial_partner_id
+                         AND ip.commercial_partner_id = p.commercial_partner_id THEN ip.id END AS contact_id
               FROM account_move_line aml
               JOIN account_move am ON am.id = aml.move_id
               JOIN account_journal aj ON aj.id = am.journal_id
@@ -173,6 +120,17 @@ class DunningProposal(models.AbstractModel):
               LEFT JOIN res_partner p ON p.id = aml.partner_id
               -- The contact that the invoice was written to; the entry bears the customer.
               LEFT JOIN res_partner ip ON ip.id = am.partner_id
+              -- Where the customer is asked to pay to: an account that is still in use and takes the currency.
+              LEFT JOIN res_partner_bank bank ON bank.id = am.partner_bank_id AND bank.active
+                    AND am.move_type IN ('out_invoice', 'out_receipt')
+                    AND COALESCE(bank.currency_id, aml.currency_id) = aml.currency_id
+              -- How the customer pays: what the invoice says, else what was agreed on with whom it was written to.
+              LEFT JOIN account_payment_method_line method ON method.id = COALESCE(
+                        am.preferred_payment_method_line_id,
+                        (ip.property_inbound_payment_method_line_id ->> aml.company_id::text)::int,
+                        (p.property_inbound_payment_method_line_id ->> aml.company_id::text)::int)
+                    AND EXISTS (SELECT 1 FROM res_company_dunning_debit_method_rel debit
+                                 WHERE debit.company_id = %(company_id)s AND debit.method_line_id = method.id)
              WHERE %(is_open)s
                AND aml.company_id = ANY(%(entity)s)
                -- What is not due yet is read where it has credits of its own.
@@ -181,9 +139,9 @@ class DunningProposal(models.AbstractModel):
                     OR aj.type IN ('bank', 'cash', 'credit'))
                %(partner_filter)s
              ORDER BY COALESCE(aml.date_maturity, aml.date), aml.id
-            """, companies=companies, entity=entity, due_until=due_until, line_ids=list(line_ids), named=named,
-            is_open=self._get_open_condition(), partner_filter=partner_filter, contact_hold=contact_hold,
-            contact_hold_reason=contact_hold_reason, invoiced_hold=invoiced_hold,
+            """, company_id=company.id, companies=companies, entity=entity, due_until=due_until,
+            line_ids=list(line_ids), named=named, is_open=self._get_open_condition(), partner_filter=partner_filter,
+            contact_hold=contact_hold, contact_hold_reason=contact_hold_reason, invoiced_hold=invoiced_hold,
             invoiced_hold_reason=invoiced_hold_reason))
 
     @api.model
@@ -281,7 +239,7 @@ class DunningProposal(models.AbstractModel):
             if key in hints]
         return [
             self._prepare_notice_values(run, candidate) | {
-                'hint': hints.get((candidate.partner_id, candidate.currency.id), False)}
+                'proposal_hint': hints.get((candidate.partner_id, candidate.currency.id), False)}
             for candidate in candidates], exceptions
 
     @api.model
@@ -292,7 +250,7 @@ class DunningProposal(models.AbstractModel):
         :param debts: list of :class:`Debt`, one for each currency
         :param partner: `res.partner`, empty where the items have no customer
         :param procedure: `dunning.procedure` by which it is dunned
-        :param recipient: `res.partner`, whose address stands on the notice
+        :param recipient: `res.partner`, whose address stands on notices unless the invoices name another
         :return: as :func:`~.judgement.judge`
         """
         customer = judgement.Customer(
@@ -301,8 +259,10 @@ class DunningProposal(models.AbstractModel):
         judged = judgement.judge(debts, customer, basis.get_currency, basis.terms)
         for _debt, candidates, _left_out in judged:
             for candidate in candidates:
-                candidate.recipient_id = recipient.id
-                candidate.lang = basis.choose_lang((partner.lang, recipient.lang), candidate.level.id)
+                addressed, is_named = self._choose_recipient(partner, recipient, candidate.due, basis.contacts)
+                candidate.recipient_id = addressed.id
+                langs = (partner.lang, addressed.lang)
+                candidate.lang = basis.choose_lang(langs[::-1] if is_named else langs, candidate.level.id)
         return judged
 
     @api.model
@@ -402,6 +362,23 @@ class DunningProposal(models.AbstractModel):
             for address in addresses.filtered(lambda candidate, kind=kind: candidate.type == kind):
                 recipients[address.commercial_partner_id.id] = address
         return recipients
+
+    @api.model
+    def _choose_recipient(self, partner, recipient, items, contacts):
+        """Choose whose address stands on one notice: a contact of type dunning comes before the one whom all items
+        name, and that one before an invoice address.
+
+        :param partner: commercial partner
+        :param recipient: what :meth:`_find_recipients` says of it
+        :param items: list of :class:`Item` that are due
+        :param dict contacts: :attr:`Basis.contacts`
+        :return: (`res.partner`, whether it is the one whom the invoices name: they were written in its language)
+        """
+        named = {item.contact_id for item in items}
+        contact = contacts.get(named.pop()) if len(named) == 1 else None
+        if not contact or (recipient != partner and recipient.type == 'dunning'):
+            return recipient, False
+        return contact.with_env(recipient.env), True
 
     @api.model
     def _get_recipients_domain(self, partners, company):

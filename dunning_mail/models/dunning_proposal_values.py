@@ -203,6 +203,10 @@ class DunningProposal(models.AbstractModel):
                 return self.env._("The invoice is paid or in payment, its open amount is not settled yet.")
             case 'blocked':
                 return self.env._("The invoice is blocked for payment.")
+            case 'direct_debit':
+                return self.env._(
+                    "Collected by direct debit (%s). Choose another payment method on the invoice to dun it.",
+                    reason.text)
             case 'reserved':
                 return self.env._("Already on another open notice (%s).", reason.text or self.env._("draft"))
         return None

@@ -34,6 +34,7 @@ class DunningRunException(models.Model):
         ('no_due_date', "No due date"),
         ('in_payment', "In payment"),
         ('blocked', "Blocked"),
+        ('direct_debit', "Direct debit"),
         ('no_procedure', "No dunning procedure"),
         ('unusable_procedure', "Dunning procedure not in use"),
         ('no_partner', "No customer"),

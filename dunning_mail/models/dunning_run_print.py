@@ -192,9 +192,7 @@ class DunningRun(models.Model):
         :param notice: `dunning.notice`, one record
         :return: tuple of values that can be compared
         """
-        # By an address that the clerk need not be allowed to see.
-        notice = notice.sudo()
-        recipient, company = notice.recipient_id, notice.company_id
+        recipient, company = notice._get_addressee(), notice.company_id
         by_name = ((recipient.name or notice.partner_id.name or '').lower(), notice.id)
         if company.dunning_print_order == 'customer':
             return by_name

@@ -7,6 +7,7 @@ from odoo.exceptions import UserError
 from odoo.tools.misc import split_every
 
 from ..tools import pdf
+from ..tools.addresses import strip_emoji
 from .ir_actions_report import RETRYABLE, DocumentError, ResourceError
 
 _logger = logging.getLogger(__name__)
@@ -89,6 +90,8 @@ class IrActionsReport(models.Model):
         # The savepoint keeps the others' transaction alive when a template runs into a database error.
         with self.env.cr.savepoint(flush=False):
             html = self._render_qweb_html(self, list(record_ids), data=data)[0]
+        if self._is_dunning_letter():
+            html = strip_emoji(html.decode()).encode()
         if len(record_ids) == 1:
             return [self._make_document(record_ids[0], html, numbers.get(record_ids[0]))]
         model = self.sudo().model
@@ -116,6 +119,7 @@ class IrActionsReport(models.Model):
         values = {}
         if len(articles) == 1 and articles[0].get('data-own-page'):
             values = self._take_drawn_over(articles[0])
+            values['tighter'] = tuple(articles[0].attrib.pop('data-tighter', '').split())
             root = self._wrap_article(articles[0])
             values['text'] = self._get_text(root)
         elif isinstance(html, bytes):

@@ -34,6 +34,17 @@ class ResCompany(models.Model):
         "Minimum Amount for Dunning", default=5.0,
         help="Customers who owe less than this are not dunned. What they owe in several currencies counts together.")
 
+    dunning_debit_method_ids = fields.Many2many(
+        'account.payment.method.line', 'res_company_dunning_debit_method_rel', 'company_id', 'method_line_id',
+        string="Not Dunned: Direct Debit", domain="[('payment_type', '=', 'inbound')]",
+        help="Payment methods by which you fetch the money yourselves. Invoices with one of them, or whose customer "
+             "has one, are not dunned.")
+    dunning_account_grouping = fields.Selection(
+        [('first', "One notice, to be paid to the first of them"),
+         ('separate', "A notice of its own for each account")],
+        string="Invoices to Different Accounts", required=True, default='first',
+        help="What becomes of a customer's invoices that ask for payment to different bank accounts of yours.")
+
     dunning_payment_part = fields.Boolean(
         "Payment Part on Dunning Letters", default=True,
         help="A Swiss QR-bill at the foot of the last page, or an EPC code for payments in EUR within SEPA, where "

@@ -12,6 +12,8 @@ class ResConfigSettings(models.TransientModel):
         domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id)]")
     dunning_fallback_lang = fields.Selection(related='company_id.dunning_fallback_lang', readonly=False)
     dunning_min_amount = fields.Monetary(related='company_id.dunning_min_amount', readonly=False)
+    dunning_debit_method_ids = fields.Many2many(related='company_id.dunning_debit_method_ids', readonly=False)
+    dunning_account_grouping = fields.Selection(related='company_id.dunning_account_grouping', readonly=False)
     dunning_payment_part = fields.Boolean(related='company_id.dunning_payment_part', readonly=False)
     dunning_letter_layout = fields.Selection(related='company_id.dunning_letter_layout', readonly=False)
     dunning_print_order = fields.Selection(related='company_id.dunning_print_order', readonly=False)

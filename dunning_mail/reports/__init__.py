@@ -1,2 +1,3 @@
 from . import dunning_letter
+from . import dunning_letter_fit
 from . import dunning_print_list

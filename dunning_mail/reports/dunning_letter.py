@@ -61,17 +61,9 @@ SLIP_WORDS = {
         'currency': 'Valuta', 'amount': 'Importo', 'acceptance': 'Punto di accettazione',
         'separate': 'Da staccare prima del versamento'},
 }
-# Places in the content of a Swiss QR code (SIX, version 2.3): account, creditor, amount, debtor, reference, message.
-SWISS_ACCOUNT, SWISS_CREDITOR, SWISS_AMOUNT, SWISS_CURRENCY, SWISS_DEBTOR = 3, 5, 18, 19, 21
-SWISS_REFERENCE, SWISS_MESSAGE = 28, 29
 
 DEFAULT_PRIMARY = '#1f3a5f'
 TEXT_COLOR = '#22262a'
-# What a name, street or town may take of the envelope's window, in characters, so that the whole address stays in it.
-ADDRESS_LIMITS = {'name': 72, 'street': 60, 'street2': 60, 'city': 40}
-# How many characters of the normal size fit into the window's width, and how many lines into its height.
-ADDRESS_WIDTH = 40
-ADDRESS_HEIGHT = 7
 # The logo is printed at most 70 mm wide: more pixels would only make every letter heavier.
 LOGO_SIZE = (800, 320)
 
@@ -128,7 +120,8 @@ class ReportDunningLetter(models.AbstractModel):
                 'residual': amount(line.amount_residual),
             }
 
-        address_lines = self._get_address_lines(notice)
+        address_lines, sender_line = self._get_address_lines(notice), self._get_sender_line(notice)
+        texts = cache.get('texts', {}).get(notice.id) or notice._render_texts(LETTER_TEXTS)
         lines = {'due': [], 'credit': [], 'info': []}
         for line in notice.line_ids:
             lines[line.kind].append(dict(line_values(line), open=line.amount_residual))
@@ -140,10 +133,10 @@ class ReportDunningLetter(models.AbstractModel):
         return {
             **cache[key],
             'number': notice.name or '',
-            'texts': cache.get('texts', {}).get(notice.id) or notice._render_texts(LETTER_TEXTS),
-            'sender_line': self._get_sender_line(notice),
+            'texts': {**texts, 'letter_closing': self._keep_greeting(texts['letter_closing'])},
+            'sender_line': sender_line,
             'address_lines': address_lines,
-            'address_size': self._get_address_size(address_lines),
+            'fit': self._get_fit(notice, cache[key], sender_line, address_lines),
             'date': format_date(self.env, notice.date, date_format='long'),
             'deadline': notice.date_deadline and format_date(self.env, notice.date_deadline, date_format='long'),
             'customer_number': notice.partner_id.ref or '',
@@ -157,7 +150,7 @@ class ReportDunningLetter(models.AbstractModel):
             'interest': not currency.is_zero(notice.amount_interest or 0.0) and amount(notice.amount_interest),
             'total': amount(notice.amount_total),
             'total_text': notice.amount_total_text,
-            'bank': self._get_bank_values(notice),
+            'bank': self._get_bank_values(part),
             'payment_reference': qr.format_reference(part['reference']),
             'slip': part['method'] == 'swiss' and self._get_slip_values(part, notice.lang),
             'epc_code': part['method'] == 'epc' and qr.data_uri(qr.render_svg('\n'.join(part['lines']))),
@@ -194,6 +187,7 @@ class ReportDunningLetter(models.AbstractModel):
         :return: dict, part of what `_get_letter_values` returns
         """
         company = company.sudo().with_context(lang=lang)
+        details = self._get_company_details(company)
         primary = company.primary_color if self._is_color(company.primary_color) else DEFAULT_PRIMARY
         secondary = company.secondary_color if self._is_color(company.secondary_color) else primary
         return {
@@ -211,8 +205,9 @@ class ReportDunningLetter(models.AbstractModel):
             'heading_color': primary if self._is_readable(primary) else TEXT_COLOR,
             'logo': self._get_logo(company),
             'tagline': company.report_header if not is_html_empty(company.report_header) else '',
-            'details': self._get_company_details(company),
+            'details': details,
             'report_footer': company.report_footer if not is_html_empty(company.report_footer) else '',
+            **self._get_letterhead_sizes(company, details),
             'place': company.city or '',
         }
 
@@ -283,12 +278,12 @@ class ReportDunningLetter(models.AbstractModel):
             ', '.join(filter(None, (company.street, company.street2))),
             ' '.join(filter(None, (not is_domestic and company.country_id.code, company.zip, company.city))),
         )
-        return ' · '.join(part for part in parts if part)
+        return qr.clean_text(' · '.join(part for part in parts if part))
 
     @api.model
     def _is_domestic(self, notice):
-        recipient = notice.recipient_id or notice.partner_id
-        return not recipient.country_id or recipient.country_id == notice.company_id.country_id
+        country = notice._get_addressee().country_id
+        return not country or country == notice.company_id.country_id
 
     @api.model
     def _get_address_lines(self, notice):
@@ -299,7 +294,7 @@ class ReportDunningLetter(models.AbstractModel):
         :param notice: `dunning.notice`, one record
         :return: list of str
         """
-        recipient = notice.recipient_id or notice.partner_id
+        recipient = notice._get_addressee()
         commercial = recipient.commercial_partner_id
         lines = []
         # An address of a company often has no name of its own, or names a person or department in it.
@@ -307,28 +302,15 @@ class ReportDunningLetter(models.AbstractModel):
             lines.append(commercial.name)
         if recipient.name and recipient.name not in lines:
             lines.append(recipient.name)
-        lines = [self._shorten(line, ADDRESS_LIMITS['name']) for line in lines if line]
         lines += self._split_address(recipient, without_country=self._is_domestic(notice))
-        return [re.sub(r'\s+', ' ', line).strip() for line in lines]
+        return [line for line in map(qr.clean_text, lines) if line]
 
     @api.model
     def _split_address(self, partner, without_country=False):
         # The company's name is added above, where it is not the recipient's own.
         address_format, values = partner._prepare_display_address(without_company=True)
         values['country_name'] = '' if without_country else (values['country_name'] or '').upper()
-        for field in ('street', 'street2', 'city'):
-            values[field] = self._shorten(values[field] or '', ADDRESS_LIMITS[field])
         return [line.strip(' ,') for line in (address_format % values).splitlines() if line.strip(' ,')]
-
-    @staticmethod
-    def _get_address_size(lines):
-        """Return in which size of letters an address fits into the window: `normal`, `small` or `smaller`."""
-        height = sum(-(-len(line) // ADDRESS_WIDTH) for line in lines)
-        return 'normal' if height <= ADDRESS_HEIGHT else 'small' if height <= ADDRESS_HEIGHT + 1 else 'smaller'
-
-    @staticmethod
-    def _shorten(text, limit):
-        return text if len(text) <= limit else text[:limit - 1].rstrip() + '…'
 
     @api.model
     def _get_clerk_values(self, notice):
@@ -343,28 +325,23 @@ class ReportDunningLetter(models.AbstractModel):
     # === PAYMENT === #
 
     @api.model
-    def _get_bank_values(self, notice):
-        """Return the account to pay into: the company's first one for the notice's currency.
+    def _get_bank_values(self, part):
+        """Return the account to pay into. What a code says too is read from it: the two never differ.
 
-        :param notice: `dunning.notice`, one record
+        :param dict part: what `dunning.notice._get_payment_part()` returned
         :return: dict of number, bank, bic and holder; empty when there is none
         """
-        account = self._get_bank_account(notice)
+        account, lines = part['account'], part['lines'] if part['method'] == 'epc' else []
         if not account:
             return {}
-        number = account.acc_number or ''
+        is_iban = account.acc_type == 'iban'
         return {
-            'number': qr.format_iban(number) if account.acc_type == 'iban' else number,
-            'is_iban': account.acc_type == 'iban',
+            'number': qr.format_iban(part['number']) if is_iban else account.acc_number or '',
+            'is_iban': is_iban,
             'bank': account.bank_name or '',
-            'bic': account.bank_bic or '',
-            'holder': account.acc_holder_name or notice.company_id.name,
+            'bic': lines[qr.EPC_BIC] if lines else account.bank_bic or '',
+            'holder': lines[qr.EPC_NAME] if lines else account.acc_holder_name or account.partner_id.name or '',
         }
-
-    @api.model
-    def _get_bank_account(self, notice):
-        """Return the `res.partner.bank` to pay into, empty when no account takes the notice's currency."""
-        return notice._get_payment_account()
 
     @api.model
     def _get_slip_values(self, part, lang):
@@ -382,14 +359,15 @@ class ReportDunningLetter(models.AbstractModel):
             town = f'{postcode} {city}' if country in ('CH', 'LI') else f'{country} {postcode} {city}'
             return [line for line in (name, f'{street} {building}'.strip(), town.strip()) if line]
 
-        return {
+        values = {
             'words': SLIP_WORDS.get(lang.partition('_')[0], SLIP_WORDS['en']),
             'code': qr.data_uri(qr.render_svg('\n'.join(lines), cross=True)),
-            'account': qr.format_iban(lines[SWISS_ACCOUNT]),
-            'creditor': address(SWISS_CREDITOR),
-            'debtor': address(SWISS_DEBTOR),
-            'currency': lines[SWISS_CURRENCY],
-            'amount': f'{float(lines[SWISS_AMOUNT]):,.2f}'.replace(',', '\u00a0'),
-            'reference': qr.format_reference(lines[SWISS_REFERENCE]),
-            'message': lines[SWISS_MESSAGE],
+            'account': qr.format_iban(lines[qr.SWISS_ACCOUNT]),
+            'creditor': address(qr.SWISS_CREDITOR),
+            'debtor': address(qr.SWISS_DEBTOR),
+            'currency': lines[qr.SWISS_CURRENCY],
+            'amount': f'{float(lines[qr.SWISS_AMOUNT]):,.2f}'.replace(',', '\u00a0'),
+            'reference': qr.format_reference(lines[qr.SWISS_REFERENCE]),
+            'message': lines[qr.SWISS_MESSAGE],
         }
+        return {**values, **self._get_slip_sizes(values)}

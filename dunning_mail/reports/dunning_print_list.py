@@ -19,15 +19,27 @@ class ReportDunningPrintList(models.AbstractModel):
             'date': format_date(self.env, run.date),
             'reprint': is_reprint and self._describe_reprint(letters),
             'left_out': [] if is_reprint else run._list_left_out(),
-            'rows': [{
-                'name': letter.name,
-                'customer': letter.recipient_id.name or letter.partner_id.name,
-                'town': ' '.join(filter(None, (
-                    letter.recipient_id.country_id != letter.company_id.country_id
-                    and letter.recipient_id.country_id.code, letter.recipient_id.zip, letter.recipient_id.city))),
-                'level': letter.level_id.name,
-                'total': format_amount(self.env, letter.amount_total, letter.currency_id),
-            } for letter in letters],
+            'rows': [self._get_row(letter) for letter in letters],
+            'totals': [
+                {'count': len(of_currency), 'total': format_amount(
+                    self.env, sum(of_currency.mapped('amount_total')), currency)}
+                for currency, of_currency in letters.grouped('currency_id').items()],
+        }
+
+    @api.model
+    def _get_row(self, letter):
+        address = letter._get_addressee()
+        customer, recipient = letter.partner_id.commercial_partner_id, letter.recipient_id
+        return {
+            'name': letter.name,
+            'customer': customer.name,
+            # a contact's name says little without the customer's
+            'recipient': recipient.name if recipient != customer and recipient.name != customer.name else '',
+            'town': ' '.join(filter(None, (
+                address.country_id != letter.company_id.country_id and address.country_id.code, address.zip,
+                address.city))),
+            'level': letter.level_id.name,
+            'total': format_amount(self.env, letter.amount_total, letter.currency_id),
         }
 
     @api.model

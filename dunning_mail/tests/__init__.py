@@ -21,11 +21,13 @@ from . import test_incoming
 from . import test_judgement
 from . import test_judgement_properties
 from . import test_letter
+from . import test_letter_fit
 from . import test_letter_pictures
 from . import test_kept_attachment
 from . import test_level_change
 from . import test_mail
 from . import test_mail_header
+from . import test_notice_account
 from . import test_notice_action
 from . import test_notice_channel
 from . import test_notice_composing

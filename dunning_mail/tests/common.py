@@ -98,7 +98,7 @@ class DunningCommon(TransactionCase):
         move = cls.env['account.move'].create({
             'move_type': move_type, 'partner_id': partner.id, 'invoice_date': '2026-09-01',
             'invoice_date_due': due, 'invoice_payment_term_id': False,
-            'currency_id': (currency or cls.currency).id,
+            'currency_id': (currency or cls.currency).id, 'is_move_sent': True,
             'invoice_line_ids': [Command.create({
                 'name': 'Service', 'quantity': 1, 'price_unit': amount, 'tax_ids': False})],
             **values})
@@ -176,6 +176,11 @@ class DunningCommon(TransactionCase):
         if generate:
             run.action_generate_notices()
         return run
+
+    @staticmethod
+    def drop_texts(level, language):
+        """Take the texts in a language off a level, those of all countries that speak it."""
+        level.text_ids.filtered(lambda text: text.lang.startswith(f'{language}_')).unlink()
 
     def dun(self, day=TODAY, **values):
         """Run, print and mark as printed: every notice counts afterwards."""

@@ -48,7 +48,7 @@ class TestBadConfiguration(DunningCommon):
 
     def test_level_without_texts_in_the_fallback_language(self):
         self.make_invoice(self.make_partner('Acme', lang='fr_FR'))
-        self.level_2._get_text('de_DE').unlink()
+        self.drop_texts(self.level_2, 'de')
         run = self.make_run(generate=False)
         language = self.env['res.lang']._get_data(code='de_DE').name
         self.assertSays(

@@ -231,7 +231,7 @@ class TestNotSetOff(MoneyCase):
     def assertHinted(self, *words):
         """On the draft and beside it, and nothing is set off."""
         self.assertEqual(self.propose(), (1000.0, ['hint']))
-        for text in (self.notice.hint, self.run.exception_ids.description):
+        for text in (self.notice.proposal_hint, self.run.exception_ids.description):
             for word in words:
                 self.assertIn(word, text)
         self.assertStays()
@@ -246,7 +246,7 @@ class TestNotSetOff(MoneyCase):
         self.make_invoice(self.partner, 100, currency=self.foreign)
         self.make_unallocated(self.partner, 950, currency=self.foreign)
         self.propose()
-        self.assertIn('850.00', self.notice.hint)
+        self.assertIn('850.00', self.notice.proposal_hint)
 
     def test_vendor(self):
         self.make_invoice(self.partner, 1000)
@@ -256,7 +256,7 @@ class TestNotSetOff(MoneyCase):
         self.make_invoice(self.make_partner('Other'), 50, move_type='in_invoice')
         self.env.flush_all()
         self.assertEqual(self.propose(), (1000.0, []))
-        self.assertFalse(self.notice.hint)
+        self.assertFalse(self.notice.proposal_hint)
 
     def test_hold_of_a_parent(self):
         group = self.make_partner('Group')

@@ -458,6 +458,20 @@ class TestNotices(JudgementCase):
         self.assertEqual([(candidate.level.sequence, candidate.due, candidate.info) for candidate in candidates], [
             (1, [new], []), (3, [old], [waiting])])
 
+    def test_a_notice_for_each_account(self):
+        """What names no account goes with the oldest that does; levels of their own are parted first."""
+        items = [self.make_item(account_id=account) for account in (False, 4, 3, False, 4)]
+        terms = self.make_terms()
+        for per_account, expected in ((False, [5]), (True, [1, 4])):
+            terms = judgement.Terms(terms.day, terms.currency, per_account=per_account)
+            candidates, _left_out = judgement.judge(
+                self.make_debt(*items), judgement.Customer(self.make_procedure(make_level(1))), self.own, terms)
+            self.assertEqual(sorted(len(candidate.due) for candidate in candidates), expected)
+        bare = [self.make_item(), self.make_item()]
+        candidates, _left_out = judgement.judge(
+            self.make_debt(*bare), judgement.Customer(self.make_procedure(make_level(1))), self.own, terms)
+        self.assertEqual(len(candidates), 1)
+
     def test_no_notice_of_what_only_waits(self):
         candidates, reasons = self.judge(self.make_item(due=-3), self.make_item(before=(3, -20, -5, 1)))
         self.assertFalse(candidates)

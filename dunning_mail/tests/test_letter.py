@@ -243,10 +243,9 @@ class TestLetter(DunningCommon):
                 ('CH5604835012345678009', self.currency.id),
                 ('DE89370400440532013000', False),
                 ('FR7630006000011234567890189', self.foreign.id)))])
-        letter = self.env['report.dunning_mail.letter']
-        self.assertEqual(letter._get_bank_account(notice), accounts[2])
+        self.assertEqual(notice._get_payment_account(), accounts[2])
         accounts[2].active = False
-        self.assertEqual(letter._get_bank_account(notice), accounts[1])
+        self.assertEqual(notice._get_payment_account(), accounts[1])
         self.assertIn('DE89 3704 0044 0532 0130 00', self.text(self.render(notice)[notice.id]))
 
     def test_address_side_and_country(self):

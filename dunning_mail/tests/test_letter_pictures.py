@@ -31,8 +31,11 @@ COLORS = 8
 PIXEL_TOLERANCE = 56
 # How many per cent of a page's pixels may differ by more.
 PAGE_TOLERANCE = 0.35
-COUNTS = (1, 12, 60)
-LANGS = ('de_DE', 'fr_FR', 'it_IT', 'en_US')
+COUNTS = (1, 2, 5, 12, 60)
+# What is drawn in each layout: count of items, language, whether with a payment part.
+LETTERS = (
+    *((count, 'de_DE', True) for count in COUNTS), *((count, 'de_DE', False) for count in (1, 12)),
+    *((2, lang, True) for lang in ('fr_FR', 'it_IT', 'en_US')))
 
 
 def find_difference(one, two):
@@ -89,11 +92,11 @@ class TestLetterPictures(DunningCommon):
         super().setUp()
         # ids differ from database to database
 
-        def get_reference(notice):
-            if notice.currency_id == self.chf:
+        def get_reference(notice, is_qr):
+            if is_qr:
                 return qr.make_qr_reference('9900000000000000000000' + str(len(notice.line_ids)))
             return qr.make_creditor_reference('DN000000001')
-        self.patch(self.env.registry['dunning.notice'], '_get_payment_reference', get_reference)
+        self.patch(self.env.registry['dunning.notice'], '_get_own_reference', get_reference)
 
     def render(self, notice):
         [document] = self.env.ref('dunning_mail.report_letter')._render_documents(notice).values()
@@ -129,16 +132,33 @@ class TestLetterPictures(DunningCommon):
     def _test_layout(self, layout, currency, country):
         self.company.dunning_letter_layout = layout
         self.company.partner_id.country_id = self.env.ref(f'base.{country}')
-        for lang in LANGS:
-            for count, notice in self.notices.items():
-                notice.write({'lang': lang, 'currency_id': currency.id})
-                for has_part in (True, False):
-                    self.company.dunning_payment_part = has_part
-                    expected = ('swiss' if currency == self.chf else 'epc') if has_part else False
-                    name = f'{layout}-{lang[:2]}-{count}-{"part" if has_part else "plain"}'
-                    with self.subTest(name):
-                        self.assertEqual(notice._get_payment_part()['method'], expected)
-                        self.compare(name, self.render(notice))
+        for count, lang, has_part in LETTERS:
+            notice = self.notices[count]
+            notice.write({'lang': lang, 'currency_id': currency.id})
+            self.company.dunning_payment_part = has_part
+            expected = ('swiss' if currency == self.chf else 'epc') if has_part else False
+            name = f'{layout}-{lang[:2]}-{count}-{"part" if has_part else "plain"}'
+            with self.subTest(name):
+                self.assertEqual(notice._get_payment_part()['method'], expected)
+                self.compare(name, self.render(notice))
+        # Seven lines of address, four of footer, a return line that is longer than the window.
+        self.company.write({
+            'name': 'Muster, Müller, Meier & Söhne Handelsgesellschaft für Baustoffe AG', 'dunning_payment_part': True,
+            'report_footer': ''.join(f'<p>Fusszeile {line}</p>' for line in range(1, 5))})
+        notice = self.notices[2]
+        notice.lang = 'de_DE'
+        notice.partner_id.write({
+            'name': 'Verein zur Förderung der Wunderbaren Werke', 'street': 'Obere Bahnhofstrasse 123',
+            'street2': 'Postfach 4567', 'zip': '79539', 'city': 'Lörrach', 'country_id': self.env.ref('base.de').id})
+        notice.recipient_id = self.make_contact(
+            notice.partner_id, 'Abteilung Kreditoren, Frau Wilhelmine Wunderlich-Wagenknecht', 'other',
+            street='Obere Bahnhofstrasse 123', street2='Postfach 4567', zip='79539', city='Lörrach',
+            country_id=self.env.ref('base.de').id)
+        with self.subTest('long'):
+            self.compare(f'{layout}-long-abroad', self.render(notice))
+        notice.recipient_id.country_id = notice.partner_id.country_id = self.env.ref('base.ch')
+        with self.subTest('long with a payment part'):
+            self.compare(f'{layout}-long-part', self.render(notice))
 
     def test_swiss_letters(self):
         self._test_layout('right', self.chf, 'ch')

@@ -57,7 +57,7 @@ class TestLevelChange(DunningCommon):
         self.make_invoice(self.make_partner('Acme', lang='fr_FR'))
         notice = self.make_run().notice_ids
         self.assertEqual(notice.lang, 'fr_FR')
-        self.level_2._get_text('fr_FR').unlink()
+        self.drop_texts(self.level_2, 'fr')
         self.change(notice, self.level_2)
         self.assertEqual(notice.lang, 'de_DE', "the level has no French texts")
 

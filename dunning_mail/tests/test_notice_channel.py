@@ -87,6 +87,35 @@ class TestChannel(IssueCase):
             with self.subTest(email=email):
                 self.assertMail(notice, 'a@customer.test', 'b@customer.test')
 
+    def test_characters_that_nobody_sees(self):
+        """What copying brings along is left out; what cannot be is named."""
+        notice = self.propose()
+        for email in ('a\u200bcme@customer.test', '\ufeffacme@customer.test', 'acme@cus\u00adtomer.test',
+                      '\u202aacme@customer.test\u202c', 'Anna <acme@customer.test\u200d>', 'acme@customer.test\u2060'):
+            self.customer(notice).email = email
+            with self.subTest(email=ascii(email)):
+                self.assertMail(notice, 'acme@customer.test')
+        for email, name in (('\u0430cme@customer.test', 'CYRILLIC SMALL LETTER A'),
+                            ('acme\uff20customer.test', 'FULLWIDTH COMMERCIAL AT'),
+                            ('ac\u2019me@customer.test', 'RIGHT SINGLE QUOTATION MARK')):
+            self.customer(notice).email = email
+            with self.subTest(email=ascii(email)):
+                self.assertPaper(notice, name)
+                self.assertIn(f'U+{ord(name and next(c for c in email if ord(c) > 127)):04X}', notice.channel_info)
+
+    def test_slash_between_addresses(self):
+        """It cannot be in a domain, but it may stand in what comes before it."""
+        notice = self.propose()
+        for email in ('a@customer.test/b@customer.test', 'a@customer.test / b@customer.test',
+                      'a@customer.test /b@customer.test'):
+            self.customer(notice).email = email
+            with self.subTest(email=email):
+                self.assertMail(notice, 'a@customer.test', 'b@customer.test')
+        self.customer(notice).email = 'buero/bern@customer.test'
+        self.assertMail(notice, 'buero/bern@customer.test')
+        self.customer(notice).email = 'a@customer.test/bern'
+        self.assertPaper(notice, 'a@customer.test/bern')
+
     def test_international_domain(self):
         notice = self.propose(email='info@müller.test')
         self.assertMail(notice, 'info@xn--mller-kva.test')

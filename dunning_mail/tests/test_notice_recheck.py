@@ -157,7 +157,7 @@ class TestLetters(RecheckCase):
             self.make_invoice(partner)
         run = self.make_run(partner_ids=[partner.id for partner in partners])
         old, paid, mended = self.in_order(run, partners)
-        self.level_1._get_text('fr_FR').unlink()
+        self.drop_texts(self.level_1, 'fr')
         run.action_print_and_send()
         self.assertEqual((old.status, mended.state), ('paper', 'draft'))
         self.level_1._install_default_texts()

@@ -112,7 +112,7 @@ class TestDays(RecheckCase):
 
     def test_texts_that_were_deleted(self):
         notice = self.issue('Acme')
-        self.level_1._get_text('de_DE').unlink()
+        self.drop_texts(self.level_1, 'de')
         self.pay_part(notice)
         text, words = self.hand_out(notice.run_id)
         self.assertIn('60,00', text)

@@ -150,7 +150,7 @@ class TestIssue(IssueCase):
 
     def test_missing_text(self):
         run, acme, bad, coop = self.propose_three()
-        self.level_1._get_text('fr_FR').unlink()
+        self.drop_texts(self.level_1, 'fr')
         run.action_print_and_send()
         self.assertOnlyBad(run, bad, acme, coop)
         self.assertIn(self.level_1.name, bad.problem)

@@ -7,7 +7,7 @@ from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 from odoo.tools import html2plaintext, mute_logger
 
-from .common import TODAY, DunningCommon, DunningMailCommon
+from .common import TODAY, DunningCommon, DunningMailCommon, read_pdf
 
 # What a customer must read in the own language, and what would give another one away.
 WORDS = {
@@ -83,7 +83,7 @@ class TestLanguage(DunningCommon):
 
     def test_missing_row_puts_the_whole_notice_into_the_fallback(self):
         partner = self.make_partner('Acme', lang='fr_FR', email=False)
-        self.level_1._get_text('fr_FR').unlink()
+        self.drop_texts(self.level_1, 'fr')
         self.make_invoice(partner, 1234.5)
         run = self.make_run()
         self.assertEqual(run.notice_ids.lang, 'de_DE')
@@ -97,6 +97,35 @@ class TestLanguage(DunningCommon):
         run.action_mark_printed()
         again = self.make_run(self.days(15)).notice_ids
         self.assertEqual((again.level_id, again.lang), (self.level_2, 'fr_FR'), "a level that has its texts")
+
+    def test_variant_of_the_language(self):
+        """French of France is better than German for a customer in Geneva, with the dates and amounts of his own."""
+        self.env['res.lang']._activate_lang('fr_CH')
+        self.env['res.lang']._activate_lang('fr_BE')
+        partner = self.make_partner('Acme', lang='fr_CH', email=False)
+        self.level_1.text_ids.filtered(lambda text: text.lang in ('fr_CH', 'fr_BE')).unlink()
+        self.make_invoice(partner, 1234.5)
+        run = self.make_run()
+        notice = run.notice_ids
+        self.assertEqual((notice.lang, notice.text_id.lang), ('fr_CH', 'fr_FR'))
+        self.assertFalse(self.level_1.missing_text_langs)
+        run.action_print_and_send()
+        self.assertIn(WORDS['fr_FR'][0], plain(read_pdf(notice._get_document_bytes())))
+        self.assertEqual(notice.text_version_id.letter_title, self.level_1._get_text('fr_FR').letter_title)
+
+    def test_variant_of_a_language_that_is_not_active(self):
+        partner = self.make_partner('Acme', lang='fr_FR')
+        self.make_invoice(partner)
+        self.env.cr.execute("UPDATE res_partner SET lang = 'fr_CA' WHERE id = %s", [partner.id])
+        partner.invalidate_recordset()
+        self.assertEqual(self.lang_of(partner), 'fr_FR')
+
+    def test_other_languages_are_no_variants(self):
+        """Letters in which two codes begin alike say nothing: fil_PH is not fi_FI."""
+        self.level_1.text_ids.filtered(lambda text: text.lang == 'it_IT').lang = 'fi_FI'
+        self.env['res.lang']._activate_lang('fil_PH')
+        self.assertEqual(self.lang_of(self.make_partner('Acme', lang='fil_PH')), 'de_DE')
+        self.assertFalse(self.level_1._get_text('fil_PH'))
 
 
 @tagged('post_install', '-at_install')

@@ -29,10 +29,14 @@ class Currency:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What all judgements of one company and day share; `currency` and `min_amount` are the company's."""
+    """What all judgements of one company and day share; `currency` and `min_amount` are the company's.
+
+    :ivar per_account: items whose invoices name different bank accounts are on notices of their own
+    """
     day: date
     currency: Currency
     min_amount: float = 0.0
+    per_account: bool = False
 
     def to_company(self, amount, currency):
         """Convert to the company's currency."""
@@ -115,6 +119,7 @@ class Item:
     :ivar is_due: whether it is dunned on the day; else it only takes the credits that are its own
     :ivar names: ids of the entries that a payment is meant for
     :ivar covers_named_only: nothing is known of what it leaves after them
+    :ivar account_id: the bank account that its invoice names; `contact_id`: the customer's contact it was written to
     """
     line_id: int
     move_id: int
@@ -134,6 +139,8 @@ class Item:
     covers_named_only: bool = False
     blocked_by: Reason | None = None
     reserved_by: int = False
+    account_id: int = False
+    contact_id: int = False
     previous_level_id: int = False
     previous_sequence: int | None = None
     previous_date: date | None = None
@@ -326,7 +333,7 @@ def _judge_debt(debt, customer, currency, terms, is_too_little):
         set_level(item, customer.procedure, terms.day)
     apply_minimum(debt, open_items, currency, customer.procedure, terms, is_too_little)
     left_out += [(item.reason, item) for item in open_items if item.reason]
-    return group_by_level(debt, open_items, currency, customer.procedure), left_out
+    return group_by_level(debt, open_items, currency, customer.procedure, terms.per_account), left_out
 
 
 def find_obstacle(customer, day):
@@ -347,7 +354,7 @@ def find_obstacle(customer, day):
     return None
 
 
-def find_block(date_due, no_followup, holds, payment_state, day, is_outgoing=False):
+def find_block(date_due, no_followup, holds, payment_state, day, is_outgoing=False, debited_by=''):
     """Say why an item must not be dunned, whatever its age.
 
     :param date date_due: None where the item has none
@@ -356,6 +363,7 @@ def find_block(date_due, no_followup, holds, payment_state, day, is_outgoing=Fal
     :param str payment_state: of the invoice
     :param date day: the day asked for
     :param bool is_outgoing: whether it is money paid out: claimed only where a person says so
+    :param str debited_by: name of the agreed payment method by which the company itself fetches the money
     :return: :class:`Reason`, None where it may be dunned
     """
     if not date_due:
@@ -371,6 +379,8 @@ def find_block(date_due, no_followup, holds, payment_state, day, is_outgoing=Fal
         return Reason('in_payment')
     if payment_state == 'blocked':
         return Reason('blocked')
+    if debited_by:
+        return Reason('direct_debit', text=debited_by)
     return None
 
 
@@ -475,21 +485,25 @@ def apply_minimum(debt, items, currency, procedure, terms, is_too_little):
             item.next_level, item.reason = None, reason
 
 
-def group_by_level(debt, items, currency, procedure):
-    """Make a notice of what is dunned, or one for each level where the procedure wants that.
+def group_by_level(debt, items, currency, procedure, per_account=False):
+    """Make a notice of what is dunned, or one for each level where the procedure wants that, or for each account.
 
     :param items: what the customer owes; those without a level are for information
+    :param bool per_account: as in :class:`Terms`; what names no account goes with the oldest item that names one
     :return: list of :class:`Candidate`, by level
     """
-    groups = defaultdict(list)
-    for item in items:
-        if item.next_level:
-            groups[item.next_level.sequence if procedure.per_level else 0].append(item)
+    groups, accounts = defaultdict(list), {}
+    dunned = [(item, item.next_level.sequence if procedure.per_level else 0) for item in items if item.next_level]
+    for item, level in dunned:
+        if item.account_id:
+            accounts.setdefault(level, item.account_id)
+    for item, level in dunned:
+        groups[level, per_account and (item.account_id or accounts.get(level, False))].append(item)
     candidates = [
         Candidate(
             partner_id=debt.partner_id, currency=currency, due=due, info=[], credits=sum_credits(due, currency),
             level=max((item.next_level for item in due), key=lambda level: level.sequence))
-        for _number, due in sorted(groups.items())]
+        for _key, due in sorted(groups.items())]
     # The customer's other items stand on one notice only, the one of the highest level.
     for candidate in candidates[-1:]:
         candidate.info = [item for item in items if item.reason]

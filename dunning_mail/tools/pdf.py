@@ -78,6 +78,8 @@ class Document:
         numbers. WeasyPrint's style sheets can say all that by themselves
     :param str overlay_text: what can be read in ``overlay``; it must carry the number too
     :param float overlay_top: millimetres from the top below which nothing but the overlay is drawn
+    :param tighter: names of classes, of which the first stands in ``html``: each other one is tried in its place, in
+        this order, if that makes one page of two
     :param carried: what PlutoPrint writes at the head of the next page if a page ends after this row of the table; rows
         are marked by ``<i class="carry-mark">&lt;0&gt;</i>``, which the document's style must hide
     :param str carried_html: the page (HTML) to draw that with, ``%CARRIED%`` in it
@@ -91,6 +93,7 @@ class Document:
     overlay: str | None = None
     overlay_text: str | None = None
     overlay_top: float = 0
+    tighter: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
     carried_html: str = ''
 
@@ -173,6 +176,7 @@ class _Helper:
                 'texts': document.number is not None and ('always' if document.text is None else 'unless_known'),
                 'overlay': document.overlay,
                 'overlay_top': document.overlay_top,
+                'tighter': document.tighter,
                 'carried': document.carried,
                 'carried_html': document.carried_html,
             }

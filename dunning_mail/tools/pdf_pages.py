@@ -41,6 +41,7 @@ def join(pdfs: Iterable[bytes], *, each: Callable[[int, int], int] | None = None
     :raises PdfError: ``failed`` with the index of a document that is not a PDF
     """
     from pypdf import PdfReader, PdfWriter  # noqa: PLC0415  only whoever joins pays for loading it
+    from pypdf.generic import DictionaryObject, NameObject  # noqa: PLC0415
 
     pdfs = iter(pdfs)
     first = list(itertools.islice(pdfs, 2))
@@ -58,6 +59,9 @@ def join(pdfs: Iterable[bytes], *, each: Callable[[int, int], int] | None = None
                 writer.add_blank_page()
         except Exception as error:  # pypdf raises all kinds of errors over a broken file
             raise PdfError('failed', f'document {index}: {type(error).__name__}: {error}') from error
+    # What it asks of a printer is not taken over from the documents: a payment part must be printed as large as it is.
+    writer._root_object[NameObject('/ViewerPreferences')] = DictionaryObject(
+        {NameObject('/PrintScaling'): NameObject('/None')})
     stream = io.BytesIO()
     writer.write(stream)
     return stream.getvalue()

@@ -74,6 +74,38 @@ def look_up(resources, url):
         raise Refused(f'not handed in with the document: {url[:100]}') from None
 
 
+def find_tightest(lay_out, html, tighter):
+    """Lay out a document, tighter if that makes one page of two.
+
+    :param lay_out: function of HTML that returns (layout, count of pages)
+    :param tighter: names of classes, of which the first stands in the HTML
+    :return: (HTML, layout, count of pages)
+    """
+    layout, count = lay_out(html)
+    for name in tighter[1:] if count == 2 else ():
+        closer = html.replace(tighter[0], name)
+        other, pages = lay_out(closer)
+        if pages == 1:
+            return closer, other, pages
+    return html, layout, count
+
+
+def set_unscaled(data):
+    """Ask whoever prints a PDF to leave it at 100 %: a payment part is measured in millimetres, and so is a window."""
+    from pypdf import PdfWriter  # noqa: PLC0415
+    from pypdf.generic import DictionaryObject, NameObject  # noqa: PLC0415
+
+    try:
+        writer = PdfWriter(io.BytesIO(data), incremental=True)
+    except TypeError:  # pypdf before 5
+        writer = PdfWriter(clone_from=io.BytesIO(data))
+    writer._root_object[NameObject('/ViewerPreferences')] = DictionaryObject(
+        {NameObject('/PrintScaling'): NameObject('/None')})
+    stream = io.BytesIO()
+    writer.write(stream)
+    return stream.getvalue()
+
+
 def load_plutoprint():
     import plutoprint  # noqa: PLC0415  only the engine that is asked for is loaded
 
@@ -118,14 +150,17 @@ def load_plutoprint():
         load(html, resources, base_url).render_page(canvas, 0)
 
     def render(html, resources, base_url, head):
-        book = load(html, resources, base_url)
-        count = book.get_page_count()
+        def lay_out(text):
+            book = load(text, resources, base_url)
+            return book, book.get_page_count()
+
+        html, book, count = find_tightest(lay_out, html, head.get('tighter') or ())
         known = {'pages': count, 'number': book.get_metadata(plutoprint.PDF_METADATA_KEYWORDS)}
         overlay, sums = head.get('overlay'), head.get('carried') if count > 1 else None
         stream = io.BytesIO()
         if not overlay and not sums:
             book.write_to_pdf_stream(stream)
-            return stream.getvalue(), known
+            return set_unscaled(stream.getvalue()), known
         carried = [None] * count
         if sums:
             carried, known['texts'] = find_carried(html, resources, base_url, sums)
@@ -151,7 +186,7 @@ def load_plutoprint():
                 draw_over(canvas, overlay, resources, base_url, page=str(page + 1), pages=str(count))
             canvas.show_page()
         canvas.finish()
-        return stream.getvalue(), known
+        return set_unscaled(stream.getvalue()), known
 
     return render
 
@@ -197,8 +232,15 @@ def load_weasyprint():
             return fetch
 
     def render(html, resources, base_url, head):
-        document = weasyprint.HTML(string=html, base_url=base_url, url_fetcher=make_fetcher(resources))
-        return document.write_pdf(pdf_variant='pdf/a-3b'), {}
+        def lay_out(text):
+            document = weasyprint.HTML(string=text, base_url=base_url, url_fetcher=make_fetcher(resources)).render()
+            return document, len(document.pages)
+
+        def finish(_document, pdf):
+            pdf.catalog['ViewerPreferences'] = '<</PrintScaling /None>>'
+
+        _html, document, _count = find_tightest(lay_out, html, head.get('tighter') or ())
+        return document.write_pdf(pdf_variant='pdf/a-3b', finisher=finish), {}
 
     return render
 

@@ -12,10 +12,31 @@ from stdnum import iso11649
 from stdnum.ch import esr
 from stdnum.iso7064 import mod_97_10
 
+from .addresses import clean, strip_emoji
+
 # Bank numbers (digits 5 to 9 of a Swiss IBAN) that make it a QR-IBAN.
 QR_BANKS = range(30000, 32000)
 # What a Swiss QR code may hold: Latin letters of the blocks that SIX names, and these.
 SWISS_EXTRA = 'ȘșȚț€'
+# What is often typed in place of what a Swiss QR code may hold.
+SWISS_INSTEAD = str.maketrans({
+    **dict.fromkeys('\u2010\u2011\u2013\u2014\u2212\u2022', '-'), **dict.fromkeys('\u2018\u2019\u201A', "'"),
+    **dict.fromkeys('\u201C\u201D\u201E', '"'), '\u2026': '...'})
+# Places in the content of a Swiss QR code (SIX, version 2.3), and the most characters that each of them holds.
+SWISS_ACCOUNT, SWISS_CREDITOR, SWISS_AMOUNT, SWISS_CURRENCY, SWISS_DEBTOR = 3, 5, 18, 19, 21
+SWISS_REFERENCE_TYPE, SWISS_REFERENCE, SWISS_MESSAGE = 27, 28, 29
+SWISS_ADDRESS_LENGTHS = (70, 70, 16, 16, 35, 2)
+SWISS_LENGTHS = {
+    **{start + index: length for start in (SWISS_CREDITOR, SWISS_DEBTOR)
+       for index, length in enumerate(SWISS_ADDRESS_LENGTHS)},
+    SWISS_ACCOUNT: 21, SWISS_AMOUNT: 12, SWISS_CURRENCY: 3, SWISS_REFERENCE: 27, SWISS_MESSAGE: 140}
+SWISS_LIMIT = 997
+# The same of an EPC code (EPC069-12, version 2): its limit is in bytes.
+EPC_BIC, EPC_NAME = 4, 5
+EPC_NAME_LENGTH, EPC_TEXT_LENGTH, EPC_LIMIT = 70, 140, 331
+# The European Economic Area, by the first letters of an IBAN: elsewhere a transfer must name the bank's BIC.
+EEA = frozenset(
+    'AT BE BG HR CY CZ DE DK EE ES FI FR GR HU IE IS IT LI LT LU LV MT NL NO PL PT RO SE SI SK'.split())
 # The Swiss cross takes this much of the code's width: 7 of 46 mm.
 CROSS_SHARE = 7 / 46
 
@@ -94,13 +115,95 @@ def clean_swiss_text(text: str) -> str:
         code = ord(character)
         return 0x20 <= code <= 0x7E or 0xA0 <= code <= 0x17F or character in SWISS_EXTRA
 
-    text = ' '.join(unicodedata.normalize('NFC', text or '').split())
+    text = clean_text(text).translate(SWISS_INSTEAD)
     if all(map(is_allowed, text)):
         return text
     return ''.join(
         character if is_allowed(character)
         else ''.join(filter(is_allowed, unicodedata.normalize('NFKD', character))) or '.'
         for character in text)
+
+
+def clean_text(text: str) -> str:
+    """Return a text in one line, without what nobody sees and without pictures in colour."""
+    return ' '.join(strip_emoji(clean(unicodedata.normalize('NFC', text or ''), keep_joiners=False)).split())
+
+
+def is_transferable(text: str) -> bool:
+    """Tell whether a text arrives as it is when it is put into a transfer: it is short, and nothing is cleaned off."""
+    text = text or ''
+    return len(text) <= EPC_TEXT_LENGTH and clean_swiss_text(text) == text
+
+
+def fit_swiss(lines: list[str]) -> tuple[list[str], bool]:
+    """Bring the content of a Swiss QR code to what the standard allows: characters first, lengths then.
+
+    :param lines: the 31 lines
+    :return: (lines, whether something had to be shortened)
+    """
+    is_shortened, fitting = False, []
+    for index, line in enumerate(lines):
+        text = clean_swiss_text(line)
+        length = SWISS_LENGTHS.get(index, len(text))
+        is_shortened |= len(text) > length
+        fitting.append(text[:length].rstrip())
+    return fitting, is_shortened
+
+
+def find_swiss_fault(lines: list[str]) -> str:
+    """Say what of a Swiss QR code's content the standard does not allow.
+
+    :param lines: the 31 lines, as `fit_swiss()` gives them
+    :return: `creditor`, `debtor`, `amount`, `reference`, `account`, `length`, or nothing
+    """
+    for fault, start in (('creditor', SWISS_CREDITOR), ('debtor', SWISS_DEBTOR)):
+        name, _street, _building, postcode, town, country = lines[start:start + 6]
+        # structured addresses only
+        if lines[start - 1] != 'S' or not all((name, postcode, town)) or not re.fullmatch('[A-Z]{2}', country):
+            return fault
+    if not re.fullmatch(r'(?!0\.00)(0|[1-9][0-9]{0,8})\.[0-9]{2}', lines[SWISS_AMOUNT]):
+        return 'amount'
+    if not re.fullmatch('(CH|LI)[0-9A-Z]{19}', lines[SWISS_ACCOUNT]) or lines[SWISS_CURRENCY] not in ('CHF', 'EUR'):
+        return 'account'
+    reference, kind = lines[SWISS_REFERENCE], lines[SWISS_REFERENCE_TYPE]
+    fits = {
+        'QRR': is_qr_reference(reference), 'SCOR': is_creditor_reference(reference), 'NON': not reference}.get(kind)
+    if not fits or (kind == 'QRR') != is_qr_iban(lines[SWISS_ACCOUNT]):
+        return 'reference'
+    if len('\n'.join(lines)) > SWISS_LIMIT:
+        return 'length'
+    return ''
+
+
+def make_epc(name: str, iban: str, amount: float, reference: str, bic: str = '') -> tuple[list[str], bool]:
+    """Return the content of an EPC code (EPC069-12, version 002).
+
+    :param str name: of whom the account belongs to
+    :param float amount: in EUR
+    :param str reference: a creditor reference without spaces, or any text
+    :return: (lines, whether the name had to be shortened)
+    :raises ValueError: `bic`, `amount`, `name` or `length`: what it cannot say
+    """
+    bic = ''.join(bic.split()).upper()
+    if not re.fullmatch('[A-Z]{6}[0-9A-Z]{2}([0-9A-Z]{3})?', bic):
+        bic = ''
+    if not bic and iban[:2] not in EEA:
+        raise ValueError('bic')
+    if not 0.005 <= amount < 1_000_000_000:
+        raise ValueError('amount')
+    name, reference = clean_text(name), clean_text(reference)
+    if not name:
+        raise ValueError('name')
+    is_structured = is_creditor_reference(reference)
+    lines = [
+        'BCD', '002', '1', 'SCT', bic, name[:EPC_NAME_LENGTH].rstrip(), iban, f'EUR{amount:.2f}', '',
+        reference if is_structured else '', '' if is_structured else reference]
+    # nothing may follow the last line that says something
+    while not lines[-1]:
+        lines.pop()
+    if len(reference) > EPC_TEXT_LENGTH or len('\n'.join(lines).encode()) > EPC_LIMIT:
+        raise ValueError('length')
+    return lines, len(name) > EPC_NAME_LENGTH
 
 
 def render_svg(payload: str, *, cross: bool = False) -> str:

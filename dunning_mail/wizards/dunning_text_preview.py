@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
+from ..models.dunning_proposal_basis import Basis
+
 
 class DunningTextPreview(models.TransientModel):
     """Shows the texts of a level as a chosen customer would get them."""
@@ -63,13 +65,18 @@ class DunningTextPreview(models.TransientModel):
         run = self.env['dunning.run'].new({
             'name': self.env._("Preview"), 'company_id': company.id, 'user_id': self.env.user.id, 'date': today,
             'due_until': today})
-        debts = proposal._load_debts(company, today, today, partner).values()
-        debt = next((debt for debt in debts if debt.items), None)
-        recipient = proposal._find_recipients(partner, company)[partner.id]
-        values = {'currency_id': debt.currency_id, 'line_ids': [
-            fields.Command.create(proposal._prepare_line_values(item, 'due', self.level_id.id, today))
-            for item in debt.items]} if debt else {}
+        debts = proposal._load_debts(company, today, today, partner)
+        debt = next((debt for debt in debts.values() if debt.items), None)
+        recipient, is_named = proposal._find_recipients(partner, company)[partner.id], False
+        values = {}
+        if debt:
+            recipient, is_named = proposal._choose_recipient(
+                partner, recipient, debt.items, Basis(self.env, company, today, debts).contacts)
+            values = {'currency_id': debt.currency_id, 'line_ids': [
+                fields.Command.create(proposal._prepare_line_values(item, 'due', self.level_id.id, today))
+                for item in debt.items]}
         return self.env['dunning.notice']._new_sample(
             company, run_id=run, partner_id=partner.id, recipient_id=recipient.id, level_id=self.level_id.id,
             date_deadline=fields.Date.add(today, days=self.level_id.deadline_days),
-            lang=self.env['dunning.notice']._choose_lang(partner, recipient, self.level_id, company), **values)
+            lang=self.env['dunning.notice']._choose_lang(partner, recipient, self.level_id, company, is_named),
+            **values)

@@ -3,10 +3,11 @@ from functools import lru_cache
 
 from odoo import api, models
 from odoo.fields import Domain
-from odoo.tools import SQL, float_compare, float_round, format_date
+from odoo.tools import SQL
 
 from ..tools import judgement
 from ..tools.judgement import Debt, Item
+from .dunning_proposal_basis import Basis
 
 
 class DunningProposal(models.AbstractModel):

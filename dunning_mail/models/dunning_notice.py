@@ -313,6 +313,8 @@ class DunningNotice(models.Model):
         if is_edit:
             self.sudo().write({
                 'is_edited': True, **{mark: True for fname, mark in self._SET_BY_HAND.items() if fname in vals}})
+            if 'amount_fee' in vals:
+                self._judge_fees_anew()
         self.filtered(lambda notice: was_open.get(notice.id, notice.is_open) != notice.is_open)._update_reserved()
         return result
 

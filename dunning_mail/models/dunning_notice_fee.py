@@ -56,8 +56,9 @@ class DunningNotice(models.Model):
                           if level.id == notice.level_id.id), None)
             if level and currency.get_rate() is not None:
                 bearers.append(Bearer(notice, level, notice.amount_overdue - notice.amount_credit, currency))
-        is_borne = any(notice.amount_fee_own for notice in of_customer - self) or any(
-            notice.amount_fee for notice in self if notice._is_fee_by_hand())
+        # Waived is decided too.
+        is_borne = any(notice.amount_fee or notice.amount_fee_own for notice in of_customer - self) or any(
+            notice._is_fee_by_hand() for notice in self)
         if bearers and not is_borne:
             bearer = judgement.choose_bearer(bearers, basis.terms)
             due = of_customer.due_line_ids.move_line_id.ids

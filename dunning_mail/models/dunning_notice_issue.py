@@ -40,12 +40,12 @@ class DunningNotice(models.Model):
                 notice.problem = str(error)
             except Exception:
                 _logger.exception("Dunning notice %s cannot be issued", notice.id)
-                notice.problem = self.env._(
-                    "The notice could not be prepared because of a technical fault. The server's log says more.")
+                notice.problem = notice._describe_technical_fault()
             else:
                 # Only now has the database taken its number.
                 if is_ready:
                     ready |= notice
+        ready = ready._note_what_is_made()
         order = {notice_id: position for position, notice_id in enumerate(drafts.ids)}
         ready = ready.sorted(lambda notice: order[notice.id])
         routes = ready._assign_routes()
@@ -90,11 +90,6 @@ class DunningNotice(models.Model):
                         _logger.info("Dunning notice %s: %s", notice.id, error)
                 ready._set_numbers()
                 ready._fix_texts()
-                # An item has a hundred columns, of which one is wanted.
-                ready.line_ids.move_line_id.fetch(['move_id'])
-                ready.line_ids.move_id.fetch(['payment_reference', 'move_type', 'partner_bank_id'])
-                for notice in ready:
-                    notice.write({'problem': False, **notice._prepare_making_values()})
         except RETRYABLE:
             raise
         except Exception:
@@ -123,8 +118,37 @@ class DunningNotice(models.Model):
         self._check_texts()
         self._set_numbers()
         self._fix_texts()
-        self.write({'problem': False, **self._prepare_making_values()})
         return True
+
+    def _note_what_is_made(self):
+        """Write down what is on letters that are about to be made. Not before: with each notice of a customer that is
+        cancelled, the fee may move to another one, and with it the reference.
+
+        :return: the notices of which it is known
+        """
+        try:
+            with self.env.cr.savepoint():
+                # An item has a hundred columns, of which one is wanted.
+                self.line_ids.move_line_id.fetch(['move_id'])
+                self.line_ids.move_id.fetch(['payment_reference', 'move_type', 'partner_bank_id'])
+                for notice in self:
+                    notice.write({'problem': False, **notice._prepare_making_values()})
+        except RETRYABLE:
+            raise
+        except Exception as error:
+            if len(self) > 1:
+                return self.browse().union(*(notice._note_what_is_made() for notice in self))
+            if isinstance(error, UserError):
+                self.problem = str(error)
+            else:
+                _logger.exception("Dunning notice %s cannot be issued", self.id)
+                self.problem = self._describe_technical_fault()
+            return self.browse()
+        return self
+
+    def _describe_technical_fault(self):
+        return self.env._(
+            "The notice could not be prepared because of a technical fault. The server's log says more.")
 
     # === NUMBERS === #
 

@@ -131,7 +131,7 @@ class DunningNoticeLine(models.Model):
               FROM dunning_notice_line l
               JOIN dunning_notice n ON n.id = l.notice_id
               LEFT JOIN dunning_level v ON v.id = l.level_id
-             WHERE l.kind = 'due' AND l.is_past IS NOT TRUE AND %s
+             WHERE l.kind = 'due' AND (l.is_past IS NOT TRUE OR l.is_reserved) AND %s
              ORDER BY l.move_line_id, n.is_counted, n.date_left DESC, n.id DESC
             """, condition)
 

@@ -22,7 +22,7 @@ MAIL_TEXTS = ('mail_subject', 'mail_body')
 # What a claim needs of companies and partners.
 COMPANY_FIELDS = (
     'name', 'active', 'parent_path', 'partner_id', 'currency_id', 'dunning_provider_id', 'dunning_min_amount',
-    'dunning_payment_part')
+    'dunning_payment_part', 'dunning_account_grouping')
 PARTNER_FIELDS = (
     'name', 'email', 'lang', 'tz', 'parent_id', 'type', 'active', 'commercial_partner_id', 'company_id', 'is_company',
     'dunning_channel', 'dunning_email_refused', 'dunning_refused_addresses', 'dunning_hold_until',

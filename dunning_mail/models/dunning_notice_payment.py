@@ -212,9 +212,10 @@ class DunningNotice(models.Model):
         # there instead.
         is_structured = qr.is_qr_reference(reference) or qr.is_creditor_reference(reference)
         free = (self.name or '') if is_structured else reference or self.name or ''
-        self._raise_for_code(account, 'ch_qr', debtor, free, reference)
+        structured = reference if is_structured else ''
+        self._raise_for_code(account, 'ch_qr', debtor, free, structured)
         lines, is_shortened = qr.fit_swiss(account._get_qr_vals(
-            'ch_qr', self.amount_total, self.currency_id, debtor, free, reference))
+            'ch_qr', self.amount_total, self.currency_id, debtor, free, structured))
         fault = qr.find_swiss_fault(lines)
         if fault:
             raise UserError({
@@ -227,7 +228,9 @@ class DunningNotice(models.Model):
     def _make_epc_code(self, account, reference):
         """Return what an EPC code says; as `_make_swiss_code()`."""
         reference = reference or self.name or ''
-        self._raise_for_code(account, 'sct_qr', self._get_addressee(), reference, reference)
+        self._raise_for_code(
+            account, 'sct_qr', self._get_addressee(), reference,
+            reference if qr.is_creditor_reference(reference) else '')
         try:
             lines, is_shortened = qr.make_epc(
                 account.acc_holder_name or account.partner_id.name, account.sanitized_acc_number, self.amount_total,

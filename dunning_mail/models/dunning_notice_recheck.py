@@ -158,9 +158,11 @@ class DunningNotice(models.Model):
         if not self._is_recipient_own() or not recipient.active:
             partner = self.partner_id.commercial_partner_id
             proposal = self.env['dunning.proposal'].sudo()
-            new, _is_named = proposal._choose_recipient(
+            new, is_named = proposal._choose_recipient(
                 partner, proposal._find_recipients(partner, self.company_id)[partner.id], items, basis.contacts)
             values['recipient_id'] = new.id
+            if self.level_id:
+                values['lang'] = self.sudo()._choose_lang(partner, new, self.level_id, self.company_id, is_named)
             names = {'new': new.display_name, 'old': recipient.display_name}
             if not recipient.active:
                 words.append(self.env._("Addressed anew to %(new)s: contact %(old)s has been archived.", **names))
@@ -327,9 +329,13 @@ class DunningNotice(models.Model):
         """
         self.ensure_one()
         notice = self.sudo()
-        old = notice.amount_total
+        old, lang = notice.amount_total, notice.lang
         if verdict.values:
             notice.write(verdict.values)
+            if notice.lang != lang and notice.text_version_id:
+                notice.text_version_id = False
+                notice._check_texts()
+                notice._fix_texts()
         if verdict.lines is not None:
             notice._replace_lines(verdict.lines)
         if not notice.currency_id.compare_amounts(old, notice.amount_total):

@@ -167,18 +167,20 @@ class DunningNotice(models.Model):
         if not self.ids:
             return
         self.flush_model(['is_open', 'kind'])
-        self.env['dunning.notice.line'].flush_model(['kind', 'move_line_id', 'notice_id'])
+        self.env['dunning.notice.line'].flush_model(['kind', 'move_line_id', 'notice_id', 'is_past'])
         self.env.execute_query(SQL(
             """
             UPDATE dunning_notice_line l
-               SET is_reserved = NOT COALESCE(l.is_reserved, FALSE)
+               SET is_reserved = NOT COALESCE(l.is_reserved, FALSE),
+                   -- What leaves once more, counts once more.
+                   is_past = l.is_past AND COALESCE(l.is_reserved, FALSE)
               FROM dunning_notice n
              WHERE n.id = l.notice_id AND n.id = ANY(%s)
                AND COALESCE(l.is_reserved, FALSE) <> (
                    n.is_open AND n.kind = 'dunning' AND l.kind = 'due' AND l.move_line_id IS NOT NULL)
          RETURNING l.id
             """, self.ids))
-        self.env['dunning.notice.line'].invalidate_model(['is_reserved'], flush=False)
+        self.env['dunning.notice.line'].invalidate_model(['is_reserved', 'is_past'], flush=False)
 
     # === WHO IS ASKED === #
 

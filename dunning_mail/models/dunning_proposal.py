@@ -65,7 +65,9 @@ class DunningProposal(models.AbstractModel):
                     (row['line_hold'], row['line_hold_reason']), (row['move_hold'], row['move_hold_reason']),
                     (row['contact_hold'], row['contact_hold_reason']),
                     (row['invoiced_hold'], row['invoiced_hold_reason'])),
-                'partial' if is_known else row['payment_state'], day, item.is_outgoing, row['debited_by'] or '')
+                'partial' if is_known else row['payment_state'], day, item.is_outgoing,
+                # What was called back is not fetched again.
+                '' if item.is_claim else row['debited_by'] or '')
             (debt.items if row['is_due'] and row['is_own'] else debt.others).append(item)
         self._add_payments(debts, payments, by_move, numbers)
         self._load_history([item for debt in debts.values() for item in debt.items], replaced_run)
@@ -118,6 +120,7 @@ class DunningProposal(models.AbstractModel):
               JOIN account_journal aj ON aj.id = am.journal_id
               JOIN account_account aa ON aa.id = aml.account_id
               JOIN res_currency c ON c.id = aml.currency_id
+              JOIN res_company branch ON branch.id = aml.company_id
               LEFT JOIN res_partner p ON p.id = aml.partner_id
               -- The contact that the invoice was written to; the entry bears the customer.
               LEFT JOIN res_partner ip ON ip.id = am.partner_id
@@ -131,7 +134,9 @@ class DunningProposal(models.AbstractModel):
                         (ip.property_inbound_payment_method_line_id ->> aml.company_id::text)::int,
                         (p.property_inbound_payment_method_line_id ->> aml.company_id::text)::int)
                     AND EXISTS (SELECT 1 FROM res_company_dunning_debit_method_rel debit
-                                 WHERE debit.company_id = %(company_id)s AND debit.method_line_id = method.id)
+                                 WHERE debit.method_line_id = method.id AND (
+                                       debit.company_id = ANY(%(parents)s)
+                                       OR STRPOS('/' || branch.parent_path, '/' || debit.company_id || '/') > 0))
              WHERE %(is_open)s
                AND aml.company_id = ANY(%(entity)s)
                -- What is not due yet is read where it has credits of its own.
@@ -140,7 +145,7 @@ class DunningProposal(models.AbstractModel):
                     OR aj.type IN ('bank', 'cash', 'credit'))
                %(partner_filter)s
              ORDER BY COALESCE(aml.date_maturity, aml.date), aml.id
-            """, company_id=company.id, companies=companies, entity=entity, due_until=due_until,
+            """, parents=company.parent_ids.ids, companies=companies, entity=entity, due_until=due_until,
             line_ids=list(line_ids), named=named, is_open=self._get_open_condition(), partner_filter=partner_filter,
             contact_hold=contact_hold, contact_hold_reason=contact_hold_reason, invoiced_hold=invoiced_hold,
             invoiced_hold_reason=invoiced_hold_reason))
@@ -216,18 +221,20 @@ class DunningProposal(models.AbstractModel):
         describe = lru_cache(None)(self._describe_reason)
         candidates, exceptions = [], []
         for partner_id, of_partner in basis.debts.items():
+            if not any(debt.items for debt in of_partner):
+                continue
             partner = partners.browse(partner_id or ()).with_prefetch(partners.ids)
             procedure = partner.dunning_procedure_id or default_procedure
             if procedures and (not partner or procedure not in procedures):
                 continue
             for debt in of_partner:
                 if (partner_id, debt.currency_id) in excluded:
-                    self._block_excluded(debt, procedure, known_items)
+                    self._block_excluded(debt, procedure, basis.terms, known_items)
             for debt, proposed, left_out in self._judge(
                     basis, of_partner, partner, procedure, recipients.get(partner.id)):
                 if notices := excluded.get((partner_id, debt.currency_id)):
                     proposed, left_out, listed = self._leave_out_excluded(
-                        run, debt, notices, procedure, known_items, proposed, left_out)
+                        run, debt, notices, procedure, basis.terms, known_items, proposed, left_out)
                     exceptions += listed
                 candidates += proposed
                 exceptions += [
@@ -282,26 +289,29 @@ class DunningProposal(models.AbstractModel):
             {*excluded.line_ids.move_line_id.ids, *taken_out.move_line_id.ids})
 
     @api.model
-    def _block_excluded(self, debt, procedure, known_items):
-        """Take what a person left out from the other notices of a customer who has one for each level.
+    def _block_excluded(self, debt, procedure, terms, known_items):
+        """Take what a person left out from the other notices of a customer who has one for each level or account.
 
         :param debt: :class:`Debt`
         :param procedure: `dunning.procedure` of the customer
+        :param terms: :class:`~.judgement.Terms`
         :param set known_items: ids of `account.move.line` that are on excluded notices
         """
-        if procedure.grouping != 'level':
+        if procedure.grouping != 'level' and not terms.per_account:
             return
         for item in debt.items:
             if item.line_id in known_items and not item.blocked_by:
                 item.blocked_by = judgement.Reason('excluded')
 
     @api.model
-    def _leave_out_excluded(self, run, debt, notices, procedure, known_items, proposed, left_out):
-        """Leave out again what a person left out: the customer's notice, or that of a level where each has its own.
+    def _leave_out_excluded(self, run, debt, notices, procedure, terms, known_items, proposed, left_out):
+        """Leave out again what a person left out: the customer's notice, or that of a level or an account where each
+        has its own.
 
         :param debt: :class:`Debt`
         :param notices: the customer's excluded `dunning.notice` in that currency
         :param procedure: `dunning.procedure` of the customer
+        :param terms: :class:`~.judgement.Terms`
         :param set known_items: ids of `account.move.line` that are listed with a notice
         :return: (list of :class:`~.judgement.Candidate`, list of (reason, item), list of values for
             `dunning.run.exception`): what is proposed and left out all the same, and what is said of the rest
@@ -310,12 +320,22 @@ class DunningProposal(models.AbstractModel):
         listed = [
             {**self._prepare_exception_values(run, debt, None, 'excluded', words), **notice._prepare_excluded_values()}
             for notice in notices]
-        if procedure.grouping != 'level':
+        if procedure.grouping != 'level' and not terms.per_account:
             items, proposed, left_out = debt.items, [], []
         else:
-            level_ids = set(notices.level_id.ids)
-            items = [item for candidate in proposed if candidate.level.id in level_ids for item in candidate.due]
-            proposed = [candidate for candidate in proposed if candidate.level.id not in level_ids]
+            def get_keys(level_id, account_ids):
+                level_id = procedure.grouping == 'level' and level_id
+                return {(level_id, terms.per_account and account_id)
+                        for account_id in account_ids - {False} or {False}}
+
+            accounts = {item.line_id: item.account_id for item in debt.items}
+            keys = set().union(*(get_keys(notice.level_id.id, {
+                accounts.get(line_id, False) for line_id in notice.due_line_ids.move_line_id.ids})
+                for notice in notices))
+            again = [candidate for candidate in proposed if keys & get_keys(
+                candidate.level.id, {item.account_id for item in candidate.due})]
+            items = [item for candidate in again for item in candidate.due]
+            proposed = [candidate for candidate in proposed if candidate not in again]
             left_out = [(reason, item) for reason, item in left_out if reason.code != 'excluded']
         return proposed, left_out, listed + [
             self._prepare_exception_values(run, debt, item, 'excluded', words)

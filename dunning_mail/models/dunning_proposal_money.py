@@ -102,10 +102,11 @@ class DunningProposal(models.AbstractModel):
             currency_id, named = row['currency_id'], frozenset(row['named'])
             if named:
                 keys = [by_move[move_id, currency_id] for move_id in sorted(named) if (move_id, currency_id) in by_move]
-                if not keys:
-                    # Paid in another currency: what it covers, a person knows.
-                    continue
-                key = keys[0]
+                # One for each customer. What it is worth for each of them is not known: as much as it can be.
+                shares = [
+                    (key, named & {item.move_id for item in debts[key].items + debts[key].others})
+                    for key in dict.fromkeys(keys)]
+                # Paid in another currency: what it covers, a person knows.
             else:
                 key = (row['partner_id'], currency_id)
                 words = [word for word in (row['memo'], row['payment_reference']) if word]
@@ -113,13 +114,15 @@ class DunningProposal(models.AbstractModel):
                     move_id for move_id, *names in numbers.get(key, ()) if any(
                         re.search(rf'(?<!\w){re.escape(name)}(?!\w)', word)
                         for name in names if name for word in words))
-            debt = debts.setdefault(key, Debt(*key, rounding=row['rounding']))
-            item = Item(
-                line_id=0, payment_id=row['id'], move_id=0, number=row['number'], partner_id=key[0],
-                currency_id=currency_id, residual=float(row['residual']), invoiced=float(row['residual']),
-                date_due=row['date'], date_invoice=row['date'], is_payment=True, names=named,
-                covers_named_only=row['covers_named_only'])
-            (debt.credits if item.residual < 0 else debt.others).append(item)
+                shares = [(key, named)]
+            for key, names in shares:
+                debt = debts.setdefault(key, Debt(*key, rounding=row['rounding']))
+                item = Item(
+                    line_id=0, payment_id=row['id'], move_id=0, number=row['number'], partner_id=key[0],
+                    currency_id=currency_id, residual=float(row['residual']), invoiced=float(row['residual']),
+                    date_due=row['date'], date_invoice=row['date'], is_payment=True, names=names,
+                    covers_named_only=row['covers_named_only'] or len(shares) > 1)
+                (debt.credits if item.residual < 0 else debt.others).append(item)
 
     # === WHAT IS NOT SET OFF === #
 
@@ -137,7 +140,7 @@ class DunningProposal(models.AbstractModel):
             return hints
         partners = partners.browse({candidate.partner_id for candidate in candidates})
         vendors = self._read_vendor_debts(basis.company, partners)
-        held = self._find_held_parents(partners, basis.day)
+        held = self._find_held_parents(partners, basis.company, basis.day)
         for candidate in candidates:
             partner_id, words = candidate.partner_id, []
             for debt in basis.debts[partner_id]:
@@ -150,10 +153,11 @@ class DunningProposal(models.AbstractModel):
                     "Not set off: as a vendor the customer has open bills of %s.",
                     format_amount(self.env, amount, currencies.browse(currency_id)))
                 for currency_id, amount in vendors.get(partner_id, ())]
-            if parent := held.get(partner_id):
+            if partner_id in held:
+                parent, until = held[partner_id]
                 words.append(self.env._(
                     "Its parent company %(parent)s is on hold until %(day)s.", parent=parent.display_name,
-                    day=basis.format_date(parent.dunning_hold_until)))
+                    day=basis.format_date(until)))
             if words:
                 hints[partner_id, candidate.currency.id] = '\n'.join(words)
         return hints
@@ -182,16 +186,19 @@ class DunningProposal(models.AbstractModel):
         return owed
 
     @api.model
-    def _find_held_parents(self, partners, day):
+    def _find_held_parents(self, partners, company, day):
         """Find the companies above customers that are on hold: a hold is for one customer, theirs is a question.
 
-        :return: dict partner id -> `res.partner`
+        :param company: `res.company` that duns
+        :return: dict partner id -> (`res.partner`, last day of the hold)
         """
         held = {}
         for partner in partners:
             parent = partner.parent_id
-            while parent and not (parent.dunning_hold_until and parent.dunning_hold_until >= day):
+            while parent:
+                until, _reason = parent._get_dunning_holds(company).get(parent.id, (None, ''))
+                if until and until >= day:
+                    held[partner.id] = parent, until
+                    break
                 parent = parent.parent_id
-            if parent:
-                held[partner.id] = parent
         return held

@@ -1,5 +1,5 @@
 import lxml.html
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from odoo import api, models
 from odoo.tools import file_path, html2plaintext, is_html_empty
@@ -37,6 +37,7 @@ RECEIPT_PLACE, RECEIPT_SIZES = (52, 56), ((8, 3.17), (7, 2.8), (6, 2.4))
 PART_PLACE, PART_SIZES = (87, 85), ((10, 3.88), (9, 3.5), (8, 3.1))
 # How many paragraphs at the end of the closing words stay together.
 GREETING_PARTS = 3
+PARAGRAPHS = frozenset({'blockquote', 'div', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'hr', 'ol', 'p', 'pre', 'table', 'ul'})
 
 
 class ReportDunningLetter(models.AbstractModel):
@@ -143,14 +144,16 @@ class ReportDunningLetter(models.AbstractModel):
         :param html: what the level's text became
         """
         root = lxml.html.fragment_fromstring(str(html or ''), create_parent='div')
-        end = [child for child in root if isinstance(child.tag, str)][-GREETING_PARTS:]
-        if not end:
+        words = [root.text, *(child.tail for child in root)]
+        if not len(root) or any(map(str.strip, filter(None, words))) or any(
+                child.tag not in PARAGRAPHS for child in root):
+            # Words that run on cannot be parted.
             return html
+        end = list(root)[-GREETING_PARTS:]
         block = root.makeelement('div', {'class': 'dl-greeting'})
         end[0].addprevious(block)
         for child in end:
-            # with the words that follow it
             block.append(child)
         # Elements of the level's text, which was made safe when it was rendered.
-        return escape(root.text or '') + Markup('').join(
+        return Markup('').join(
             Markup(lxml.html.tostring(child, encoding='unicode')) for child in root)  # noqa: S704

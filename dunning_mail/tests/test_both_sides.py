@@ -113,6 +113,21 @@ class TestBothSidesOfTheBooks(MoneyCase):
         item.dunning_is_claim = False
         self.assertEqual(self.notice._recheck()[self.notice.id].code, 'held')
 
+    def test_returned_debit_of_a_customer_who_pays_by_debit(self):
+        """What was called back is not fetched again."""
+        journal = self.env['account.journal'].search(
+            [('type', '=', 'bank'), ('company_id', '=', self.company.id)], limit=1)
+        method = journal.inbound_payment_method_line_ids[:1]
+        self.company.dunning_debit_method_ids = [Command.set(method.ids)]
+        self.partner.property_inbound_payment_method_line_id = method
+        self.make_paid_out(self.partner, 100, day='2026-10-01')
+        self.assertEqual(self.propose(), (0, ['outgoing']))
+        self.run.exception_ids.action_claim()
+        self.run.action_generate_notices()
+        self.notice = self.run.notice_ids
+        self.assertEqual(self.notice.amount_total, 100.0)
+        self.assertStays()
+
     def test_repayment_registered_without_an_entry(self):
         self.make_invoice(self.partner, 100)
         refund = self.make_invoice(self.partner, 150, move_type='out_refund')
@@ -186,6 +201,29 @@ class TestMoneyOnItsWay(MoneyCase):
         self.make_payment(self.make_partner('Treuhand'), 400, invoice)
         self.assertEqual(self.propose(), (600.0, []))
         self.assertStays()
+
+    def test_payment_for_invoices_of_two_customers(self):
+        """One of them pays for both; what each invoice gets of too little, a person knows."""
+        other = self.make_partner('Other')
+        for amount, left in ((200, 0), (60, 40)):
+            with self.subTest(amount=amount):
+                first, second = self.make_invoice(self.partner, 100), self.make_invoice(other, 100)
+                payment = self.make_payment(self.partner, amount, first, second)
+                self.make_invoice(self.partner, 70)
+                run = self.make_run(partner_ids=(self.partner | other).ids)
+                claimed = {notice.partner_id.id: notice.amount_total for notice in run.notice_ids}
+                self.assertEqual(claimed.get(self.partner.id), 70.0 + left)
+                self.assertEqual(claimed.get(other.id, 0), left)
+                self.notice = run.notice_ids
+                self.assertStays()
+                for notice in self.notice:
+                    self.assertEqual(notice._recheck()[notice.id].code, 'same', "asked alone too")
+                run.action_cancel()
+                payment.action_cancel()
+                for move in self.env['account.move'].search([
+                        ('partner_id', 'in', (self.partner | other).ids), ('move_type', '=', 'out_invoice')]):
+                    move.button_draft()
+                    move.button_cancel()
 
     def test_registered_then_booked(self):
         """Odoo leaves the payment as it is when the bank's line is reconciled: it is not counted twice."""
@@ -268,6 +306,15 @@ class TestNotSetOff(MoneyCase):
         self.assertHinted('Group')
         group.dunning_hold_until = self.days(-1)
         self.assertEqual(self.propose(), (1000.0, []))
+
+    def test_hold_of_a_parent_said_in_the_head_company(self):
+        group = self.make_partner('Group')
+        self.partner.parent_id = group
+        branch = self.env['res.company'].create({'name': 'Filiale', 'parent_id': self.company.id})
+        group.dunning_hold_until = self.days(10)
+        held = self.env['dunning.proposal']._find_held_parents(
+            self.partner.with_company(branch), branch, self.days(0))
+        self.assertEqual(held, {self.partner.id: (group, self.days(10))})
 
 
 @tagged('post_install', '-at_install')
@@ -387,6 +434,34 @@ class TestStartAgain(RecheckCase, MoneyCase):
             active_model='res.partner', active_ids=self.partner.ids).create({'reason': 'Agreed'})
         with self.assertRaisesRegex(UserError, "None of these items"):
             wizard.action_apply()
+
+    def test_of_a_customer_not_its_subsidiaries(self):
+        subsidiary = self.make_partner('Tochter', parent_id=self.partner.id, is_company=True)
+        contact = self.make_partner('Person', parent_id=self.partner.id, is_company=False)
+        own, others, by_contact = (
+            self.make_invoice(partner, 100) for partner in (self.partner, subsidiary, contact))
+        self.dun()
+        wizard = self.env['dunning.restart'].with_context(
+            active_model='res.partner', active_ids=self.partner.ids).create({'reason': 'Agreed'})
+        self.assertEqual(wizard.move_line_ids.move_id, own | by_contact)
+        wizard.action_apply()
+        self.assertEqual(self.receivable(others).dunning_level_id, self.level_1)
+
+    def test_notice_that_leaves_once_more(self):
+        """It is on its way again: nobody else proposes its items, and when it has left, it counts."""
+        [notice] = self.issue('Once more')
+        notice.run_id._hand_out_letters()
+        notice.run_id.action_mark_printed()
+        item = self.invoice_of(notice).line_ids.filtered('dunning_level_id')
+        item._restart_dunning('Agreed')
+        notice.action_unmark_printed()
+        self.assertTrue(notice.line_ids.is_reserved)
+        run = self.make_run(partner_ids=self.customer_of(notice).ids)
+        self.assertEqual(run.exception_ids.mapped('reason'), ['reserved'])
+        notice.run_id._hand_out_letters()
+        notice.run_id.action_mark_printed()
+        item.invalidate_recordset()
+        self.assertEqual(item.dunning_level_id, self.level_1)
 
     def test_not_while_it_is_on_an_open_notice(self):
         invoice = self.make_invoice(self.partner, 100)

@@ -3,7 +3,7 @@
 from odoo.exceptions import UserError
 from odoo.tests import tagged
 
-from .common import DunningCommon
+from .common import DunningCommon, read_pdf
 
 
 class FilterCase(DunningCommon):
@@ -271,6 +271,57 @@ class TestOneFee(DunningCommon):
         self.own.amount_fee = 3
         self.other._change_level(self.level_1, 'Agreed')
         self.assertFees(3.0, 0.0)
+
+    def test_waived_and_another_becomes_larger(self):
+        """What a person decided is the customer's fee, even if it is none."""
+        self.level_1.fee_amount = 20
+        first, second = self.make_invoice(self.partner, 400), self.make_invoice(self.partner, 100)
+        self.make_invoice(self.partner, 300, currency=self.foreign)
+        run = self.make_run(partner_ids=self.partner.ids)
+        self.own, self.other = (
+            run.notice_ids.filtered(lambda notice, currency=currency: notice.currency_id == currency)
+            for currency in (self.currency, self.foreign))
+        bearer = self.own if self.own.amount_fee else self.other
+        bearer.amount_fee = 0
+        (self.own.line_ids.filtered(lambda line: line.move_id == first)).action_take_out()
+        self.assertFees(0.0, 0.0)
+        self.assertTrue(second)
+
+    def test_set_by_a_person_on_another_notice(self):
+        _run, self.own, self.other = self.propose(level_1_fee=5.0)
+        self.assertFees(0.0, 40.0)
+        self.own.amount_fee = 5
+        self.assertFees(5.0, 0.0)
+
+    def test_cumulated_without_a_fee_of_its_own_is_borne_once(self):
+        self.level_1.fee_amount = 15
+        self.level_2.write({'fee_amount': 0, 'fee_method': 'cumulated'})
+        for currency in (self.currency, self.foreign):
+            self.make_invoice(self.partner, 300, currency=currency)
+        self.dun(partner_ids=self.partner.ids)
+        run = self.make_run(self.days(20), partner_ids=self.partner.ids)
+        bearer = run.notice_ids.filtered('amount_fee')
+        other = run.notice_ids - bearer
+        self.assertEqual((len(bearer), bearer.amount_fee_own), (1, 0.0))
+        other.action_exclude()
+        run.action_print_and_send()
+        self.assertEqual(bearer.state, 'issued')
+        other.action_include()
+        self.assertFalse(other.amount_fee)
+
+    def test_moved_while_it_is_issued(self):
+        """What is written down of a letter is what the letter says."""
+        self.env['res.partner.bank'].create({
+            'acc_number': 'CH9300762011623852957', 'partner_id': self.company.partner_id.id,
+            'allow_out_payment': True})
+        _run, self.own, self.other = self.propose(level_1_fee=5.0)
+        run = self.own.run_id
+        self.pay(self.other.due_line_ids.move_id.with_env(self.env))
+        run.action_print_and_send()
+        self.assertEqual((self.own.state, self.own.amount_fee), ('issued', 5.0))
+        self.assertTrue(self.own.payment_reference.startswith('RF'), "it stands for the fee too")
+        text = ''.join(read_pdf(self.own._get_document_bytes()).split())
+        self.assertIn(self.own.payment_reference, text)
 
     def test_cumulated_over_all_that_is_dunned(self):
         self.level_2.fee_method = 'cumulated'

@@ -247,6 +247,15 @@ class TestPlaces(LetterFitCase):
             broken += pages['Firmenwort'] == 2
         self.assertTrue(0 < broken < 10, "the page ended before, within and after")
 
+    def test_words_that_run_on_are_not_parted(self):
+        report = self.env['report.dunning_mail.letter']
+        for html in ('', 'Bitte zahlen Sie an <b>uns</b> bis <i>Freitag</i>.', 'Gruss<br/>Firma', '<p>Gruss</p>Firma',
+                     '<b>Gruss</b><p>Firma</p>'):
+            self.assertEqual(report._keep_greeting(html), html)
+        self.assertEqual(
+            report._keep_greeting('<p>1</p><p>2</p><ul><li>3</li></ul><p>4</p>'),
+            '<p>1</p><div class="dl-greeting"><p>2</p><ul><li>3</li></ul><p>4</p></div>')
+
     def test_emoji(self):
         """No font for print has them: they are left out, and the words close up."""
         self.partner.name = 'Blumen 🌷 Meier 👩🏽‍🌾 AG 🇨🇭'

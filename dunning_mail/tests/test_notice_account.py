@@ -109,6 +109,24 @@ class TestAccountOfInvoices(AccountCase):
             [account] = notice.due_line_ids.move_id.partner_bank_id
             self.assertIn(self.printed(account.sanitized_acc_number), text)
 
+    def test_one_of_two_is_excluded(self):
+        """The other one stays, and what comes for the excluded account is left out with it."""
+        self.company.dunning_account_grouping = 'separate'
+        for grouping in ('customer', 'level'):
+            with self.subTest(grouping=grouping):
+                self.partner = self.make_partner(f'Kunde {grouping}')
+                self.procedure.grouping = grouping
+                first, second = self.make_invoice_for(self.first), self.make_invoice_for(self.second)
+                run = self.propose().run_id
+                by_move = {notice.due_line_ids.move_id: notice for notice in run.notice_ids}
+                by_move[first].action_exclude()
+                later = self.make_invoice_for(self.first)
+                run.action_generate_notices()
+                drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft')
+                self.assertEqual(drafts.due_line_ids.move_id, second)
+                excluded = run.exception_ids.filtered(lambda exception: exception.reason == 'excluded')
+                self.assertEqual(excluded.move_id, later)
+
     def test_account_changed_on_the_invoice(self):
         invoice = self.make_invoice_for(self.first)
         self.partner.email = False
@@ -137,6 +155,18 @@ class TestAccountAndReference(AccountCase):
         self.assertIn(self.printed(notice.payment_account_number), text)
         self.assertIn(notice.payment_reference, text.replace(' ', ''))
         return text
+
+    def test_references_that_only_look_like_one(self):
+        """They begin as creditor references do, and are none: they go where the payer's words go."""
+        for number, reference in enumerate(('RF_4711', 'RF4711#1', 'RF2026(1)', 'RF18')):
+            with self.subTest(reference):
+                partner = self.make_partner(f'Kunde {number}', email=False)
+                self.make_invoice_for(self.first, partner, payment_reference=reference)
+                notice = self.propose(partner)
+                self.assertFalse(notice.hints)
+                [text] = self.issue(notice)
+                self.assertIn('Zahlteil', text)
+                self.assertIn(reference, text)
 
     def test_no_slip_no_qr_iban(self):
         """A normal IBAN with a QR-IBAN beside it: whoever gets no slip is told the normal one and what it takes."""
@@ -256,6 +286,26 @@ class TestDirectDebit(OneCustomerCase):
         self.company.dunning_debit_method_ids = [Command.link(line.id)]
         self.make_invoice(self.partner)
         self.assertEqual(len(self.make_run().notice_ids), 1)
+
+    def test_branches(self):
+        """What the head company lists holds in its branches; what a branch lists holds for its invoices."""
+        branch = self.env['res.company'].create({
+            'name': 'Filiale', 'parent_id': self.company.id, 'dunning_procedure_id': self.procedure.id})
+        (self.env.user | self.clerk).company_ids |= branch
+        invoice = self.make_invoice(self.partner)
+        self.env.flush_all()
+        self.env.cr.execute('UPDATE account_move SET company_id = %s WHERE id = %s', [branch.id, invoice.id])
+        self.env.cr.execute('UPDATE account_move_line SET company_id = %s WHERE move_id = %s', [branch.id, invoice.id])
+        self.env.invalidate_all()
+        invoice.preferred_payment_method_line_id = self.debit
+        proposal = self.env['dunning.proposal']
+        for listing, running in ((self.company, branch), (branch, self.company), (branch, branch)):
+            with self.subTest(listing=listing.name, running=running.name):
+                (self.company | branch).dunning_debit_method_ids = [Command.clear()]
+                listing.dunning_debit_method_ids = [Command.set(self.debit.ids)]
+                debts = proposal._load_debts(running, self.days(0), self.days(0), self.partner)
+                [item] = [item for debt in debts.values() for item in debt.items]
+                self.assertEqual(item.blocked_by and item.blocked_by.code, 'direct_debit')
 
     def test_agreed_meanwhile(self):
         self.partner.email = False

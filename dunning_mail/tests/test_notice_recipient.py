@@ -3,7 +3,7 @@
 from odoo.exceptions import ValidationError
 from odoo.tests import tagged
 
-from .common import OneCustomerCase
+from .common import OneCustomerCase, read_pdf
 
 
 @tagged('post_install', '-at_install')
@@ -78,7 +78,27 @@ class TestRecipient(OneCustomerCase):
         notice.recipient_id = other
         other.active = False
         notice.run_id.action_print_and_send()
-        self.assertEqual(notice.recipient_id, geneva)
+        self.assertEqual((notice.recipient_id, notice.lang), (geneva, 'fr_FR'))
+
+    def test_recipient_left_and_nobody_speaks_his_language(self):
+        """Before the notice is issued, and after: text and letter are in the language of whom they go to now."""
+        for is_issued in (False, True):
+            with self.subTest(is_issued=is_issued):
+                partner = self.make_partner(f'Kunde {is_issued}', email=False, lang='de_DE')
+                geneva = self.make_contact(partner, 'Genève', 'contact', lang='fr_FR', email=False)
+                self.make_invoice(geneva)
+                run = self.make_run(partner_ids=partner.ids)
+                notice = run.notice_ids
+                self.assertEqual((notice.recipient_id, notice.lang), (geneva, 'fr_FR'))
+                if is_issued:
+                    run.action_print_and_send()
+                geneva.active = False
+                if not is_issued:
+                    run.action_print_and_send()
+                text = read_pdf(run._hand_out_letters()[0])
+                self.assertEqual((notice.recipient_id, notice.lang), (partner, 'de_DE'))
+                self.assertIn('Zahlungserinnerung', text)
+                self.assertNotIn('Rappel', text)
 
     def test_recipient_chosen_by_hand_brings_his_language(self):
         self.make_invoice(self.partner)

@@ -78,6 +78,10 @@ class TestReferences(BaseCase):
             qr.make_qr_reference('1'), 'M/1', 'EPD']
         self.assertEqual(qr.fit_swiss(lines), (lines, False))
         self.assertEqual(qr.find_swiss_fault(lines), '')
+        # Account numbers of some banks end with a letter.
+        lettered = list(lines)
+        lettered[qr.SWISS_ACCOUNT] = 'CH5230005292175872' + '40V'
+        self.assertEqual(qr.find_swiss_fault(qr.fit_swiss(lettered)[0]), '')
         long = list(lines)
         long[qr.SWISS_DEBTOR], long[qr.SWISS_MESSAGE] = 'ﬃ' * 30, '…' * 60
         long[qr.SWISS_DEBTOR + 4], long[qr.SWISS_DEBTOR + 3] = 'Ort\n' + 'x' * 40, '\u200b8001\u00ad'
@@ -106,6 +110,7 @@ class TestReferences(BaseCase):
         rf = qr.make_creditor_reference('DN000000001')
         self.assertEqual(qr.make_epc('Muster', german, 100.1, rf), (
             ['BCD', '002', '1', 'SCT', '', 'Muster', german, 'EUR100.10', '', rf], False))
+        self.assertIn('EUR3000.00', qr.make_epc('Muster', german, 3000, rf)[0])
         self.assertEqual(qr.make_epc('Mus\nter\u200b 😀', german, 0.01, 'RE 1', 'cobadeff xxx'), (
             ['BCD', '002', '1', 'SCT', 'COBADEFFXXX', 'Mus ter', german, 'EUR0.01', '', '', 'RE 1'], False))
         self.assertEqual(

@@ -355,6 +355,19 @@ class TestTexts(DunningCommon):
                 self.assertIn(DATES[lang], preview.mail_body)
                 self.assertTrue(preview.mail_subject and preview.letter_title and preview.lang)
 
+    def test_preview_claims_what_a_notice_would(self):
+        partner = self.make_partner('Acme', lang='de_DE')
+        self.make_invoice(partner, 100)
+        self.make_invoice(partner, 150, move_type='out_refund')
+        self.make_paid_out(partner, 150)
+        self.make_invoice(partner, 77).dunning_hold_until = self.days(5)
+        preview = self.preview(partner)
+        self.assertFalse(preview.error)
+        words = plain(html2plaintext(preview.mail_body))
+        self.assertIn('100,00', words)
+        self.assertNotIn('250', words)
+        self.assertNotIn('177', words)
+
     def test_preview_of_a_customer_who_owes_nothing(self):
         preview = self.preview(self.make_partner('Acme', lang='fr_FR'))
         self.assertFalse(preview.error)

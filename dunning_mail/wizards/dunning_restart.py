@@ -24,12 +24,11 @@ class DunningRestart(models.TransientModel):
         """Return the open items that have a level, of the records from which the dialog was opened."""
         records = self.env[self.env.context.get('active_model') or 'account.move.line'].browse(
             self.env.context.get('active_ids') or ())
-        fname = {'account.move': 'move_id', 'res.partner': 'partner_id'}.get(records._name, 'id')
-        if fname == 'partner_id':
+        if records._name == 'res.partner':
             records = records.commercial_partner_id
+        fname = {'account.move': 'move_id', 'res.partner': 'partner_id.commercial_partner_id'}.get(records._name, 'id')
         return self.env['account.move.line'].search([
-            (fname, 'child_of' if fname == 'partner_id' else 'in', records.ids),
-            ('account_type', '=', 'asset_receivable'), ('parent_state', '=', 'posted'), ('reconciled', '=', False),
+            (fname, 'in', records.ids), ('account_type', '=', 'asset_receivable'), ('parent_state', '=', 'posted'), ('reconciled', '=', False),
             ('dunning_level_id', '!=', False)])
 
     def action_apply(self):

@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
 from ..models.dunning_proposal_basis import Basis
+from ..tools import judgement
 
 
 class DunningTextPreview(models.TransientModel):
@@ -66,15 +67,19 @@ class DunningTextPreview(models.TransientModel):
             'name': self.env._("Preview"), 'company_id': company.id, 'user_id': self.env.user.id, 'date': today,
             'due_until': today})
         debts = proposal._load_debts(company, today, today, partner)
-        debt = next((debt for debt in debts.values() if debt.items), None)
+        basis = Basis(self.env, company, today, debts)
         recipient, is_named = proposal._find_recipients(partner, company)[partner.id], False
         values = {}
-        if debt:
-            recipient, is_named = proposal._choose_recipient(
-                partner, recipient, debt.items, Basis(self.env, company, today, debts).contacts)
-            values = {'currency_id': debt.currency_id, 'line_ids': [
-                fields.Command.create(proposal._prepare_line_values(item, 'due', self.level_id.id, today))
-                for item in debt.items]}
+        for debt in debts.values():
+            currency = basis.get_currency(debt.currency_id)
+            debt.offset(currency)
+            if due := judgement.select_open_items(debt, currency)[0]:
+                recipient, is_named = proposal._choose_recipient(partner, recipient, due, basis.contacts)
+                values = {'currency_id': debt.currency_id, 'line_ids': [fields.Command.create(line) for line in [
+                    *(proposal._prepare_line_values(item, 'due', self.level_id.id, today) for item in due),
+                    *(proposal._prepare_credit_values(credit, amount)
+                      for credit, amount in judgement.sum_credits(due, currency))]]}
+                break
         return self.env['dunning.notice']._new_sample(
             company, run_id=run, partner_id=partner.id, recipient_id=recipient.id, level_id=self.level_id.id,
             date_deadline=fields.Date.add(today, days=self.level_id.deadline_days),

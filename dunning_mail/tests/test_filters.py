@@ -316,6 +316,7 @@ class TestOneFee(DunningCommon):
             'allow_out_payment': True})
         _run, self.own, self.other = self.propose(level_1_fee=5.0)
         run = self.own.run_id
+        self.own.due_line_ids.move_id.with_env(self.env).payment_reference = 'Rechnung 4711'
         self.pay(self.other.due_line_ids.move_id.with_env(self.env))
         run.action_print_and_send()
         self.assertEqual((self.own.state, self.own.amount_fee), ('issued', 5.0))

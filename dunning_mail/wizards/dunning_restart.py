@@ -28,8 +28,8 @@ class DunningRestart(models.TransientModel):
             records = records.commercial_partner_id
         fname = {'account.move': 'move_id', 'res.partner': 'partner_id.commercial_partner_id'}.get(records._name, 'id')
         return self.env['account.move.line'].search([
-            (fname, 'in', records.ids), ('account_type', '=', 'asset_receivable'), ('parent_state', '=', 'posted'), ('reconciled', '=', False),
-            ('dunning_level_id', '!=', False)])
+            (fname, 'in', records.ids), ('account_type', '=', 'asset_receivable'), ('parent_state', '=', 'posted'),
+            ('reconciled', '=', False), ('dunning_level_id', '!=', False)])
 
     def action_apply(self):
         """Let the items start again.

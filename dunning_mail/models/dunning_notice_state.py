@@ -173,7 +173,7 @@ class DunningNotice(models.Model):
             UPDATE dunning_notice_line l
                SET is_reserved = NOT COALESCE(l.is_reserved, FALSE),
                    -- What leaves once more, counts once more.
-                   is_past = l.is_past AND COALESCE(l.is_reserved, FALSE)
+                   is_past = CASE WHEN l.is_reserved THEN l.is_past END
               FROM dunning_notice n
              WHERE n.id = l.notice_id AND n.id = ANY(%s)
                AND COALESCE(l.is_reserved, FALSE) <> (

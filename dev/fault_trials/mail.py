@@ -248,13 +248,13 @@ class Trial:
                     problems.append(f"{case.what}: “{case.words}” is not in “{said}”")
             left = env["dunning.incoming.mail"].search([("state", "!=", "done")])
             problems += [f"left over: {mail.name}: {mail.error}" for mail in left]
-        return {"cases": rows, "mails_read": len(reports), **self.host.describe()}, problems
+        return {"cases": rows, "mails_read": len(reports), **self.host.versions}, problems
 
     def find_outcome(self, case, notice, reports):
         about = [text for text in reports if notice.message_id in text and "Reporting-MTA: " in text]
         number = f"Original-Envelope-Id: {notice._get_envelope_id()}\n"
         proofs = {number in text for text in about}
-        answers = notice.message_ids.filtered(lambda message: message.message_type == "email" and ANSWER in message.body)
+        answers = notice.message_ids.filtered(lambda one: one.message_type == "email" and ANSWER in one.body)
         return Outcome(
             notice.delivery_state,
             tuple(sorted(activity.activity_type_id.get_external_id()[activity.activity_type_id.id].partition(

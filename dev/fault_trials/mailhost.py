@@ -9,6 +9,7 @@ hosts a customer or two; `mx` is that of the other customers.
 """
 
 import contextlib
+import fcntl
 import grp
 import os
 import pathlib
@@ -26,6 +27,24 @@ ACCOUNTS = ["postfix", "postdrop", "dovecot", "dovenull", "vmail"]
 DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9}
 POSTFIX_QUEUES = ["active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved",
                   "trace"]  # fmt: skip
+# The services of a Postfix beside its SMTP servers.
+MASTER = """
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+proxymap unix - - n - - proxymap
+postlog unix-dgram n - n - 1 postlogd
+"""
 # What is written differently, by version.
 DOVECOT = {
     "2.3": """
@@ -75,6 +94,16 @@ def free_port():
         return sock.getsockname()[1]
 
 
+def make_listener(name, service):
+    """The socket at which Dovecot serves an instance of Postfix."""
+    return f"""
+  unix_listener /var/spool/{name}/private/dovecot-{service} {{
+    user = postfix
+    mode = 0600
+  }}
+"""
+
+
 # === PROGRAMS === #
 
 
@@ -87,17 +116,20 @@ def unpack_programs(folder):
         raise SkippedError("Postfix has to be started as root")
     if missing := [name for name in ("apt-get", "dpkg-deb", "dpkg-query", "ldd", "chroot") if not shutil.which(name)]:
         raise SkippedError(f"not a Debian system: there is no {', '.join(missing)}")
-    folder /= platform.freedesktop_os_release().get("VERSION_CODENAME", "unknown")
-    programs = folder / "programs"
-    if not programs.is_dir():
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "packages").mkdir(parents=True)
-        new = folder / "new"
-        for package in fetch(folder / "packages"):
-            subprocess.run(["dpkg-deb", "-x", package, new], check=True)
-        merge_folders(new)
-        copy_libraries(new)
-        new.rename(programs)
+    folder.mkdir(parents=True, exist_ok=True)
+    release = folder / platform.freedesktop_os_release().get("VERSION_CODENAME", "unknown")
+    programs = release / "programs"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not programs.is_dir():
+            shutil.rmtree(release, ignore_errors=True)
+            (release / "packages").mkdir(parents=True)
+            new = release / "new"
+            for package in fetch(release / "packages"):
+                subprocess.run(["dpkg-deb", "-x", package, new], check=True)
+            merge_folders(new)
+            copy_libraries(new)
+            new.rename(programs)
     return programs
 
 
@@ -162,6 +194,7 @@ class MailHost:
     """Both mail systems, running. Use it in a `with`.
 
     :ivar ports: of the service by name: `submission`, `submission_without_dsn`, `relay`, `mx`, `imap`
+    :ivar versions: of the programs by name
     """
 
     def __init__(self, folder, programs, certs, *, login, mailboxes):
@@ -181,6 +214,8 @@ class MailHost:
     def __enter__(self):
         try:
             self.make_root()
+            self.versions = {
+                "postfix": self.ask("postconf", "-dh", "mail_version"), "dovecot": self.ask("dovecot", "--version")}
             self.write_dovecot()
             self.write_relay()
             self.write_mx()
@@ -245,13 +280,13 @@ class MailHost:
     def read_log(self):
         return "\n".join(path.read_text(errors="replace")[-2000:] for path in (self.root / "var/log").glob("*.log"))
 
-    def describe(self):
-        return {"postfix": self.ask("postconf", "-dh", "mail_version"), "dovecot": self.ask("dovecot", "--version").split()[0]}
-
     def ask(self, program, *args):
         """What one of the programs says."""
-        return subprocess.run(["chroot", self.root, f"/usr/sbin/{program}", *args], capture_output=True, text=True,
-                              check=True, cwd="/").stdout.strip()  # fmt: skip
+        done = subprocess.run(["chroot", self.root, f"/usr/sbin/{program}", *args], capture_output=True, text=True,
+                              check=False, cwd="/")  # fmt: skip
+        if done.returncode:
+            raise SkippedError(f"{program} does not run in {self.root}: {done.stderr.strip()}")
+        return done.stdout.strip()
 
     # === ROOT FOLDER === #
 
@@ -363,20 +398,17 @@ class MailHost:
             "maillog_file": f"/var/log/{name}.log", "mydestination": "", "alias_maps": "", "alias_database": "",
             "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4", "disable_dns_lookups": "yes",
             "smtp_host_lookup": "native", "smtp_tls_security_level": "none", "smtputf8_enable": "no",
-            "virtual_mailbox_maps": f"texthash:/etc/{name}/mailboxes", "virtual_transport": "lmtp:unix:private/dovecot-lmtp",
+            "virtual_mailbox_maps": f"texthash:/etc/{name}/mailboxes",
+            "virtual_transport": "lmtp:unix:private/dovecot-lmtp",
             "smtpd_relay_restrictions": "permit_mynetworks,reject_unauth_destination",
-            "queue_run_delay": "1s", "minimal_backoff_time": "1s", "maximal_backoff_time": "2s", **settings}  # fmt: skip
+            "queue_run_delay": "1s", "minimal_backoff_time": "1s", "maximal_backoff_time": "2s",
+            **settings}  # fmt: skip
         self.write(f"etc/{name}/main.cf", "".join(f"{key} = {value}\n" for key, value in settings.items()))
         unknown = ["unknown@customer.test", "unknown5@customer.test"] if name == "mx" else []
         self.write(f"etc/{name}/mailboxes", "".join(f"{address} x\n" for address in [*self.mailboxes, *unknown]))
         lines = [f"127.0.0.1:{port} inet n - n - - smtpd{''.join(f' -o {option}' for option in options)}"
                  for port, options in services.items()]  # fmt: skip
-        lines += ["cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "tlsmgr unix - - n 1000? 1 tlsmgr",
-                  "rewrite unix - - n - - trivial-rewrite", "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache",
-                  "postlog unix-dgram n - n - 1 postlogd", "error unix - - n - - error", "retry unix - - n - - error",
-                  *(f"{service} unix - - n - 0 bounce" for service in ("bounce", "defer", "trace")),
-                  *(f"{service} unix - - n - - {service}" for service in ("smtp", "lmtp", "proxymap", "flush"))]  # fmt: skip
-        self.write(f"etc/{name}/master.cf", "\n".join(lines) + "\n")
+        self.write(f"etc/{name}/master.cf", "\n".join(lines) + MASTER)
 
     def set_access(self, text):
         """Have the customers' server answer some addresses differently, see access(5)."""
@@ -386,17 +418,13 @@ class MailHost:
     # === DOVECOT === #
 
     def find_dovecot_version(self):
-        version = ".".join(self.ask("dovecot", "--version").split(".")[:2])
+        version = ".".join(self.versions["dovecot"].split(".")[:2])
         if version not in DOVECOT:
-            raise SkippedError(f"the configuration of Dovecot {version} is not known here")
+            raise SkippedError(f"how Dovecot {version} is configured is not known here")
         return version
 
     def write_dovecot(self):
         """One Dovecot keeps the mailboxes of both mail systems, and knows the logins."""
-        listeners = {
-            service: "".join(f"unix_listener /var/spool/{name}/private/dovecot-{service} {{\n user = postfix\n mode = 0600\n}}\n"
-                             for name in names)
-            for service, names in (("lmtp", ("relay", "mx")), ("auth", ("relay",)))}  # fmt: skip
         self.write("etc/dovecot/users", "".join(
             f"{address}:{self.login.get(address, 'x')}\n" for address in dict.fromkeys([*self.login, *self.mailboxes])))
         self.write("etc/dovecot/dovecot.conf", DOVECOT[self.find_dovecot_version()] + f"""
@@ -415,13 +443,9 @@ service imap-login {{
     ssl = yes
   }}
 }}
-service lmtp {{
-  {listeners["lmtp"]}
-}}
-service auth {{
-  {listeners["auth"]}
-}}
-""")  # fmt: skip
+service lmtp {{{make_listener("relay", "lmtp")}{make_listener("mx", "lmtp")}}}
+service auth {{{make_listener("relay", "auth")}}}
+""")
 
     # === MAILS === #
 

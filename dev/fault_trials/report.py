@@ -115,6 +115,7 @@ def describe_mail(found):
     title = "### Postfix and Dovecot"
     if "skipped" in found:
         return f"{title}\n\nSkipped: {found['skipped']}."
-    return f"{title}\n\nPostfix {found['postfix']}, Dovecot {found['dovecot']}; {found['mails_read']} mails read.\n\n" + table(
+    return (f"{title}\n\nPostfix {found['postfix']}, Dovecot {found['dovecot'].split()[0]}; "
+            f"{found['mails_read']} mails read.\n\n") + table(
         ["what the mail servers do", "expected of the notice", "seen", "the envelope's number"],
         [[case[key] for key in ("what", "expected", "seen", "envelope_id")] for case in found["cases"]])  # fmt: skip

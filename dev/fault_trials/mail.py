@@ -254,7 +254,9 @@ class Trial:
         about = [text for text in reports if notice.message_id in text and "Reporting-MTA: " in text]
         number = f"Original-Envelope-Id: {notice._get_envelope_id()}\n"
         proofs = {number in text for text in about}
-        answers = notice.message_ids.filtered(lambda one: one.message_type == "email" and ANSWER in one.body)
+        answers = notice.message_ids.filtered(lambda one: (
+            one.message_type == "email" and ANSWER in one.body
+            and notice.user_id.partner_id in one.notification_ids.res_partner_id))  # fmt: skip
         return Outcome(
             notice.delivery_state,
             tuple(sorted(activity.activity_type_id.get_external_id()[activity.activity_type_id.id].partition(
@@ -264,4 +266,4 @@ class Trial:
             proofs.pop() if len(proofs) == 1 else None,
             sum(notice.message_id in path.read_text() for address in case.mailboxes
                 for path in self.host.list_mails(address)),
-            len(answers) if notice.user_id.partner_id in notice.message_partner_ids else 0)  # fmt: skip
+            len(answers))  # fmt: skip

@@ -206,7 +206,7 @@ class MailHost:
         :param dict login: password by login of those who submit mail or read a mailbox
         :param mailboxes: addresses that have one
         """
-        self.root, self.programs, self.certs = pathlib.Path(folder), programs, certs
+        self.root, self.programs, self.certs = pathlib.Path(folder).resolve(), programs, certs
         self.login, self.mailboxes = login, mailboxes
         self.ports = {name: free_port() for name in ("submission", "submission_without_dsn", "relay", "mx", "imap")}
         self.processes = []

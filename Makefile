@@ -12,7 +12,7 @@ help:
 	@echo 'make lint    ruff, pylint-odoo, XML, PO and shell checks'
 	@echo 'make i18n    exports the .pot and merges the .po files'
 	@echo 'make bench   how fast it is, beside its peers; ARGS="documents 100" for one part and size'
-	@echo 'make faults  a misbehaving mail server, dying processes, a restarting database; ARGS=--short'
+	@echo 'make faults  a misbehaving mail server, dying processes, a restarting database, Postfix and Dovecot; ARGS=--short'
 	@echo 'make clean   stops what runs and removes .dev/'
 
 ifdef ODOO_SRC

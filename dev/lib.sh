@@ -10,6 +10,8 @@ PY=$VENV/bin/python
 CERTS=$DEV/certs
 ADDON=dunning_mail
 export PYTHONDONTWRITEBYTECODE=1
+# runuser and chroot are there, which not every environment names (that of cron does not)
+export PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf '%s\n' "$*" >&2; }
 step() { [ -n "${DEV_QUIET:-}" ] || say "==> $*"; }

@@ -6,6 +6,7 @@ import time
 
 from .crash import try_database, try_sigkill
 from .lab import ROOT, Lab, say, step
+from .mail import try_mail
 from .matrix import try_matrix
 from .pace import try_pace
 from .report import describe, describe_machine
@@ -17,6 +18,7 @@ TRIALS = {
     "database": try_database,
     "pace": try_pace,
     "throughput": try_throughput,
+    "mail": try_mail,
 }
 
 
@@ -49,7 +51,7 @@ def parse_arguments():
     options = parser.parse_args()
     chosen = options.only.split(",") if options.only else list(TRIALS)
     if options.short and not options.only:
-        chosen.remove("throughput")
+        chosen = [name for name in chosen if name not in ("throughput", "mail")]
     if wrong := set(chosen) - set(TRIALS):
         parser.error(f"unknown: {', '.join(sorted(wrong))}")
     return options, chosen

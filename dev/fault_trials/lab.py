@@ -140,6 +140,12 @@ class Lab:
                  " WHERE m.model = 'dunning.engine' AND c.active")  # fmt: skip
         self.sql(f"NOTIFY cron_trigger, '{self.name}'", database="postgres")
 
+    def trigger(self, cron):
+        """What `ir.cron._trigger()` does, for the one of an external ID."""
+        self.sql("INSERT INTO ir_cron_trigger (cron_id, call_at) SELECT res_id, now() AT TIME ZONE 'UTC' FROM"
+                 " ir_model_data WHERE model = 'ir.cron' AND module || '.' || name = %s", cron)  # fmt: skip
+        self.sql(f"NOTIFY cron_trigger, '{self.name}'", database="postgres")
+
     def wait_for(self, what, check, seconds, wake_every=None, pause=0.1):
         """Wait until `check()` is true; wakes the engine now and then, as whoever releases a notice does."""
         end = time.monotonic() + seconds

@@ -33,6 +33,8 @@ def describe(results):
         parts.append(describe_pace(results["pace"]))
     if "throughput" in results:
         parts.append(describe_throughput(results["throughput"]))
+    if "mail" in results:
+        parts.append(describe_mail(results["mail"]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,3 +109,13 @@ def describe_throughput(found):
         f"{engine['sessions']} TLS sessions for {found['mails']} mails; "
         f"{found['engine_with_a_fifth_of_the_mails']['statements_per_mail']} statements a mail with a fifth of the "
         "mails.")  # fmt: skip
+
+
+def describe_mail(found):
+    title = "### Postfix and Dovecot"
+    if "skipped" in found:
+        return f"{title}\n\nSkipped: {found['skipped']}."
+    return (f"{title}\n\nPostfix {found['postfix']}, Dovecot {found['dovecot'].split()[0]}; "
+            f"{found['mails_read']} mails read.\n\n") + table(
+        ["what the mail servers do", "expected of the notice", "seen", "the envelope's number"],
+        [[case[key] for key in ("what", "expected", "seen", "envelope_id")] for case in found["cases"]])  # fmt: skip

@@ -176,7 +176,8 @@ class DunningNotice(models.Model):
         self.ensure_one()
         owner = self.user_id if self.user_id.active else self._get_responsible_user()
         if self.company_id.sudo().alias_domain_id.catchall_email:
-            return self._notify_get_reply_to()[self.id]
+            # In the name of who answers, whoever or whatever job has it made.
+            return self.with_user(owner).sudo()._notify_get_reply_to(author_id=owner.partner_id.id)[self.id]
         address = email_normalize(owner.email) or email_normalize(self.company_id.email)
         name = ' '.join((owner.name if email_normalize(owner.email) else self.company_id.name or '').split())
         return formataddr((name, address)) if address else False

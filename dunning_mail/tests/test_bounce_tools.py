@@ -166,6 +166,32 @@ class TestTrace(BaseCase):
                  ' with Microsoft SMTP Server id 15.20', 'X-MS-Exchange-Organization-AuthAs: Internal')):
             self.assertTrue(self.trace(*lines), lines)
 
+    # As Dovecot and Cyrus write them for what the mail server hands them over a socket of the same machine.
+    LMTP = (
+        'Received: from mail.hoster.test\n\tby {by} with LMTP\n\tid dp/oIEFDCWtzKQAAg+zDdQ\n\t(envelope-from <>)\n'
+        '\tfor <mahnung@muster.test>; Fri, 27 Nov 2026 08:45:53 +0000',
+        'Received: from mail.hoster.test ([unix socket])\n\t by {by} (Cyrus 3.6.1-Debian-3.6.1-4) with LMTPA;\n'
+        '\t Fri, 27 Nov 2026 09:45:53 +0100')
+
+    def test_local_store(self):
+        """Handed to the mailbox's own store over a socket of the machine: what counts is how it came before that."""
+        born = 'Received: by mail.hoster.test (Postfix)\n\tid 7E8AB2228BA; Fri, 27 Nov 2026 08:45:53 +0000 (UTC)'
+        stranger = (
+            'Received: from {helo} (host.elsewhere.test [192.0.2.66])\n\tby mail.hoster.test (Postfix) with ESMTP id '
+            'A69D22225B4\n\tfor <mahnung@muster.test>; Fri, 27 Nov 2026 08:47:08 +0000 (UTC)')
+        for store in self.LMTP:
+            for by in ('mail.hoster.test', 'vm'):
+                lmtp = store.format(by=by)
+                self.assertTrue(self.trace('Return-Path: <>', 'Delivered-To: mahnung@muster.test', lmtp, born), lmtp)
+                self.assertFalse(self.trace(lmtp), "nothing says of whom it was")
+                self.assertFalse(self.trace('Return-Path: <a@hoster.test>', lmtp, born))
+                for helo in ('mail.hoster.test', 'x by mx.hoster.test with LMTP', 'mail by mx.hoster.test with local',
+                             'mail.hoster.test ([unix socket]) by vm with LMTPA', 'x (mail.hoster.test [127.0.0.1])'):
+                    self.assertFalse(self.trace(lmtp, stranger.format(helo=helo), born), helo)
+        # over a network, by whoever may write to the store
+        for client in ('mail.hoster.test ([192.0.2.66])', 'mail.hoster.test (elsewhere.test [192.0.2.66])'):
+            self.assertFalse(self.trace(f'Received: from {client} by mail.hoster.test with LMTP id 1', born), client)
+
     def test_outside(self):
         """A stranger anywhere in the chain; one whose name is only what he calls himself; a user; nothing to go by."""
         for lines in (
@@ -175,6 +201,7 @@ class TestTrace(BaseCase):
                 ('Received: from mout.hoster.test ([192.0.2.7]) by mx.hoster.test with ESMTP (Nemesis)', self.BORN),
                 ('Received: from mout.hoster.test (mout.hoster.test [192.0.2.7] (may be forged)) by mx.hoster.test',),
                 ('Received: from unknown (HELO mout.hoster.test) (192.0.2.7) by mx.hoster.test with SMTP', self.BORN),
+                ('Received: from x (mx.hoster.test [192.0.2.7]) (unknown [192.0.2.7]) by mx.hoster.test', self.BORN),
                 (self.OWN, 'Received: by mx.else.test (Postfix) id 4'),
                 (self.OWN, 'Received: from pc (pc.hoster.test [192.0.2.3]) by mout.hoster.test with ESMTPSA id 1'),
                 ('Received: from a by mx.hoster.test with HTTP',),

@@ -48,6 +48,12 @@ class TestMail(ReportCase):
         self.run_engine()
         self.assertEqual(self.parsed(notice)['Reply-To'].addresses[0].addr_spec, 'petra@muster.test', "as composed")
         self.assertEqual(self.parsed(answered)['Reply-To'].addresses[0].addr_spec, 'catchall@answers.test')
+        for name in (self.clerk.name, 'Petra Muster-Beispielhausen von und zu Mittelberg am See'):
+            self.clerk.name = name
+            self.assertNotIn('OdooBot', answered._as_system().with_user(1)._get_reply_to(), "made in the background")
+        self.clerk.name = 'Petra Muster'
+        self.assertEqual(
+            answered._as_system().with_user(1)._get_reply_to(), '"Petra Muster" <catchall@answers.test>')
 
     def test_structure(self):
         notice = self.send('Acme')

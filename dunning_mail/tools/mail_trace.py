@@ -21,6 +21,10 @@ _HOST = re.compile(r'(?=.*[A-Za-z])[\w-]+(\.[\w-]+)+\.?')
 # RFC 3848: the client had logged in.
 _LOGGED_IN = re.compile(
     r'\bwith\s+\w*(?:SMTP|LMTP)S?A\b|\bwith\s+HTTP|\bauthenticated\b|\bfrom userid\b', re.IGNORECASE)
+# Dovecot and Cyrus, of what they were handed over a socket of the same machine: from a network there is an address.
+_LOCAL_STORE = re.compile(
+    r'from [\w.-]+(?: \(\[unix socket\]\))? by [\w.-]+(?: \(Cyrus [^()]*\))? with LMTPA?(?: id [\w+/=.-]+)?'
+    r'(?: \(envelope-from <>\))?(?: for <[^<>\s]+>)?; [\w,:+ -]+')
 _OWN_USERS = frozenset({'debian-exim', 'exim', 'mailnull', 'mail'})
 _LOCAL_NETWORKS = [ipaddress.ip_network(network) for network in (
     '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7')]
@@ -44,7 +48,8 @@ def is_written_by_own_system(message: email.message.Message) -> bool:
     if re.search(r'\bwith Microsoft SMTP Server\b', received[0]) and _get_by(received[0]).endswith('.outlook.com'):
         return str(message.get('X-MS-Exchange-Organization-AuthAs', '')).strip() == 'Internal'
     homes = [_get_organization(by) for by in map(_get_by, received) if _HOST.fullmatch(by)]
-    return bool(homes) and len(set(homes)) == 1 and all(_is_hop_inside(value, homes[0]) for value in received)
+    hops = received[1:] if _LOCAL_STORE.fullmatch(received[0]) else received
+    return bool(hops and homes) and len(set(homes)) == 1 and all(_is_hop_inside(value, homes[0]) for value in hops)
 
 
 def _get_by(received: str) -> str:
@@ -57,13 +62,16 @@ def _is_hop_inside(received: str, home: str) -> bool:
         return False
     if not received.lower().startswith('from '):
         return True
-    client = received.partition(' by ')[0]
+    # The last one: before it a client may have called itself anything.
+    client = received.rpartition(' by ')[0]
     if re.search(r'\bwith local\b', received):
         return client[len('from '):].strip().lower() in _OWN_USERS
-    if match := _LOOKED_UP.search(client):
-        return _get_organization(match[1].lower()) == home or _is_local(match[2])
-    addresses = _ADDRESS.findall(client)
-    return bool(addresses) and all(map(_is_local, addresses))
+    found = _LOOKED_UP.findall(client)
+    if any(_get_organization(name.lower()) != home and not _is_local(address) for name, address in found):
+        return False
+    known = {address for _name, address in found}
+    addresses = [*known, *_ADDRESS.findall(client)]
+    return bool(addresses) and all(address in known or _is_local(address) for address in addresses)
 
 
 def _is_local(address: str) -> bool:

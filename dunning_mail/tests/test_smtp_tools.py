@@ -457,6 +457,21 @@ class TestSmtpClassify(BaseCase):
             (Stage.RCPT, 451, '4.7.1 Greylisting in action, please come back later', TRANSIENT, Reason.GREYLISTED),
             (Stage.RCPT, 450, '4.2.1 The user you are trying to contact is receiving mail too quickly.', TRANSIENT,
              Reason.MAILBOX_BUSY),
+            (Stage.RCPT, 550, '5.2.1 The user you are trying to contact is receiving mail at a rate that\n5.2.1 '
+             'prevents additional messages from being delivered. x - gsmtp', TRANSIENT, Reason.MAILBOX_BUSY),
+            (Stage.RCPT, 554, "5.2.121 Recipient's per hour message receive limit from specific sender exceeded",
+             TRANSIENT, Reason.MAILBOX_BUSY),
+            (Stage.RCPT, 550, 'This mailbox has received too many messages lately', TRANSIENT, Reason.MAILBOX_BUSY),
+            (Stage.RCPT, 452, 'Too many recipients received this hour', PROVIDER, Reason.QUOTA, True),
+            (Stage.RCPT, 450, '4.7.1 Error: too many recipients from 192.0.2.1', PROVIDER, Reason.QUOTA, True),
+            (Stage.RCPT, 452, '4.5.3 Too many recipients in the last hour', PROVIDER, Reason.QUOTA, True),
+            (Stage.RCPT, 452, '4.5.3 Recipients limit exceeded', TRANSIENT, Reason.TOO_MANY_RECIPIENTS),
+            (Stage.RCPT, 552, '1 Requested mail action aborted, mailbox not found', RECIPIENT,
+             Reason.RECIPIENT_UNKNOWN),
+            (Stage.RCPT, 552, 'Mailbox disabled', RECIPIENT, Reason.MAILBOX_DISABLED),
+            (Stage.RCPT, 550, 'a@b.test is not a valid recipient', RECIPIENT, Reason.RECIPIENT_UNKNOWN),
+            (Stage.RCPT, 550, '5.4.310 DNS domain b.test does not exist [Message=InfoDomainNonexistent]', RECIPIENT,
+             Reason.RECIPIENT_UNKNOWN),
             (Stage.RCPT, 450, '4.2.1 Peak SMTP relay limit exceeded for customer.', PROVIDER, Reason.QUOTA, True),
             (Stage.RCPT, 450, '', TRANSIENT, Reason.TEMPORARY),
             (Stage.RCPT, 451, '4.7.0 Temporary server error. Please try again later.', TRANSIENT, Reason.TEMPORARY),
@@ -509,6 +524,17 @@ class TestSmtpClassify(BaseCase):
                  Reason.SENDER_REFUSED, False),
                 (stage, 554, '5.2.252 SendAsDenied; a@b not allowed to send as c@d', PROVIDER, Reason.SENDER_REFUSED,
                  False),
+                (stage, 553, 'Relaying disallowed as mahnung@muster.test', PROVIDER, Reason.RELAY_DENIED, False),
+                (stage, 553, 'Sender is not allowed to relay emails', PROVIDER, Reason.SENDER_REFUSED, False),
+                (stage, 554, 'Transaction failed\nUnauthorized sender address.', PROVIDER,
+                 Reason.SENDER_REFUSED, False),
+                (stage, 550, 'Domain of sender address a@muster.test does not exist', PROVIDER, Reason.SENDER_REFUSED,
+                 False),
+                (stage, 554, "Access denied: User `arn:aws:iam::1:user/x' is not authorized to perform "
+                 "`ses:SendRawEmail'", PROVIDER, Reason.SENDER_REFUSED, False),
+                (stage, 550, '5.4.6 Unusual sending activity detected. Please try after sometime', PROVIDER,
+                 Reason.QUOTA, True),
+                (stage, 554, 'Not a valid recipient - atlas-production.v2', RECIPIENT, Reason.RECIPIENT_UNKNOWN),
                 (stage, 554, 'Message rejected: Email address is not verified.', PROVIDER, Reason.SENDER_REFUSED,
                  False),
                 (stage, 421, '4.7.28 unusual rate of unsolicited mail', PROVIDER, Reason.QUOTA, True),
@@ -1226,6 +1252,21 @@ class TestSmtpSending(SmtpCase):
             self.assertEqual(outcome.code, code)
             self.assertEqual(list(outcome.refused), recipients)
             self.assertNotIn('DATA', server.verbs())
+
+    def test_too_many_recipients(self):
+        """Of this mail, if the server has taken some of it; else of this sender, and all that it sends."""
+        for reply in (b'452 4.5.3 Recipients limit exceeded', b'452 too many recipients', b'552 5.5.3 Too many'):
+            session = self.open(self.serve({'rcpt': {'a@x.test': reply}}))
+            for _time in range(2):
+                self.assertOutcome(self.send(session, ['a@x.test']), PROVIDER, Stage.RCPT, Reason.QUOTA, True)
+            outcome = self.send(session, [CUSTOMER, 'a@x.test'])
+            self.assertOutcome(outcome, ACCEPTED, Stage.EOD)
+            refusal, = outcome.refusals.values()
+            self.assertOutcome(refusal, TRANSIENT, Stage.RCPT, Reason.TOO_MANY_RECIPIENTS)
+            server = self.serve({'eod': reply})
+            self.assertOutcome(self.send(self.open(server)), PROVIDER, Stage.EOD, Reason.QUOTA, True)
+            self.assertOutcome(
+                self.send(self.open(server), [CUSTOMER, 'b@x.test']), TRANSIENT, Stage.EOD, Reason.TOO_MANY_RECIPIENTS)
 
     def test_link_breaks_between_recipients(self):
         server = self.serve({'rcpt': {'b@x.test': DROP}})

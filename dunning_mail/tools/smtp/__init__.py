@@ -28,9 +28,12 @@ See :data:`rules.RULES` for what a refusal means, and :data:`classify.FAULTS` fo
 from .classify import classify, classify_exception
 from .mask import MASK, Mask
 from .opening import open_session, verifying_context
-from .outcome import MAX_TEXT, DeliveryFault, GarbageError, Kind, LoginError, Outcome, Reason, Stage
+from .outcome import (
+    ADDRESS_REASONS, MAX_TEXT, DeliveryFault, GarbageError, Kind, LoginError, Outcome, Reason, Stage)
+from .rules import is_dead_domain
 from .session import Session
 
 __all__ = [
-    'MASK', 'MAX_TEXT', 'DeliveryFault', 'GarbageError', 'Kind', 'LoginError', 'Mask', 'Outcome', 'Reason', 'Session',
-    'Stage', 'classify', 'classify_exception', 'open_session', 'verifying_context']
+    'ADDRESS_REASONS', 'MASK', 'MAX_TEXT', 'DeliveryFault', 'GarbageError', 'Kind', 'LoginError', 'Mask', 'Outcome',
+    'Reason', 'Session', 'Stage', 'classify', 'classify_exception', 'is_dead_domain', 'open_session',
+    'verifying_context']

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from .outcome import Kind, Reason, Stage
 
-__all__ = ['OPENING', 'RULES', 'Rule', 'judge']
+__all__ = ['OPENING', 'RULES', 'Rule', 'is_dead_domain', 'judge']
 
 OPENING = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.BANNER, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
 
@@ -49,7 +49,8 @@ _SENDER_WORDS = _pattern(
     r'send ?as ?denied', r'send as this sender', r'not allowed to send as', r'not owned by',
     r'sender (address )?(is )?not (allowed|permitted|authori[sz]ed|verified)( to (send|use|relay))?\b(?! .*recipient)',
     r'from address .*(not (allowed|permitted|authori[sz]ed|verified|match)|does not match)',
-    r'email address is not verified', r'unverified sender', r'bad outbound sender', r'banned sender',
+    r'email address is not verified', r'(un(verified|authori[sz]ed|known)|bad( outbound)?|banned|invalid) sender',
+    r'domain of (the )?sender', r'not authori[sz]ed to perform',
 )
 # A sender whom the provider has stopped. Of "this account" nobody can say whose it is.
 _STOPPED = r'(suspended|disabled|blocked|locked|frozen|restricted|deactivated|terminated|paused|barred)'
@@ -60,7 +61,8 @@ _STOPPED_WORDS = _pattern(
     r'(not|no longer) (allowed|permitted|authori[sz]ed|entitled) to send(?! as| (\w+ )?to\b)',
 )
 _RELAY_WORDS = _pattern(
-    r'relay(ing)?( access)? (is )?(denied|not (permitted|allowed)|prohibited)', r'(unable|not permitted) to relay',
+    r'relay(ing)?( access)? (is )?(denied|not (permitted|allowed)|prohibited|disallowed|refused|forbidden)',
+    r'(unable|not (permitted|allowed|authori[sz]ed)) to relay',
     r'(can ?not|do(es)? not|won.t) relay', r'mail sending denied',
 )
 _CLIENT_WORDS = _pattern(
@@ -78,7 +80,7 @@ _SIZE_WORDS = _pattern(
     r'(message|mail|e-?mail|data|content) (is |was )?(too (large|big)|size)',
     r'(maximum|max\.?|exceed\w*).{0,40}\bsize', r'size (limit|exceed)', r'\btoo large\b',
 )
-_RECIPIENTS_WORDS = _pattern(r'too many recipients')
+_RECIPIENTS_WORDS = _pattern(r'too many recipients', r'recipients? (count )?limit')
 # About sending, beyond doubt: also where the code says "mailbox" (Google: 450 4.2.1 Peak SMTP relay limit exceeded).
 _SENDING_QUOTA_WORDS = _pattern(
     r'\b(send|sending|sent|submission|relay|outgoing|outbound|hourly|daily|monthly)[- ](\w+[- ]){0,3}'
@@ -89,11 +91,16 @@ _SENDING_QUOTA_WORDS = _pattern(
     r'(messages|e?-?mails|transactions) in (this|one|a|the) (session|connection)',
     r'message count', r'credits? (is |are |has been )?exceeded',
     r'concurrent (\w+ ){0,2}(connection|session|limit)', r'connections? (\w+ )?limit',
-    r'max(imum)? (number of )?(e-?mails|messages|connections|defers)', r'rate[- ]?limit', r'throttl', r'unusual rate',
+    r'max(imum)? (number of )?(e-?mails|messages|connections|defers)', r'rate[- ]?limit', r'throttl',
+    r'unusual (\w+ )?(rate|activity|volume|traffic)',
     r'limit for message recipients', r'too many (\w+ )?(connections|sessions)',
 )
-# The queue of one mailbox: Exchange says so of a recipient who gets much at once.
-_RECIPIENT_LIMIT_WORDS = _pattern(r'recipient (thread|rate) limit', r'receiving mail (too quickly|at a rate)')
+# One mailbox, which gets much at once.
+_RECIPIENT_LIMIT_WORDS = _pattern(
+    r'recipient (thread|rate) limit', r'receiving (e-?)?(mail|messages)s? (too (quickly|fast|often)|at a rate)',
+    r'\b(recipient|user|mailbox)\b.{0,40} (receiv\w+|get\w*) too (many|much)',
+    r'recipient.s (per hour|hourly) (message )?receive limit', r'messages (they|it) can receive',
+)
 _QUOTA_WORDS = _pattern(
     _SENDING_QUOTA_WORDS.pattern, r'(message|e-?mail) (quota|rate)', r'(message|e-?mail) limit (exceed|reach)\w+',
     r'too many (e-?mails|messages|mails|requests|concurrent|log)', r'exceed\w*.{0,40} rate\b',
@@ -103,7 +110,9 @@ _BUSY_WORDS = _pattern(
     r'(server|system|service)( is)?( \w+)? (busy|overloaded|unavailable|not available)', r'\b(too|very) busy\b',
     r'\b(over)?load (is |average )?(too )?high', r'system (load|resources|congest)', r'shutting down',
 )
-_WINDOW_WORDS = _pattern(r'\b(daily|hourly)\b', r'\b(per|a|an) (day|hour)\b')
+_WINDOW_WORDS = _pattern(
+    r'\b(daily|hourly)\b', r'\b(per|an?|this|last|past|each|every) (minute|day|hour)\b',
+    r'\bfrom \[?[0-9a-f]*[.:][0-9a-f.:]+')
 _MAILBOX_WORDS = _pattern(
     r'(mailbox|inbox|mail ?drop).{0,60}(full|quota|storage|limit|exceed)',
     r'(full|quota|exceed\w*).{0,60}(mailbox|inbox)',
@@ -122,6 +131,7 @@ _UNKNOWN_WORDS = _pattern(
     r'no (one|body) (here )?(at|by|with) (this|that)', r'(does not|doesn.t) have an? \S+ account',
     r'unrout(e)?able address', r'\b(mailbox|recipient|addressee) not listed', r'not our customer', r'\bno mailbox\b',
     r'recipient ?not ?found', r'\brecipient (is )?no longer (on|at|with) ',
+    r'\bnot an? (known |valid |existing )+(recipient|mailbox|addressee|user)\b',
     r'\b(recipient|destination|recipient.s) (address )?(rejected: )?(domain|host)( \S+)? '
     r'(not found|unknown|does not exist)',
     r'recipient address rejected: (domain|user|mailbox|account) (not found|unknown)',
@@ -131,6 +141,10 @@ _CLOSED_WORDS = _pattern(
     r'(active|available|valid|in use)|not active|inactive|disabled|closed|discontinued|deactivated|deleted)\b',
     rf'\b{_WHO} (that )?you (tried|are trying|attempted) to (reach|contact) is (disabled|inactive|over|closed)',
 )
+# The name servers know of no such domain, in the words of whoever has asked them: whatever the code is. ("Invalid DNS
+# MX or A/AAAA resource record" is no such word: it can be about the sender's.)
+_DEAD_DOMAIN_WORDS = _pattern(
+    r'\bdns domain \S+ does not exist', r'InfoDomainNonexistent', r'\b(dns|mx)\b.{0,80}\bNXDOMAIN\b')
 # What speaks against the address, whatever else is said.
 _DOUBT_WORDS = _pattern(
     *(words.pattern for words in (
@@ -244,9 +258,11 @@ RULES = (
     Rule(_RECIPIENT, Reason.POLICY_BLOCK, _RESTRICTED_DETAILS),
     # Too many in one mail, 5xx too (RFC 5321, 4.5.3.1.10); too many a day are a quota.
     Rule(_TRANSIENT, Reason.TOO_MANY_RECIPIENTS, ['x.5.3'], unless=[_WINDOW_WORDS, _SENDING_QUOTA_WORDS]),
-    Rule(_RECIPIENT, Reason.MAILBOX_BUSY, _AFTER_MAIL, ['4xx'], [_RECIPIENT_LIMIT_WORDS]),
+    # It passes, 5xx too; RFC 3463 has no code for it, and some say 5.2.1.
+    Rule(_TRANSIENT, Reason.MAILBOX_BUSY, _AFTER_MAIL, ['x.2.121', 'x.2.122', _RECIPIENT_LIMIT_WORDS]),
     # Quotas are windows, so all of it passes, 5xx too.
     Rule(_PROVIDER_PASSING, Reason.QUOTA, [_SENDING_QUOTA_WORDS, *_QUOTA_DETAILS, '5.4.5', '5.1.90']),
+    Rule(_PROVIDER_PASSING, Reason.QUOTA, [_RECIPIENTS_WORDS], [_WINDOW_WORDS]),
     # A quota that is a policy is nobody's mailbox.
     Rule(_PROVIDER_PASSING, Reason.QUOTA, ['x.7.x'], [_FULL_WORDS], unless=[_MAILBOX_WORDS]),
 
@@ -270,7 +286,8 @@ RULES = (
     Rule(_RECIPIENT, Reason.MAILBOX_DISABLED, _AFTER_MAIL, ['x.2.1'], unless=[_GREYLIST_WORDS]),
     Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, _AFTER_MAIL, ['x.2.3']),
     # At RCPT nothing is known of the message: without words it is the mailbox's quota.
-    Rule(_RECIPIENT, Reason.MAILBOX_FULL, [Stage.RCPT], [552], [_BARE], unless=[_SIZE_WORDS, _RECIPIENTS_WORDS]),
+    Rule(_RECIPIENT, Reason.MAILBOX_FULL, [Stage.RCPT], [552], [_BARE],
+         unless=[_SIZE_WORDS, _RECIPIENTS_WORDS, _UNKNOWN_WORDS, _CLOSED_WORDS]),
     Rule(_TRANSIENT, Reason.GREYLISTED, ['4xx'], [_GREYLIST_WORDS]),
 
     # --- the message, and how much of it
@@ -280,7 +297,7 @@ RULES = (
     # At MAIL it may be the sender who has no room, or no right to it.
     Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, [Stage.MAIL], [552], [_NO_WORDS, 'x.3.x'], unless=[_RECIPIENTS_WORDS]),
     Rule(_RECIPIENT, Reason.MESSAGE_TOO_LARGE, _AFTER_MAIL, [552], [_BARE, 'x.0.x', 'x.3.x'],
-         unless=[_RECIPIENTS_WORDS]),
+         unless=[_RECIPIENTS_WORDS, _UNKNOWN_WORDS, _CLOSED_WORDS]),
     Rule(_PROVIDER_PASSING, Reason.QUOTA, [_QUOTA_WORDS]),
     Rule(_TRANSIENT, Reason.TOO_MANY_RECIPIENTS, [_RECIPIENTS_WORDS]),
 
@@ -309,12 +326,18 @@ RULES = (
     Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [Stage.RCPT], ['x.4.1'], [_ADDRESS_REJECTED_WORDS],
          unless=[_DOUBT_WORDS]),
     Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [Stage.RCPT], ['x.4.4'], unless=[_DOUBT_WORDS]),
-    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [_UNKNOWN_WORDS], unless=[_DOUBT_WORDS]),
+    Rule(_RECIPIENT, Reason.RECIPIENT_UNKNOWN, [_UNKNOWN_WORDS, _DEAD_DOMAIN_WORDS], unless=[_DOUBT_WORDS]),
     Rule(_RECIPIENT, Reason.MAILBOX_DISABLED, [_CLOSED_WORDS], unless=[_DOUBT_WORDS]),
     Rule(_RECIPIENT, Reason.POLICY_BLOCK, [_POLICY_WORDS]),
     Rule(_RECIPIENT, Reason.RECIPIENT_REFUSED, [Stage.RCPT]),
     Rule(_RECIPIENT, Reason.CONTENT_REFUSED),
 )
+
+
+def is_dead_domain(words: str) -> bool:
+    """Whether words say beyond doubt that there is no such domain as the recipient's, now or later."""
+    words = _QUOTED.sub('@', words)
+    return bool(_DEAD_DOMAIN_WORDS.search(words)) and not _DOUBT_WORDS.search(words)
 
 
 def judge(stage: Stage, code: int, enhanced: str, words: str) -> tuple[Kind, Reason, bool]:

@@ -29,6 +29,8 @@ class Session:
         self._needs_reset = False
         self._handed_over = False
         self._refusals: dict[str, Outcome] = {}
+        # How many recipients the server has taken of the mail at hand.
+        self._taken = 0
         self.host = host
         self.port = port
         self.tls_version = link.tls_version
@@ -184,7 +186,11 @@ class Session:
 
     def _classify(self, stage: Stage, code: int, text: bytes) -> Outcome:
         """Judge a reply: the one way on which words of the server become an outcome."""
-        return classify(stage, code, text, self._link.mask)
+        outcome = classify(stage, code, text, self._link.mask)
+        if outcome.reason is Reason.TOO_MANY_RECIPIENTS and self._taken < (1 if stage is Stage.RCPT else 2):
+            # Not of this mail's, then, but of the sender's.
+            return dataclasses.replace(outcome, kind=Kind.PROVIDER, reason=Reason.QUOTA, passing=True)
+        return outcome
 
     def _guarded(self, step: Callable, *args) -> Outcome | None:
         """Run steps over the link. After a fault, or whatever else interrupts them, nobody can say which reply comes
@@ -231,6 +237,7 @@ class Session:
             sender = encode_address(mail_from, smtputf8='smtputf8' in features) if mail_from else b''
         except UndeliverableError as exc:
             return Outcome(kind=Kind.PROVIDER, stage=Stage.MAIL, reason=exc.reason, text=exc.text)
+        self._taken = 0
         line = b'MAIL FROM:<%s>' % sender
         if 'size' in features and size is not None:
             line += b' SIZE=%d' % size
@@ -258,7 +265,10 @@ class Session:
         except UndeliverableError as exc:
             return Outcome(kind=Kind.RECIPIENT, stage=Stage.RCPT, reason=exc.reason, text=exc.text)
         code, text = self._link.ask(Stage.RCPT, b'RCPT TO:<%s>' % encoded)
-        return None if code // 100 == 2 else self._refusal(Stage.RCPT, code, text)
+        if code // 100 != 2:
+            return self._refusal(Stage.RCPT, code, text)
+        self._taken += 1
+        return None
 
     def _envelope(self, mail_from: str, recipients: list[str], message: bytes, envelope_id: str) -> Outcome | None:
         """From MAIL to the answer to DATA. :return: ``None`` when the server waits for the message, else the fault"""

@@ -252,21 +252,30 @@ class DunningNotice(models.Model):
             if is_proven and self.state == 'issued' and self.delivery_state == 'paper':
                 self._mark_refused_by_report(steps)
             return
-        returned = self.report_ids.filtered(lambda report: (
-            report.is_ours and report.action == 'failed' and report.message_id == self.message_id))
+        returned = self._get_present_reports().filtered(lambda report: report.action == 'failed')
         gone = set(returned.mapped('address')) | set(returned.mapped('original_address'))
         if self._get_envelope_addresses() - gone:
             self._ask_about_return(self.env._(
                 "%(words)s\nIt went to %(addresses)s: whoever is not named here has it, as far as is known.",
                 words=words, addresses=self.email_to), log)
             return
-        if not is_proven:
+        # One that is proven does not prove the others.
+        proven = set(returned.filtered('is_proven').mapped('address'))
+        if not is_proven or self._get_envelope_addresses() - proven:
             self._ask_about_return(words, log)
             return
         self._set_failed(words, log)
         self._ask_person('dunning_mail.mail_activity_failed', words)
         self.run_id._update_state()
         self._mark_refused_by_report(steps)
+
+    def _get_present_reports(self):
+        """Return the reports about the last handover of the mail that nobody has denied: who sends it again, sends it
+        under the same Message-ID."""
+        self.ensure_one()
+        return self.report_ids.filtered(lambda report: (
+            report.is_ours and not report.is_denied and report.message_id == self.message_id
+            and (not self.claimed_at or report.date >= self.claimed_at)))
 
     def _ask_about_return(self, words, log=None):
         """Have a person say whether it is true that the mail came back.
@@ -317,8 +326,7 @@ class DunningNotice(models.Model):
         for notice in self:
             words = notice.env._(
                 "It came back, says %(user)s.\n%(words)s", user=self.env.user.name, words=notice.return_info or '')
-            reports = notice.report_ids.filtered(
-                lambda report, notice=notice: report.is_ours and report.message_id == notice.message_id)
+            reports = notice._get_present_reports()
             notice._set_failed(words, {'stage': 'bounce', 'code': reports[:1].status})
             notice.sudo()._ask_person('dunning_mail.mail_activity_failed', words)
             blaming = reports.filtered(lambda report, notice=notice: (
@@ -337,6 +345,7 @@ class DunningNotice(models.Model):
         for notice in self:
             notice._log_step(self.env._(
                 "It has arrived, whatever the report says: says %s.", self.env.user.name), stage='bounce')
+            notice.sudo()._get_present_reports().is_denied = True
         self.sudo().write({'is_return_reported': False})
         self.sudo().activity_feedback(['dunning_mail.mail_activity_returned'])
 

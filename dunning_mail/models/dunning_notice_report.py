@@ -28,6 +28,8 @@ class DunningNoticeReport(models.Model):
     is_ours = fields.Boolean("Of This Notice", help="The notice went to this address.")
     is_proven = fields.Boolean("Proven", help="The report cannot have been written by somebody who has the mail.")
 
+    is_denied = fields.Boolean("Denied", help="A person has said that the mail arrived all the same.")
+
     def _describe(self):
         self.ensure_one()
         return ' '.join(filter(None, (self.address, self.status, self.diagnostic)))

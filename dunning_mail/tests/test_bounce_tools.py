@@ -75,7 +75,7 @@ class TestReports(BaseCase):
         self.assertEqual(
             (first.address, first.is_failed, first.status, first.diagnostic),
             ('a@b.test', True, '5.2.2', '552 5.2.2 Over quota'))
-        self.assertTrue(first.blames_address)
+        self.assertFalse(first.blames_address)
         self.assertEqual((second.address, second.is_failed), ('c+x@d.test', False))
         self.assertEqual((third.address, third.original, third.action), ('e@xn--mller-kva.test', 'e@alias.test', ''))
         self.assertFalse(re.search(r'[\r\n]', first.describe()))
@@ -102,12 +102,62 @@ class TestReports(BaseCase):
         """A report that does not say why blames no address."""
         for status, words, is_blamed in (
                 ('5.1.1', '', True), ('5.2.1', '550 disabled', True), ('5.0.0', '550 User unknown', True),
-                ('', '552 5.2.2 mailbox full', True), ('5.0.0', '', False), ('', '', False),
+                ('', '552 5.2.2 mailbox full', False), ('5.2.2', 'mailbox full', False), ('5.0.0', '', False),
+                ('', '', False),
                 ('5.0.0', '550 Rejected', False), ('5.7.1', '550 5.7.1 spam', False), ('4.4.7', 'expired', False),
-                ('5.4.7', 'delivery time expired', False)):
+                ('5.4.7', 'delivery time expired', False), ('5.2.2', '552 5.2.2 Over quota', False),
+                ('5.2.1', '550-5.2.1 The user you are trying to contact is receiving mail at a rate that 550-5.2.1 '
+                 'prevents additional messages from being delivered. For more information, please visit x', False),
+                ('5.4.310', '550 5.4.310 DNS domain kunde.test does not exist [Message=InfoDomainNonexistent]', True),
+                ('5.6.7', 'DNS domain kunde.test does not exist [Message=InfoDomainNonexistent]', True),
+                ('5.0.0', "DNS Error: DNS type 'mx' lookup of kunde.test responded with code NXDOMAIN", True),
+                ('4.0.0', "DNS Error: DNS type 'mx' lookup of kunde.test responded with code NXDOMAIN", True),
+                ('4.4.4', "DNS Error: DNS type 'mx' lookup of kunde.test responded with code SERVFAIL", False),
+                ('4.4.3', 'Host or domain name not found. Name service error for name=kunde.test type=MX: Host not '
+                 'found, try again', False),
+                ('5.0.0', '550 sender rejected, MX lookup of muster.test: NXDOMAIN', False),
+                ('5.2.0', '550 5.2.0 Mail rejete. Mail rejected. ofr_506 [506]', False),
+                ('5.0.0', '550 invalid DNS MX or A/AAAA resource record', False)):
             with self.subTest(f'{status} {words}'):
                 self.assertEqual(bounce.RecipientReport(
                     'a@b.test', action='failed', status=status, diagnostic=words).blames_address, is_blamed)
+
+    def test_reason_elsewhere(self):
+        """The machine-readable part names the address, and leaves the reason to the text or a field of its own."""
+        text = (
+            'A message that you sent could not be delivered to one or more of its\nrecipients. This is a permanent '
+            'error. The following address(es) failed:\n\n  other@customer.test\n    mailbox is full\n\n'
+            '  acme@customer.test\n    Unrouteable address\n\n')
+        for said, field, is_blamed in (
+                (text, '', True), (text.replace('Unrouteable address', 'retry timeout exceeded'), '', False),
+                (text.replace('acme@', 'third@'), '', False),
+                (text, 'Diagnostic-Code: smtp; 550 Rejected\n', False), ('', '', False),
+                ('', 'X-Supplementary-Info: <192.0.2.7 #5.0.0 smtp; 550 "Unknown User">\n', True)):
+            with self.subTest(said + field):
+                recipient, = read(
+                    'From: Mailer-Daemon@mx.test\nContent-Type: multipart/report; report-type=delivery-status; '
+                    f'boundary=b\n\n--b\nContent-Type: text/plain\n\n{said}\n--b\n'
+                    'Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx.test\n\nAction: failed\n'
+                    f'Final-Recipient: rfc822;acme@customer.test\nStatus: 5.0.0\n{field}\n--b--\n').recipients
+                self.assertTrue(recipient.is_failed)
+                self.assertEqual(recipient.blames_address, is_blamed)
+
+    def test_persons_who_are_postmasters(self):
+        """Words that a person may write make no report: a code, or a mail that is returned, does."""
+        for sender, text, kind in (
+                ('postmaster@kunde.test', 'Die Bearbeitung verzögert sich. Bei Fragen:\ninfo@kunde.test', 'letter'),
+                ('postmaster@kunde.test', 'Ihre Zahlung ist fehlgeschlagen, sagt\ninfo@kunde.test\n', 'letter'),
+                ('Postmaster@kunde.test', 'I am away until Monday, mail will be delayed. Ask\n<info@kunde.test>',
+                 'letter'),
+                ('postmaster@kunde.test', 'Unzustellbar:\n\n<info@kunde.test>: 550 5.1.1 unknown', 'delivery'),
+                ('postmaster@kunde.test', 'Unzustellbar:\n\n<info@kunde.test>\nEmpfänger fehlt (5.1.1)', 'delivery'),
+                ('postmaster@kunde.test', f'Verzögert:\n\ninfo@kunde.test\n\n--- Original message\n\n{HEADER}\n\nx',
+                 'delivery'),
+                ('MAILER-DAEMON@kunde.test', 'Unzustellbar:\n\n<info@kunde.test>', 'delivery')):
+            with self.subTest(text):
+                self.assertEqual(read(
+                    f'From: <{sender}>\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n'
+                    f'{text}\n').kind, kind)
 
     def test_odd_ones(self):
         """Whatever comes in: no exception, no recipient that is not there, bounded."""
@@ -147,11 +197,14 @@ class TestReports(BaseCase):
 @tagged('post_install', '-at_install')
 class TestTrace(BaseCase):
 
+    BOUNCE = 'Return-Path: <>'
     OWN = 'Received: from mout.hoster.test (mout.hoster.test [192.0.2.9]) by mx.hoster.test with ESMTPS id 1'
     BORN = 'Received: by mout.hoster.test (Postfix) id 4Xyz'
 
-    def trace(self, *lines):
-        return mail_trace.is_written_by_own_system(parse('\n'.join(lines) + '\nSubject: x\n\nx'))
+    def trace(self, *lines, sender='MAILER-DAEMON@mail.hoster.test (Mail Delivery System)', path='Return-Path: <>'):
+        paths = [] if any(line.startswith('Return-Path') for line in lines) else [path]
+        head = [*filter(None, paths), *lines, f'From: {sender}', 'Subject: x']
+        return mail_trace.is_written_by_own_system(parse('\n'.join(head) + '\n\nx'))
 
     def test_inside(self):
         for lines in (
@@ -160,11 +213,34 @@ class TestTrace(BaseCase):
                 ('Received: from filter ([10.1.2.3]) by mx.hoster.test with LMTP', self.BORN),
                 ('Received: from Debian-exim by mail.hoster.test with local (Exim 4.96) id 1rABCD',),
                 ('Received: by 2002:a05:7300:1 with SMTP id q1',
-                 'Received: from m-sor.hoster.test (m-sor.hoster.test. [192.0.2.1]) by mx.hoster.test with SMTPS id q2',
+                 'Received: from mail-sor.hoster.test (mail-sor.hoster.test. [192.0.2.1])'
+                 ' by mx.hoster.test with SMTPS id q2',
                  'Received: by 2002:a05:7300:2 with SMTP id q3'),
                 ('Received: from AM0.prod.outlook.com (2603:10a6::1) by DB8.prod.outlook.com (2603:10a6::2)'
                  ' with Microsoft SMTP Server id 15.20', 'X-MS-Exchange-Organization-AuthAs: Internal')):
             self.assertTrue(self.trace(*lines), lines)
+        for submitted in ('auto-replied', 'auto-generated (failure)', 'Auto-Generated'):
+            self.assertTrue(self.trace(self.OWN, self.BORN, f'Auto-Submitted: {submitted}'), submitted)
+        google = 'Received: by 2002:a05:7300:1 with SMTP id q1', 'Received: by mx.google.com with SMTP id q2'
+        self.assertTrue(self.trace(*google, sender='Mail Delivery Subsystem <mailer-daemon@googlemail.com>'))
+
+    def test_neighbour(self):
+        """Who has a mailbox with the same hoster: his absence assistant writes what he likes, but not as whom he likes,
+        and hands it in as a client does."""
+        local = 'Received: from mail.hoster.test (localhost [127.0.0.1]) by mail.hoster.test (Postfix) with ESMTP id 3'
+        for sender in ('kunde@kunde.test', 'Mailer-Daemon <kunde@hoster.test>', 'MAILER-DAEMON@kunde.test',
+                       '"mailer-daemon@hoster.test" <kunde@kunde.test>', 'mailer-daemon@hoster.test, kunde@kunde.test',
+                       'mailer-daemon.kunde@hoster.test', 'MAILER-DAEMON', 'MAILER-DAEMON@googlemail.com', ''):
+            self.assertFalse(self.trace(self.OWN, self.BORN, sender=sender), sender)
+        self.assertFalse(self.trace(self.OWN, local), "handed in")
+        self.assertFalse(self.trace(self.OWN, self.BORN, path=''), "nothing says that it has no sender")
+        self.assertFalse(self.trace('Return-Path: <>', 'Return-Path: <kunde@kunde.test>', self.OWN, self.BORN))
+        for header in ('Auto-Submitted: auto-replied (vacation)', 'Auto-Submitted: auto-replied; x="a@b.test"',
+                       'Auto-Submitted: no', 'X-Autoreply: yes', 'X-Autorespond: away'):
+            self.assertFalse(self.trace(self.OWN, self.BORN, header), header)
+        for client in ('p5483.dip.hoster.test', 'vps-12.hoster.test', 'hoster.test'):
+            self.assertFalse(self.trace(
+                f'Received: from x ({client} [192.0.2.66]) by mx.hoster.test with ESMTP id 1', self.BORN), client)
 
     # As Dovecot and Cyrus write them for what the mail server hands them over a socket of the same machine.
     LMTP = (

@@ -65,7 +65,8 @@ class TestBounces(ReportCase):
                     'Status: 5.1.1', 'Status: 5.7.1')),
                 (late, False, POSTFIX.replace(words, 'X-Postfix; delivery temporarily suspended').replace(
                     'Status: 5.1.1', 'Status: 4.4.1')),
-                (silent, False, POSTFIX.replace(f'Diagnostic-Code: {words}\n', '').replace(
+                (silent, False, re.sub(r'<{to}>: host .*\n.*', '<{to}>: failed', POSTFIX).replace(
+                    f'Diagnostic-Code: {words}\n', '').replace(
                     'Status: 5.1.1', 'Status: 5.0.0').replace('Action: failed', 'Action: failed (permanent)')),
                 (trial, False, POSTFIX)):
             with self.subTest(notice.partner_id.name):
@@ -240,6 +241,47 @@ class TestBounces(ReportCase):
         self.receive(self.fill(POSTFIX, notice, to='a@customer.test', is_proven=True).replace('4Xyz@mx', '5Xyz@mx'))
         self.assertEqual((notice.delivery_state, self.asked(notice)), ('failed', ['failed']))
         self.assertTrue(partner.dunning_email_refused)
+
+    def test_one_proven_of_two_addresses(self):
+        """It proves nothing of the other one: not with a report that anybody can have written, nor with one that a
+        person has denied, or about an earlier handover of the same bytes."""
+        forged, denied, earlier = (self.make_partner(name, email=f'{name}@customer.test, b-{name}@customer.test')
+                                   for name in ('forged', 'denied', 'earlier'))
+        for partner, is_proven in ((forged, False), (denied, True), (earlier, True)):
+            with self.subTest(partner.name):
+                notice = self.send(partner)
+                first, second = notice.email_to.split(', ')
+                self.receive(self.fill(POSTFIX, notice, to=first, is_proven=is_proven).replace(
+                    '4Xyz@mx', f'{notice.id}a@mx'))
+                self.assertEqual((notice.delivery_state, self.asked(notice)), ('sent', ['returned']))
+                if partner == denied:
+                    notice.with_user(self.clerk).action_deny_returned()
+                elif partner == earlier:
+                    notice.with_user(self.clerk).action_confirm_returned()
+                    partner.action_clear_dunning_refused()
+                    self.clock.tick(60)
+                    notice.with_user(self.clerk).action_retry()
+                    message_id = notice.message_id
+                    self.run_engine()
+                    self.assertEqual((notice.delivery_state, notice.message_id), ('sent', message_id))
+                self.clock.tick(60)
+                self.receive(self.fill(POSTFIX, notice, to=second, is_proven=True).replace(
+                    '4Xyz@mx', f'{notice.id}b@mx'))
+                self.assertEqual((notice.delivery_state, 'returned' in self.asked(notice)), ('sent', True))
+                self.assertFalse(partner.dunning_email_refused)
+                self.receive(self.fill(POSTFIX, notice, to=first, is_proven=True).replace(
+                    '4Xyz@mx', f'{notice.id}c@mx'))
+                self.assertEqual(notice.delivery_state, 'failed')
+
+    def test_neighbour_at_the_same_hoster(self):
+        """His absence assistant answers without a sender, in whatever form he wants: that is no system's report."""
+        mailbox = self.make_mailbox()
+        notice = self.send('Acme')
+        trace = ('Received: from mail.muster.test (localhost [127.0.0.1])\n\tby mx.muster.test (Postfix) with ESMTP id '
+                 '4Xyz;\n\tTue, 24 Nov 2026 09:00:00 +0100 (CET)\n')
+        self.receive(trace + self.fill(POSTFIX, notice).replace(
+            'MAILER-DAEMON@mx.muster.test (Mail Delivery System)', notice.email_to), mailbox)
+        self.assertEqual((notice.delivery_state, self.asked(notice)), ('sent', ['returned']))
 
     def test_original_missing(self):
         """The report is an answer to the mail, or its text names it."""

@@ -24,11 +24,6 @@ from .bounce_text import MAX_TEXT
 __all__ = ['Kind', 'RecipientReport', 'Report', 'normalize', 'read_report']
 
 
-_BLAMES_ADDRESS = frozenset({
-    smtp.Reason.RECIPIENT_UNKNOWN, smtp.Reason.MAILBOX_DISABLED, smtp.Reason.MAILBOX_FULL, smtp.Reason.ADDRESS_INVALID,
-    smtp.Reason.SMTPUTF8_MISSING})
-
-
 class Kind(StrEnum):
     """What a mail is."""
 
@@ -71,7 +66,9 @@ class RecipientReport:
     def reason(self) -> smtp.Reason:
         """Why, as far as status and words tell; ``TEMPORARY`` where the last fault was a passing one."""
         if self.status.startswith('4.'):
-            return smtp.Reason.TEMPORARY
+            # Some give up at once, and say in words alone that it will not pass.
+            is_dead = self.is_failed and smtp.is_dead_domain(self.diagnostic)
+            return smtp.Reason.RECIPIENT_UNKNOWN if is_dead else smtp.Reason.TEMPORARY
         match = re.search(r'\b(5\d\d)[ -]', self.diagnostic)
         words = self.diagnostic[match.end():] if match else self.diagnostic
         if self.status and self.status != '5.0.0' and not re.match(r'5\.\d+\.\d+', words):
@@ -82,7 +79,7 @@ class RecipientReport:
     def blames_address(self) -> bool:
         """Whether the report says that the fault lies in the address itself. One that does not say why blames nobody:
         unlike in an SMTP dialogue, nothing is known of the step at which it was refused."""
-        return self.reason in _BLAMES_ADDRESS
+        return self.reason in smtp.ADDRESS_REASONS
 
     def describe(self) -> str:
         """In one line, as it would stand in a log."""
@@ -135,7 +132,9 @@ _RETURNED_HEADER = ('text/rfc822-headers', 'message/global-headers')
 _ACTIONS = ('failed', 'delayed', 'delivered', 'relayed', 'expanded')
 # RFC 3464, 2.3.3 knows no others; these are what some servers write instead.
 _OTHER_ACTIONS = {'failure': 'failed', 'fail': 'failed', 'delay': 'delayed'}
-_DAEMONS = re.compile(r'(mailer-?daemon|postmaster|mail-?daemon|mdaemon|mail\.?delivery)', re.IGNORECASE)
+_DAEMONS = re.compile(r'mailer-?daemon|mail-?daemon|mdaemon|mail\.?delivery', re.IGNORECASE)
+# A role, which persons have too.
+_POSTMASTER = re.compile(r'postmaster', re.IGNORECASE)
 
 
 class _Reader:
@@ -179,6 +178,8 @@ class _Reader:
             self.read_declared_kind()
         if self.kind in (Kind.LETTER, Kind.DELIVERY) and not self.recipients:
             self.read_text()
+        elif self.kind == Kind.DELIVERY:
+            self.read_reasons()
         if self.kind != Kind.LETTER:
             for text in self.texts:
                 self.mentioned += _ids(text)
@@ -212,8 +213,14 @@ class _Reader:
                 status = re.search(r'\b[245]\.\d{1,3}\.\d{1,3}\b', _value(fields, 'Status'))
                 self.recipients.append(RecipientReport(
                     address=final or original, original=original, action=_read_action(_value(fields, 'Action')),
-                    status=status[0] if status else '', diagnostic=_typed(fields, 'Diagnostic-Code'),
+                    status=status[0] if status else '', diagnostic=self.read_diagnostic(fields),
                     remote_mta=_typed(fields, 'Remote-MTA')))
+
+    @staticmethod
+    def read_diagnostic(fields: email.message.Message) -> str:
+        # AsyncOS: <mx.host.test #5.0.0 smtp; 550 "Unknown user">
+        extra = re.search(r'smtp;\s*(.*?)>?$', _value(fields, 'X-Supplementary-Info'))
+        return _typed(fields, 'Diagnostic-Code') or (extra[1] if extra else '')
 
     def read_receipt(self, blocks: list[email.message.Message]) -> None:
         for fields in blocks:
@@ -225,16 +232,28 @@ class _Reader:
             self.detail = self.detail or _value(fields, 'Feedback-Type').lower()
             self.envelopes += filter(None, [_value(fields, 'Original-Envelope-Id')])
 
+    def read_reasons(self) -> None:
+        """Of what the machine-readable part gives no reason for, the text may."""
+        said = bounce_text.split_returned(self.texts[0])[0] if self.texts else ''
+        for number, recipient in enumerate(self.recipients):
+            if not recipient.diagnostic:
+                words = [one.words for one in bounce_text.read_recipients(said, sorted(recipient.addresses), '')]
+                self.recipients[number] = dataclasses.replace(
+                    recipient, diagnostic=_one_line(next(filter(None, words), '')))
+
     def read_text(self) -> None:
         """Reports without a machine-readable part: only of what says it comes from a mail system."""
         text = self.texts[0] if self.texts else ''
         named = re.findall(r'[^\s,<>]+@[^\s,<>]+', str(self.message.get('X-Failed-Recipients', ''))[:MAX_TEXT])
-        if not (named or self.kind == Kind.DELIVERY or self.is_from_daemon()):
+        is_certain = bool(named) or self.kind == Kind.DELIVERY or self.is_from(_DAEMONS)
+        if not (is_certain or self.is_from(_POSTMASTER)):
             return
         said, returned = bounce_text.split_returned(text)
         if returned:
             self.read_returned(_parse_header(returned))
         found = bounce_text.read_recipients(said, named, str(self.message.get('Subject', '')))
+        if not (is_certain or returned):
+            found = [one for one in found if bounce_text.has_code(one.words)]
         for one in found:
             status = re.search(r'\b([245])\.\d{1,3}\.\d{1,3}\b', one.words)
             self.recipients.append(RecipientReport(
@@ -244,10 +263,10 @@ class _Reader:
             self.kind = Kind.DELIVERY
             self.queues += _QUEUE_ID.findall(said[:MAX_TEXT])[:_MAX_IDS]
 
-    def is_from_daemon(self) -> bool:
+    def is_from(self, names: re.Pattern) -> bool:
         sender = str(self.message.get('From', ''))[:1000]
         local = (re.findall(r'([^\s<>"@]+)@', sender) or [sender])[-1]
-        return bool(_DAEMONS.match(local))
+        return bool(names.match(local))
 
 
 def read_report(message: email.message.Message) -> Report:

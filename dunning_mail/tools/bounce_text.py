@@ -11,7 +11,7 @@ import itertools
 import re
 from typing import NamedTuple
 
-__all__ = ['MAX_TEXT', 'FailedAddress', 'read_recipients', 'split_returned', 'strip_tags']
+__all__ = ['MAX_TEXT', 'FailedAddress', 'has_code', 'read_recipients', 'split_returned', 'strip_tags']
 
 # Of a text that is longer, the end is the returned mail's body.
 MAX_TEXT = 100_000
@@ -122,8 +122,17 @@ def _get_words(rest: str, below: str) -> str:
     return words[code.start():] if code else words
 
 
+def has_code(words: str) -> bool:
+    """Whether words about an address have a code that only mail systems write."""
+    return bool(_find_code(words))
+
+
+def _find_code(words: str) -> re.Match | None:
+    return _CODE.match(words) or re.search(r'\b([45])\.\d{1,3}\.\d{1,3}\b', words)
+
+
 def _read_action(words: str, overall: str) -> str:
-    code = _CODE.match(words) or re.search(r'\b([45])\.\d{1,3}\.\d{1,3}\b', words)
+    code = _find_code(words)
     if overall == 'delayed' or not code:
         return overall
     # A passing fault is given up on in the end: then the text says so.

@@ -3,10 +3,15 @@
 Each server puts its ``Received`` above those that are there (RFC 5321, 4.4). The topmost ones are the mailbox's own and
 true; whatever came in from outside has one among them that names the stranger. So a chain in which *no* hop comes from
 outside cannot be forged by writing headers: at most the forger makes his mail look more foreign than it is.
+
+Who has a mailbox with the same hoster is inside too, and his absence assistant writes without a sender, what he likes
+(RFC 5230, ``:mime``). But not as whom: a report is in the name of the mail system itself, and it was born there, not
+handed in by a client.
 """
 from __future__ import annotations
 
 import email.message
+import email.utils
 import ipaddress
 import re
 
@@ -25,6 +30,14 @@ _LOGGED_IN = re.compile(
 _LOCAL_STORE = re.compile(
     r'from [\w.-]+(?: \(\[unix socket\]\))? by [\w.-]+(?: \(Cyrus [^()]*\))? with LMTPA?(?: id [\w+/=.-]+)?'
     r'(?: \(envelope-from <>\))?(?: for <[^<>\s]+>)?; [\w,:+ -]+')
+# Who writes reports: a name that no hoster gives to a customer.
+_SYSTEM = re.compile(r'(?:mailer-?daemon|mail-?daemon|postmaster)@([\w.-]+)', re.IGNORECASE)
+# RFC 3834, as reports have it; what is behind it in brackets says who else has answered. Not all have it.
+_SUBMITTED = re.compile(r'(?:auto-(?:replied|generated)(?: \((?:failure|warning-timeout)\))?)?', re.IGNORECASE)
+_ANSWERS = ('X-Autoreply', 'X-Autorespond', 'List-Id')
+# Lines and machines of customers have names below the hoster's too.
+_MAIL_HOST = re.compile(r'mail|mx|smtp|smta|mta|mout|relay', re.IGNORECASE)
+_OTHER_NAMES = {'googlemail.com': 'google.com'}
 _OWN_USERS = frozenset({'debian-exim', 'exim', 'mailnull', 'mail'})
 _LOCAL_NETWORKS = [ipaddress.ip_network(network) for network in (
     '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7')]
@@ -35,21 +48,38 @@ _SECOND_LEVELS = frozenset({'ac', 'co', 'com', 'edu', 'gov', 'gv', 'ne', 'net', 
 def is_written_by_own_system(message: email.message.Message) -> bool:
     """Whether a mail demonstrably never came in from outside the system whose mailbox it was read from.
 
-    True only if it has no sender in its envelope, and every ``Received`` down to the first one is of one and the same
-    organization: none from a client that had logged in, none from a host that the receiving server did not find to be
-    of its own. What cannot be told counts as outside.
+    True only if it has no sender in its envelope, was written in the mail system's own name, and every ``Received``
+    down to the first one is of one and the same organization: none from a client that had logged in, none from a host
+    that the receiving server did not find to be of its own. What cannot be told counts as outside.
 
     :param message: as it was read from the mailbox
     """
     received = [' '.join(str(value).split()) for value in message.get_all('Received') or []]
-    if not received or str(message.get('Return-Path', '<>')).strip() != '<>':
+    if not received or {str(value).strip() for value in message.get_all('Return-Path') or []} != {'<>'}:
         return False
     # Exchange takes these headers off whatever comes in from outside, and writes them itself.
     if re.search(r'\bwith Microsoft SMTP Server\b', received[0]) and _get_by(received[0]).endswith('.outlook.com'):
         return str(message.get('X-MS-Exchange-Organization-AuthAs', '')).strip() == 'Internal'
     homes = [_get_organization(by) for by in map(_get_by, received) if _HOST.fullmatch(by)]
     hops = received[1:] if _LOCAL_STORE.fullmatch(received[0]) else received
-    return bool(hops and homes) and len(set(homes)) == 1 and all(_is_hop_inside(value, homes[0]) for value in hops)
+    return (
+        bool(hops and homes) and len(set(homes)) == 1 and all(_is_hop_inside(value, homes[0]) for value in hops)
+        and _is_born(hops[-1]) and _is_in_own_name(message, homes[0]))
+
+
+def _is_born(received: str) -> bool:
+    """Whether a mail system has made the mail itself: it comes from no client then."""
+    return not received.lower().startswith('from ') or bool(re.search(r'\bwith local\b', received))
+
+
+def _is_in_own_name(message: email.message.Message, home: str) -> bool:
+    senders = [address for _name, address in email.utils.getaddresses(map(str, message.get_all('From') or []))]
+    system = _SYSTEM.fullmatch(senders[0]) if len(senders) == 1 else None
+    submitted = ' '.join(str(message.get('Auto-Submitted', '')).split())
+    if not system or not _SUBMITTED.fullmatch(submitted) or any(message.get(name) for name in _ANSWERS):
+        return False
+    organization = _get_organization(system[1].lower())
+    return _OTHER_NAMES.get(organization, organization) == home
 
 
 def _get_by(received: str) -> str:
@@ -67,11 +97,15 @@ def _is_hop_inside(received: str, home: str) -> bool:
     if re.search(r'\bwith local\b', received):
         return client[len('from '):].strip().lower() in _OWN_USERS
     found = _LOOKED_UP.findall(client)
-    if any(_get_organization(name.lower()) != home and not _is_local(address) for name, address in found):
+    if any(not _is_server_of(name.lower(), home) and not _is_local(address) for name, address in found):
         return False
     known = {address for _name, address in found}
     addresses = [*known, *_ADDRESS.findall(client)]
     return bool(addresses) and all(address in known or _is_local(address) for address in addresses)
+
+
+def _is_server_of(name: str, home: str) -> bool:
+    return _get_organization(name) == home and bool(_MAIL_HOST.search(name.removesuffix(home)))
 
 
 def _is_local(address: str) -> bool:

@@ -188,7 +188,7 @@ class DunningNotice(models.Model):
         ===================================== ==================================================================
         the report says                       the notice
         ===================================== ==================================================================
-        failed, and proves itself             becomes *failed*, once all of its addresses have
+        failed, and proves itself             becomes *failed*, once that is proven of all of its addresses
         failed, without proof; of an address  stays as it is; a person is asked
         that it was passed on to; of one of
         several; nothing that can be read

@@ -21,7 +21,8 @@ class DunningEngine(models.AbstractModel):
     nothing is kept yet                     a new installation: goes on
     the same                                goes on
     the same oid in the same cluster        renamed: goes on, and says so in the log
-    another oid, same name and cluster      a restored backup: goes on, and says so in the log and to the administrators
+    another oid, same name and cluster,     a restored backup: goes on, and says so in the log and to the administrators
+    and no database has the oid any more
     anything else                           may be a copy: every provider pauses until a person resumes one, which says
                                             that this is the database that dunning mail is sent from
     ======================================= ===========================================================================
@@ -42,6 +43,13 @@ class DunningEngine(models.AbstractModel):
         except psycopg2.Error:
             _logger.debug("PostgreSQL does not tell its cluster: a copy is known by name and oid alone", exc_info=True)
         return {'cluster': cluster, 'oid': oid, 'name': name}
+
+    @api.model
+    def _find_database(self, oid):
+        """Return the name that the database with an oid has in this cluster now, empty where there is none."""
+        rows = self.env.execute_query(SQL(
+            "SELECT datname FROM pg_database WHERE oid::bigint = %s", oid)) if isinstance(oid, int) else []
+        return rows[0][0] if rows else ''
 
     @api.model
     def _keep_database(self):
@@ -69,12 +77,17 @@ class DunningEngine(models.AbstractModel):
         providers = self.env['dunning.provider'].sudo().search([('active', '=', True)])
         if kept:
             same = [kept.get('oid') == now['oid'], kept.get('name') == now['name']]
+            original = ''
             if kept.get('cluster') and now['cluster']:
                 may_go_on = kept['cluster'] == now['cluster'] and any(same)
+                if may_go_on and not same[0]:
+                    # A copy, if the other one is there still, under whichever name.
+                    original = self._find_database(kept.get('oid'))
+                    may_go_on = not original
             else:
                 may_go_on = all(same)
             if not may_go_on:
-                providers._pause_in_copy(kept.get('name') or '?', now['name'])
+                providers._pause_in_copy(original or kept.get('name') or '?', now['name'])
                 return False
             _logger.warning("Dunning mail is sent from database %s now, before from %s", now, kept)
             if kept.get('oid') != now['oid']:

@@ -73,13 +73,35 @@ class TestDatabase(EngineCase):
 
     def test_restored_backup_goes_on(self):
         notice = self.release('One')
-        self.keep(oid=1)
+        self.keep(oid=4_000_000_000)
         with self.assertLogs(LOGGER, logging.WARNING):
             self.run_engine()
         self.assertDelivery(notice, 'sent')
         self.assertTrue(self.activities(self.provider, 'provider_paused'), "who answers for it is told")
         self.assertEqual(self.provider.state, 'ready')
         self.assertEqual(self.kept(), self.env['dunning.engine']._get_database())
+
+    def test_copy_under_the_old_name(self):
+        """The productive database was renamed, and a copy of it has its name now: the one that is there still sends."""
+        self.env.cr.execute("SELECT oid::bigint FROM pg_database WHERE datname = 'template1'")
+        [oid] = self.env.cr.fetchone()
+        notice = self.release('One')
+        self.keep(oid=oid)
+        for _pass in range(2):
+            self.run_engine()
+        self.assertDelivery(notice, 'released')
+        self.assertEqual(self.provider.state, 'paused')
+        self.assertIn('template1', self.provider.pause_reason)
+        self.provider.action_resume()
+        self.run_engine()
+        self.assertDelivery(notice, 'sent')
+        self.assertEqual(self.kept(), self.env['dunning.engine']._get_database())
+        # What is kept there was not written by us.
+        for odd in (None, 'x', -1):
+            self.keep(oid=odd)
+            with self.assertLogs(LOGGER, logging.WARNING):
+                self.run_engine()
+            self.assertEqual(self.provider.state, 'ready')
 
     def test_renamed_database_goes_on(self):
         notice = self.release('One')

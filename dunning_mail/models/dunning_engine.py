@@ -370,7 +370,7 @@ class DunningEngine(models.AbstractModel):
         except Exception as error:
             _logger.exception("Dunning notice %s cannot be sent", notice.id)
             self.env.cr.rollback()
-            notice._stop(self.env._("The mail could not be made: %s", error))
+            notice._stop_claim(self.env._("The mail could not be made: %s", error))
             return None
         return mail
 

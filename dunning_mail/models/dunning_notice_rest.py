@@ -40,6 +40,17 @@ class DunningNotice(models.Model):
         return Handover(
             self.rest_to.split(', '), content, self._get_tz(), self.user_id.partner_id.id, self._get_envelope_id())
 
+    def _stop_claim(self, words):
+        """It could not be made ready to be handed over: a person has to see to it. Who has the mail has it.
+
+        :param str words: why, in words for a clerk
+        """
+        self.ensure_one()
+        if self.delivery_state == 'sent':
+            self._end_rest(words, is_told=True)
+        else:
+            self._stop(words)
+
     def _end_rest(self, words, log=None, is_told=False):
         """The addresses that are left do not get this mail.
 
@@ -53,8 +64,8 @@ class DunningNotice(models.Model):
         left = [address for address in (self.email_to or '').split(', ') if address not in self.rest_to.split(', ')]
         self._log_step(words, **(log or {}))
         self.sudo().write({
-            'rest_to': False, 'is_rest_sending': False, 'next_attempt_at': False,
-            'email_to': ', '.join(left) or self.email_to,
+            'rest_to': False, 'is_rest_sending': False, 'next_attempt_at': False, 'is_suspect': False,
+            'waiting_since': False, 'email_to': ', '.join(left) or self.email_to,
             'delivery_info': f'{self.delivery_info or ""}\n{words}'.strip()})
         if is_told:
             self._ask_person('dunning_mail.mail_activity_address', words)
@@ -96,14 +107,41 @@ class DunningEngine(models.AbstractModel):
             lambda: notice._ask_person('dunning_mail.mail_activity_address', words)]
 
     @api.model
+    def _apply_rest_fault(self, notice, facts, is_alone, refusals, ended_at):
+        """What hinders the addresses that are left is the provider's fault: they wait as notices do.
+
+        :param is_alone: whether others get through meanwhile
+        :param refusals: those in a row that make it the provider's fault
+        :param datetime ended_at: end of the handover, naive UTC
+        :return: (whether the provider is of further use in this pass, list of functions that do what follows)
+        """
+        outcome, provider = facts.outcome, facts.provider
+        is_suspect = outcome.stage in RECIPIENT_STAGES
+        if is_alone or (is_suspect and self._has_waited_enough(notice, facts)):
+            return True, self._drop_rest(notice, facts, facts.answer)
+        words = short = provider._describe_fault(outcome)
+        if refusals:
+            words = self._describe_refusals(facts, refusals)
+            short = self._describe_refusal_in_row(facts)
+        is_left = not refusals and self._is_left_to_the_next(notice, facts)
+        if is_left:
+            provider._set_next_slot(ended_at)
+        else:
+            provider._pause(words, passing=outcome.passing, now=facts.now)
+        notice.sudo().write({
+            'attempt_count': notice.attempt_count - 1, 'waiting_since': notice.waiting_since or facts.now,
+            'is_suspect': is_suspect or notice.is_suspect})
+        self._keep_rest(notice, facts, short, notice.rest_to)
+        return is_left, [lambda: self._take_back(refusals, short, notice)]
+
+    @api.model
     def _apply_rest(self, notice, facts):
         """Write down what became of a handover for the addresses that are left.
 
         :return: (whether the provider is of further use in this pass, list of functions that do what follows)
         """
-        outcome, provider = facts.outcome, facts.provider
+        outcome = facts.outcome
         if outcome.kind == Kind.ACCEPTED:
-            provider._forget_refusals()
             rest = self._prepare_rest(notice, facts).get('rest_to', '').split(', ')
             taken = [address for address in facts.mail.addresses if address not in outcome.refusals]
             info = self.env._(
@@ -117,12 +155,6 @@ class DunningEngine(models.AbstractModel):
         if outcome.kind == Kind.UNCLEAR:
             words = self.env._("Nobody can tell whether the mail server took it: %s", facts.answer)
             return True, self._drop_rest(notice, facts, words)
-        if outcome.kind == Kind.PROVIDER and outcome.stage not in RECIPIENT_STAGES:
-            provider._pause(provider._describe_fault(outcome), passing=outcome.passing, now=facts.now)
-            notice.sudo().attempt_count -= 1
-            self._keep_rest(notice, facts, provider._describe_fault(outcome), notice.rest_to)
-            return False, []
-        # The others were taken: whatever it is, it is about these addresses.
         if not outcome.passing:
             return True, self._drop_rest(notice, facts, facts.answer) + self._mark_refused(notice, facts)
         if notice.attempt_count > len(notice._RETRY_AFTER_MINUTES):
@@ -138,6 +170,7 @@ class DunningEngine(models.AbstractModel):
         notice.sudo().write({
             'rest_to': rest or False, 'is_rest_sending': False,
             'next_attempt_at': facts.now + timedelta(minutes=delay) if rest else False,
+            'is_suspect': bool(rest) and notice.is_suspect, 'waiting_since': bool(rest) and notice.waiting_since,
             'email_to': ', '.join(a for a in notice.email_to.split(', ') if a not in gone) or notice.email_to,
             'delivery_info': f'{notice.delivery_info or ""}\n{info}'.strip()})
 

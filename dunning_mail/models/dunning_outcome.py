@@ -155,9 +155,11 @@ class DunningEngine(models.AbstractModel):
         if outcome.handed_over and not notice.handover_at:
             facts.values['handover_at'] = notice.claimed_at
         is_rest = notice.delivery_state == 'sent'
-        kind, is_alone, refusals = (outcome.kind, False, []) if is_rest else self._find_blame(notice, facts)
+        kind, is_alone, refusals = self._find_blame(notice, facts)
         if kind != Kind.PROVIDER or is_alone:
             provider._after_handover(ended_at)
+        if kind == Kind.PROVIDER and is_rest and not (is_alone and outcome.passing):
+            return self._apply_rest_fault(notice, facts, is_alone, refusals, ended_at)
         if is_rest:
             return self._apply_rest(notice, facts)
         if kind == Kind.PROVIDER and is_alone:
@@ -245,23 +247,29 @@ class DunningEngine(models.AbstractModel):
         return self._fail(notice, words, facts) + self._mark_refused(notice, facts)
 
     @api.model
-    def _mark_refused(self, notice, facts):
-        """Remember the addresses of which the server says for sure that they do not exist or are closed.
-
-        :return: list of functions that do it
-        """
+    def _find_gone(self, notice, facts):
+        """Return dict of the addresses of which the server says for sure that they do not exist or are closed -> its
+        words."""
         outcome = facts.outcome
         if notice.redirected_to:
-            return []
+            return {}
         gone = {
             address: self._describe_answer(refusal) for address, refusal in outcome.refusals.items()
             if refusal.blames_address}
         if not gone and outcome.blames_address and len(facts.mail.addresses) == 1:
             # Refused later, when its address was not the question any more.
             gone = {facts.mail.addresses[0]: facts.answer}
+        return gone
+
+    @api.model
+    def _mark_refused(self, notice, facts):
+        """Remember the addresses that are gone.
+
+        :return: list of functions that do it
+        """
         return [
             lambda address=address, answer=answer: notice._mark_address_refused(answer, [address])
-            for address, answer in gone.items()]
+            for address, answer in self._find_gone(notice, facts).items()]
 
     @api.model
     def _try_later(self, notice, facts):
@@ -293,12 +301,11 @@ class DunningEngine(models.AbstractModel):
     def _pause_for_refusals(self, notice, facts, refusals):
         """So many refusals in a row are the provider's fault."""
         words = self._describe_refusals(facts, refusals)
-        short = self.env._("Refused in a row with others, so the sender may be meant: %s", facts.answer)
+        short = self._describe_refusal_in_row(facts)
         follow_up = self._release_waiting(notice, facts, short)
         # What looked like the recipients' fault does not pass by itself.
         facts.provider._pause(words, passing=facts.outcome.kind == Kind.TRANSIENT, now=facts.now)
-        earlier = [refusal for refusal in refusals if refusal['notice'] != notice.id]
-        return [*follow_up, lambda: self._take_back(earlier, short)]
+        return [*follow_up, lambda: self._take_back(refusals, short, notice)]
 
     @api.model
     def _release_waiting(self, notice, facts, words):

@@ -72,7 +72,9 @@ class DunningEngine(models.AbstractModel):
         refusals = self._add_refusal(notice, facts)
         if self._is_in_a_row(refusals):
             # What may pass goes on counting until something is accepted.
-            provider.sudo().refusals = [refusal for refusal in refusals if not refusal['is_final']] or False
+            provider.sudo().refusals = [
+                {**refusal, 'marked': [], 'notices': dict.fromkeys(refusal['notices'], False)}
+                for refusal in refusals if not refusal['is_final']] or False
             return Kind.PROVIDER, False, refusals
         return outcome.kind, False, []
 
@@ -91,12 +93,20 @@ class DunningEngine(models.AbstractModel):
         """Keep a refusal with its provider.
 
         :param bool is_fault: it speaks of the sender
-        :return: list of dict, those since a mail was accepted last, one a recipient
+        :return: list of dict, those since a mail was accepted last, one a recipient. Each names the notices, whether
+            they have failed by it, and the addresses that are marked by it
         """
-        outcome, to = facts.outcome, ', '.join(sorted(facts.mail.addresses))
-        refusals = [refusal for refusal in facts.provider.refusals or [] if refusal['to'] != to]
+        outcome, to = facts.outcome, set(facts.mail.addresses)
+        refusals, notices, marked = [], {}, set(self._find_gone(notice, facts))
+        for refusal in facts.provider.refusals or []:
+            if to & set(refusal['to'].split(', ')):
+                notices |= refusal['notices']
+                marked.update(refusal['marked'])
+            else:
+                refusals.append(refusal)
         refusals.append({
-            'to': to, 'notice': notice.id, 'stage': str(outcome.stage), 'name': notice._get_full_name(),
+            'to': ', '.join(sorted(to)), 'stage': str(outcome.stage), 'name': notice._get_full_name(),
+            'notices': {**notices, str(notice.id): outcome.kind == Kind.RECIPIENT}, 'marked': sorted(marked),
             'is_fault': is_fault, 'is_final': outcome.kind == Kind.RECIPIENT,
             'is_unknown': outcome.blames_address, 'answer': facts.answer,
             'words': outcome.pattern if outcome.code else str(outcome.reason)})
@@ -119,7 +129,12 @@ class DunningEngine(models.AbstractModel):
 
     @api.model
     def _has_accepted_since(self, notice):
-        """Whether the server has accepted mail for others since this notice was first released again as a suspect."""
+        """Whether the server has accepted mail for others since this notice was first released again as a suspect, or
+        what is left of its addresses was kept as one."""
+        if notice.delivery_state == 'sent':
+            return bool(self.env['dunning.delivery.log'].sudo().search_count([
+                ('provider_id', '=', notice.provider_id.id), ('recipient_count', '>', 0), ('state_to', '=', 'sent'),
+                ('notice_id', '!=', notice.id), ('date', '>', notice.waiting_since)], limit=1))
         return bool(self.env.execute_query(SQL(
             """
             SELECT 1
@@ -165,17 +180,29 @@ class DunningEngine(models.AbstractModel):
             notices='\n'.join(f"{refusal['name']}: {refusal['answer']}" for refusal in refusals))
 
     @api.model
-    def _take_back(self, refusals, words):
+    def _describe_refusal_in_row(self, facts):
+        """The same for one of the notices."""
+        return self.env._("Refused in a row with others, so the sender may be meant: %s", facts.answer)
+
+    @api.model
+    def _take_back(self, refusals, words, present):
         """Release again what has failed in a row with others, as if it had not been tried, and take back what was
-        concluded from it."""
-        for refusal in refusals:
-            notice = self.env['dunning.notice'].sudo().browse(refusal['notice']).exists()
-            if refusal['is_final'] and notice.state == 'issued' and notice.delivery_state == 'failed' \
+        concluded from it.
+
+        :param present: `dunning.notice` with which the row became one; it is released by itself
+        """
+        Notice = self.env['dunning.notice'].sudo()
+        for refusal, number, has_failed in [
+                (one, number, has_failed) for one in refusals for number, has_failed in one['notices'].items()]:
+            notice = Notice.browse(int(number)).exists()
+            if notice and refusal['marked']:
+                # Whatever has become of the notice since.
+                notice._take_back_refused(set(refusal['marked']))
+            if has_failed and notice != present and notice.state == 'issued' and notice.delivery_state == 'failed' \
                     and not notice.is_held_back and not notice._find_reservation():
                 notice._set_released(
                     words, {'stage': refusal['stage']}, is_suspect=True, attempt_count=max(notice.attempt_count - 1, 0),
                     next_attempt_at=fields.Datetime.now(), waiting_since=notice.waiting_since or fields.Datetime.now())
-                notice._take_back_refused(refusal['answer'])
                 notice.activity_unlink(['dunning_mail.mail_activity_failed'])
                 notice.run_id._update_state()
 
@@ -210,15 +237,14 @@ class DunningNotice(models.Model):
     waiting_since = fields.Datetime(
         readonly=True, copy=False, help="Since when it has been released again without an attempt.")
 
-    def _take_back_refused(self, answer):
-        """It was not the address after all.
+    def _take_back_refused(self, addresses):
+        """It was not the addresses after all.
 
-        :param str answer: the words for which it was marked
+        :param addresses: set of those that were marked
         """
         self.ensure_one()
         for partner in self._get_mail_partners().sudo():
-            if partner.dunning_email_refused and partner.dunning_email_refused_reason == answer:
-                partner.action_clear_dunning_refused()
+            if cleared := partner._clear_dunning_refused(addresses):
                 partner._message_log(body=self.env._(
                     "The mark of mail address %s as refused was taken back: others were refused in a row with it.",
-                    partner.email))
+                    ', '.join(cleared)))

@@ -119,6 +119,26 @@ class ResPartner(models.Model):
                 "Mail address %(address)s refused: %(reason)s", reason=reason,
                 address=', '.join(address for address in own if addresses and address in addresses) or partner.email))
 
+    def _get_dunning_refused_addresses(self):
+        """Return list of the addresses of one partner that are known to refuse mail."""
+        self.ensure_one()
+        own = self.env['dunning.notice']._parse_addresses(self.email)
+        known = (self.dunning_refused_addresses or '').split(', ')
+        return [address for address in own if self.dunning_email_refused or address in known]
+
+    def _clear_dunning_refused(self, addresses):
+        """Say of some addresses of one partner that they are good.
+
+        :param addresses: set of bare addresses
+        :return: list of those that were marked
+        """
+        refused = self._get_dunning_refused_addresses()
+        cleared = [address for address in refused if address in addresses]
+        if cleared:
+            self.action_clear_dunning_refused()
+            self.dunning_refused_addresses = ', '.join(a for a in refused if a not in addresses) or False
+        return cleared
+
     def action_clear_dunning_refused(self):
         """Say that the address is good: the next dunning notice goes by mail again."""
         self.write({

@@ -133,6 +133,62 @@ class TestRefusals(RefusalCase):
                 self.assertEqual(bool(self.marked(notices)), is_marked)
                 self.assertEqual(self.provider.state, 'ready')
 
+    def test_marks_are_taken_back(self):
+        """Whatever of a customer's addresses was marked, in whichever words, and whatever has become of the notice."""
+        both = {name: f'{name}1@customer.test, {name}2@customer.test' for name in ('all', 'some', 'later')}
+        partners = [self.make_partner(name, email=address) for name, address in both.items()]
+        notices = self.release(*partners, 'Paper', 'Last')
+        self.provider.send_interval = 3600
+        self.smtp.set_rules('''
+            all1@*    rcpt  550 5.1.1 No such user, dear all1
+            all2@*    rcpt  550 5.1.1 User unknown
+            some1@*   rcpt  550 5.1.1 Recipient does not exist
+            some2@*   rcpt  550 Rejected
+            later1@*  rcpt  550 5.1.1 Unknown user
+            later2@*  rcpt  450 4.3.0 Try later
+            paper@*   rcpt  550 5.1.1 Unrouteable address
+            *         rcpt  550 Rejected''')
+        marks = []
+        for _hour in range(4):
+            self.run_engine()
+            self.clock.tick(3605)
+        marks = [(partner.dunning_email_refused, partner.dunning_refused_addresses)
+                 for partner in notices.partner_id]
+        self.assertEqual(marks[0][0], True)
+        self.assertEqual([mark[1] for mark in marks[1:3]], ['some1@customer.test', 'later1@customer.test'])
+        self.assertTrue(marks[3][0])
+        notices[3].action_set_paper()
+        self.smtp.set_rules('* rcpt 550 Rejected')
+        for _hour in range(4):
+            self.run_engine()
+            self.clock.tick(3605)
+        self.assertEqual(self.provider.state, 'paused')
+        self.assertFalse(notices.partner_id.filtered(
+            lambda partner: partner.dunning_email_refused or partner.dunning_refused_addresses).mapped('name'))
+        self.assertEqual(notices[3].delivery_state, 'paper')
+
+    def test_two_notices_to_one_recipient(self):
+        """They count as one recipient, and both are released again."""
+        partner = self.make_partner('Twice')
+        notices = self.release(partner) | self.release(partner, amount=20.0) | self.release('Two', 'Three')
+        self.smtp.set_rules('* rcpt 550 Rejected')
+        self.run_until_paused()
+        self.assertEqual(len(self.smtp.events('rcpt')), 4)
+        self.assertDelivery(notices, 'released')
+
+    def test_limit_of_recipients_of_one_mail_each(self):
+        """It is no mail's number of recipients where each has one: the provider waits, and nobody loses attempts."""
+        for answer in ('452 4.5.3 Recipients limit exceeded', '452 Too many recipients received this hour',
+                       '450 4.7.1 Error: too many recipients from 192.0.2.1'):
+            with self.subTest(answer):
+                self.smtp.clear()
+                notices = self.release(*FIVE)
+                self.smtp.set_rules(f'* rcpt skip=2 times=9 {answer}')
+                self.run_all(notices)
+                self.assertDelivery(notices, 'sent')
+                self.assertEqual(set(notices.mapped('attempt_count')), {1})
+                self.assertEqual(self.accepted(), 5)
+
     def test_a_person_decides_in_between(self):
         """What was put on paper or cancelled meanwhile stays so."""
         notices = self.release(*FIVE)

@@ -4,11 +4,12 @@ from unittest.mock import patch
 
 from odoo import fields
 from odoo.tests import tagged
+from odoo.tools import mute_logger
 
 from odoo.addons.dunning_mail.models import dunning_engine
 from odoo.addons.dunning_mail.tools import smtp
 
-from .common import EngineCase
+from .common import ENGINE_LOGGER, EngineCase
 
 BOTH = 'first@customer.test, second@customer.test'
 
@@ -189,6 +190,74 @@ class TestRest(EngineCase):
         self.assertDelivery(notice, 'sent')
         self.assertEqual(self.recipients(), [['first@customer.test'], ['second@customer.test']])
         self.assertEqual(self.provider.state, 'ready')
+
+    def test_fault_of_the_sender_meanwhile(self):
+        """It is not the address's: the rest waits for a person, as notices do, and costs no attempt."""
+        for answer in ('550 Outgoing mail from "x" has been suspended.', '554 5.7.1 Relay access denied',
+                       '550 5.7.1 Your account is blocked'):
+            with self.subTest(answer):
+                self.smtp.clear()
+                self.smtp.set_rules(f'''
+                    second@*  rcpt  times=1  450 4.2.0 Greylisted
+                    second@*  rcpt  {answer}''')
+                notice = self.release(self.partner)
+                self.run_hours(4)
+                self.assertDelivery(notice, 'sent')
+                self.assertEqual((self.provider.state, notice.rest_to), ('paused', 'second@customer.test'))
+                self.assertFalse(self.activities(notice, 'address') or self.partner.dunning_refused_addresses)
+                self.assertEqual(notice.attempt_count, 1)
+                self.smtp.set_rules('')
+                self.provider.action_resume()
+                self.run_hours(2)
+                self.assertEqual(self.recipients(), [['first@customer.test'], ['second@customer.test']])
+                self.assertEqual((notice.is_suspect, notice.waiting_since, notice.rest_to), (False, False, False))
+
+    def test_fault_of_the_sender_for_the_rest_alone(self):
+        """Others get through: it is the address's after all, and holds up nobody."""
+        for answer, is_passing in (('554 5.7.1 Relay access denied', False), ('450 Mail send limit exceeded', True)):
+            with self.subTest(answer):
+                self.smtp.clear()
+                self.smtp.set_rules(f'''
+                    second@*  rcpt  times=1  450 4.2.0 Greylisted
+                    second@*  rcpt  {answer}''')
+                notice = self.release(self.partner)
+                self.run_hours(1)
+                for hour in range(8):
+                    other = self.release(f'Other {is_passing} {hour}')
+                    self.run_hours(1)
+                    self.assertDelivery(other, 'sent')
+                self.assertDelivery(notice, 'sent')
+                self.assertFalse(notice.rest_to or notice.is_suspect)
+                self.assertIn(answer.rpartition(' ')[2], self.activities(notice, 'address').note)
+                self.assertEqual(self.provider.state, 'ready')
+
+    def test_refusals_of_rests_count(self):
+        """Each in the same words, with others: the sender may be meant."""
+        notices = self.release(*(self.make_partner(
+            name, email=f'{name.lower()}@customer.test, {name.lower()}2@customer.test') for name in ('A', 'B', 'C')))
+        self.smtp.set_rules('*2@* rcpt times=3 450 4.2.0 Greylisted\n*2@* rcpt 550 5.1.1 No such user')
+        self.run_hours(2)
+        self.assertDelivery(notices, 'sent')
+        self.assertEqual(self.provider.state, 'paused')
+        self.assertIn('in a row', self.provider.pause_reason)
+        self.assertFalse(any(notices.partner_id.mapped('dunning_refused_addresses')), "taken back")
+        self.assertTrue(any(notices.mapped('rest_to')))
+
+    def test_fault_while_the_rest_is_made_ready(self):
+        """It ends with words: who has the mail has it, and the level counts."""
+        notice = self.release(self.partner)
+        self.smtp.set_rules('second@* rcpt times=1 450 4.2.0 Greylisted')
+        self.run_hours(1)
+        self.assertEqual(notice.rest_to, 'second@customer.test')
+        self.forge(notice.mail_document_id.sudo(), b'damaged')
+        with mute_logger(ENGINE_LOGGER):
+            self.run_hours(2)
+        self.assertDelivery(notice, 'sent')
+        self.assertFalse(notice.rest_to)
+        self.assertTrue(notice.is_counted)
+        self.assertIn('could not be made', self.activities(notice, 'address').note)
+        self.assertEqual(self.recipients(), [['first@customer.test']])
+        self.assertFalse(self.activities(notice, 'failed'))
 
     def test_documents_that_are_not_kept_are_kept_until_then(self):
         self.level_1.report_id.archive_generated = False

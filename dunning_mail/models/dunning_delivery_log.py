@@ -41,7 +41,7 @@ class DunningDeliveryLog(models.Model):
     host = fields.Char("Server")
     tls_version = fields.Char("TLS")
     queue_id = fields.Char("Server's Number", index='btree_not_null')
-    message_id = fields.Char("Message-ID")
+    message_id = fields.Char("Message-ID", index='btree_not_null')
     # Names change, and what is referred to is merged: these stay what they were at the time.
     user_name = fields.Char("By")
     provider_name = fields.Char("Service Provider's Name")

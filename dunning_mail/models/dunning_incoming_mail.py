@@ -39,7 +39,8 @@ class DunningIncomingMail(models.Model):
     ====== ================================================ ============================================
     new    kept, not worked on yet, or to be tried again    `_process()`
     asking a person has to look at it                       `action_assign()`, `action_done()`
-    done   what it says is where it belongs                 removed after 30 days, unless it is evidence
+    done   what it says is where it belongs                 removed after 30 days, unless it is evidence; of what
+                                                            belongs elsewhere nothing is kept here
     ====== ================================================ ============================================
     """
     _name = 'dunning.incoming.mail'
@@ -145,8 +146,16 @@ class DunningIncomingMail(models.Model):
             Incoming = env[self._name]
             # Read twice, since a crash came between this and the mark that it was seen.
             if not Incoming.search_count([('digest', '=', digest)], limit=1):
-                Incoming.with_context(mail_create_nolog=True, tracking_disable=True).create([{
-                    **values, **self._read_head(raw), 'digest': digest, 'raw': base64.b64encode(raw)}])
+                Incoming = Incoming.with_context(mail_create_nolog=True, tracking_disable=True)
+                values = {**values, 'digest': digest, 'raw': base64.b64encode(raw)}
+                try:
+                    with cr.savepoint():
+                        Incoming.create([{**values, **self._read_head(raw)}])
+                except RETRYABLE:
+                    raise
+                except Exception:
+                    _logger.info("The head of an incoming mail cannot be stored", exc_info=True)
+                    Incoming.create([values])
             env.ref('dunning_mail.ir_cron_incoming')._trigger()
 
     @api.model
@@ -155,11 +164,15 @@ class DunningIncomingMail(models.Model):
         try:
             message = self._parse(raw)
             return {
-                'name': decode_message_header(message, 'Subject')[:500],
-                'email_from': decode_message_header(message, 'From')[:500],
-                'email_to': decode_message_header(message, 'To')[:500]}
+                fname: self._get_storable(decode_message_header(message, header))[:500]
+                for fname, header in (('name', 'Subject'), ('email_from', 'From'), ('email_to', 'To'))}
         except Exception:
             return {}
+
+    @api.model
+    def _get_storable(self, text):
+        """Return a text without what PostgreSQL does not take."""
+        return text.replace('\0', '').encode('utf-8', 'replace').decode()
 
     @api.model
     def _parse(self, raw):
@@ -237,7 +250,7 @@ class DunningIncomingMail(models.Model):
                 [('message_id', 'in', report.original_ids)], limit=1):
             # About another mail of Odoo's.
             self._hand_to_core()
-            self.state = 'done'
+            self._forget()
         else:
             self._ask_responsible(self.env._(
                 "This report belongs to no dunning notice that could be found. Is one of yours meant?"))
@@ -264,13 +277,33 @@ class DunningIncomingMail(models.Model):
         self.company_id = self.company_id or notice.company_id
         try:
             with self.env.cr.savepoint():
-                self._hand_to_core(notice)
-            self.state = 'done'
+                is_taken = self._hand_to_core(notice)
         except ValueError as error:
             # No way for it.
             self.error = str(error)[:1000]
             self._ask_responsible(self.env._(
                 "This mail came in, and belongs to no dunning notice that could be found."))
+            return
+        stored = self._find_messages(message)
+        if not is_taken and not stored:
+            self._ask_responsible(self.env._(
+                "This mail came in, and Odoo's rules for incoming mail did not let it through: it looks as if programs "
+                "answered each other, or the address is not open to its sender. Nobody else has it."))
+        elif any(one.model == 'dunning.notice' for one in stored):
+            self.state = 'done'
+        else:
+            self._forget()
+
+    def _find_messages(self, message):
+        """Return what core has made of a mail, by its Message-ID."""
+        message_id = str(message.get('Message-ID') or '').strip()
+        return self.env['mail.message'].search([('message_id', '=', message_id)]) if message_id else \
+            self.env['mail.message']
+
+    def _forget(self):
+        """It is where it belongs, and was nothing about dunning: whoever may read dunning mail need not read it."""
+        self.write({
+            'state': 'done', 'name': False, 'email_from': False, 'email_to': False, 'body': False, 'raw': False})
 
     def _is_left_to_us(self):
         """Whether it came into a provider's mailbox that does nothing else with it."""
@@ -299,8 +332,8 @@ class DunningIncomingMail(models.Model):
         try:
             part = message.get_body(('plain', 'html'))
             text = part.get_content() if part else ''
-            return (html2plaintext(text) if part and part.get_content_subtype() == 'html' else text)[:MAX_TEXT].replace(
-                '\0', '')
+            return self._get_storable(
+                html2plaintext(text) if part and part.get_content_subtype() == 'html' else text)[:MAX_TEXT]
         except (KeyError, LookupError, ValueError, AttributeError):
             return ''
 
@@ -336,7 +369,10 @@ class DunningIncomingMail(models.Model):
             report = bounce.read_report(message)
             if report.kind == bounce.Kind.LETTER:
                 mail.found_notice_ids |= mail.notice_id
-                mail._hand_to_core(mail.notice_id)
+                if not mail._hand_to_core(mail.notice_id) and not mail._find_messages(message):
+                    raise UserError(self.env._(
+                        "Odoo's rules for incoming mail do not let “%s” through: it looks as if programs answered each "
+                        "other. Note on the dunning notice what it says, and press “Seen To” here.", mail.display_name))
             else:
                 mail._give_report(mail.notice_id, message, report)
         self.action_done()

@@ -10,7 +10,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
-from .common import ReportCase
+from .common import MAIL_LOGGERS, ReportCase
 from .reports import POSTFIX, POSTMASTER
 
 INCOMING_LOGGER = 'odoo.addons.dunning_mail.models.dunning_incoming_mail'
@@ -49,6 +49,14 @@ class TestIncoming(ReportCase):
     def assertAsked(self, mail):
         self.assertEqual(
             (mail.state, self.asked(mail), mail.activity_ids.user_id), ('asking', ['incoming'], self.keeper))
+
+    def assertForgotten(self, mail):
+        """It is where it belongs, and nobody reads it here."""
+        self.assertEqual(
+            (mail.state, mail.name, mail.email_from, mail.email_to, mail.body, mail.raw, mail.error),
+            ('done', False, False, False, False, False, False))
+        self.assertFalse(self.env['ir.attachment'].search([
+            ('res_model', '=', mail._name), ('res_id', '=', mail.id), ('res_field', '!=', False)]))
 
     def texts(self, notice):
         return ' '.join(map(str, notice.message_ids.mapped('body')))
@@ -123,10 +131,12 @@ class TestIncoming(ReportCase):
         self.assertFalse(self.last(), "nothing was kept")
         self.receive(self.letter(text="Danke auch", In_Reply_To=message.message_id), self.mailbox)
         self.assertIn('Danke auch', self.texts(partner))
+        self.assertForgotten(self.last())
         header = f'Message-ID: {message.message_id}\nSubject: Hallo'
         self.receive(POSTFIX.replace('{to}', partner.email).replace('{header}', header).replace(
             '{envelope}', ''), self.mailbox)
-        self.assertEqual(self.last().state, 'done')
+        self.assertForgotten(self.last())
+        self.receive(self.letter(text="Danke dafür", In_Reply_To=message.message_id, Subject='Privat'), self.mailbox)
         with self.assertRaises(ValueError), mute_logger('odoo.addons.mail.models.mail_thread'):
             self.take_in(self.letter(text="Nirgendwohin"), other)
 
@@ -220,6 +230,47 @@ class TestIncoming(ReportCase):
             mail = self.env['dunning.incoming.mail'].search([('state', '!=', 'done')])
             self.assertFalse(mail)
 
+    def test_dropped_by_core(self):
+        """What core drops without a word is nowhere else: a person has it in view. What it has already is not asked
+        about."""
+        domain = self.env['mail.alias.domain'].create({
+            'name': 'answers.test', 'catchall_alias': 'catchall', 'bounce_alias': 'bounce'})
+        self.company.alias_domain_id = domain
+        partner = self.make_partner('Chatter')
+        message = partner.message_post(body="Hallo", message_type='comment')
+        self.env['mail.alias'].create({
+            'alias_name': 'intern', 'alias_domain_id': domain.id, 'alias_contact': 'followers',
+            'alias_model_id': self.env['ir.model']._get_id('res.partner'), 'alias_force_thread_id': partner.id,
+            'alias_parent_model_id': self.env['ir.model']._get_id('res.partner'),
+            'alias_parent_thread_id': partner.id})
+        self.receive(self.letter('fremd@else.test', "Für die Abonnenten", to='intern@answers.test'), self.mailbox)
+        self.assertAsked(self.last())
+        self.assertIn("Für die Abonnenten", self.last().body)
+        self.receive(self.letter(
+            text="Schleife", In_Reply_To='<1-loop-detection-bounce-email@muster.test>'), self.mailbox)
+        self.assertAsked(self.last())
+        self.env['ir.config_parameter'].set_param('mail.gateway.loop.threshold', '1')
+        # The clock that is turned is not PostgreSQL's.
+        self.env['ir.config_parameter'].set_param('mail.gateway.loop.minutes', '1000000')
+        first = self.letter(text="Einmal", In_Reply_To=message.message_id)
+        self.receive(first, self.mailbox)
+        self.assertForgotten(self.last())
+        self.receive(self.letter(text="Zweimal", In_Reply_To=message.message_id), self.mailbox)
+        self.assertAsked(self.last())
+        self.assertNotIn("Zweimal", self.texts(partner))
+        self.receive(first.replace(b'Subject: Anfrage', b'Subject: Anfrage (again)'), self.mailbox)
+        self.assertForgotten(self.last())
+        # Nor does a person lose it who gives it to a notice.
+        notice = self.send('Acme')
+        self.receive(self.letter(notice.email_to, f"Zu {notice.name}"), self.mailbox)
+        self.receive(self.letter(notice.email_to, f"Nochmals {notice.name}"), self.mailbox)
+        mail = self.last()
+        self.assertAsked(mail)
+        mail.with_user(self.keeper).notice_id = notice
+        with self.assertRaisesRegex(UserError, 'Anfrage'), mute_logger(*MAIL_LOGGERS):
+            mail.with_user(self.keeper).with_context(lang='en_US').action_assign()
+        self.assertEqual(mail.state, 'asking')
+
     def test_bad_one(self):
         """One that cannot be worked on does not stop the others; after three times a person is asked."""
         notice = self.send('Acme')
@@ -248,7 +299,9 @@ class TestIncoming(ReportCase):
     def test_unreadable(self):
         """Whatever bytes come into the mailbox: somebody is asked."""
         for raw in (b'', b'\0\xff\xfe', b'Content-Type: multipart/mixed; boundary=\n\n--',
-                    'Subject: =?x?b?!?=\n\nä'.encode(), b'From: \xff\nSubject: \xff\xfe\n\n\0'):
+                    'Subject: =?x?b?!?=\n\nä'.encode(), b'From: \xff\nSubject: \xff\xfe\n\n\0',
+                    b'Subject: =?utf-8?Q?Re=3A_a=00b?=\n\nNUL', b'Subject: x\nFrom: =?utf-8?B?AGE=?= <a@b.test>\n\nx',
+                    b'To: =?utf-16?Q?=D8=00?= <a@b.test>\nSubject: =?utf-7?Q?+2AA-?=\n\nx'):
             with self.subTest(raw):
                 self.receive(raw, self.mailbox)
                 mail = self.last()
@@ -259,6 +312,13 @@ class TestIncoming(ReportCase):
                             self.run_incoming()
                 self.assertAsked(mail)
                 mail.activity_ids.unlink()
+
+    def test_found_by_an_index(self):
+        """Each mail that comes in is looked for among all steps of all notices."""
+        self.env.cr.execute("""
+            SELECT count(*) FROM pg_indexes
+             WHERE tablename IN ('dunning_delivery_log', 'dunning_notice') AND indexdef ~ '[(]message_id[)]'""")
+        self.assertEqual(self.env.cr.fetchone(), (2,))
 
     # === HOW LONG === #
 

@@ -49,8 +49,8 @@ class DunningIncomingMail(models.Model):
     _order = 'id desc'
 
     name = fields.Char("Subject", readonly=True)
-    email_from = fields.Char("From", readonly=True)
-    email_to = fields.Char("To", readonly=True)
+    email_from = fields.Char("Sender", readonly=True)
+    email_to = fields.Char("Recipients", readonly=True)
     body = fields.Text("Text", readonly=True)
     raw = fields.Binary("Mail", attachment=True, readonly=True)
     file_name = fields.Char(compute='_compute_file_name')

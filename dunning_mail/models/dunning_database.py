@@ -1,10 +1,11 @@
+import contextlib
 import json
 import logging
 
 import psycopg2
 
 from odoo import api, models
-from odoo.tools import SQL
+from odoo.tools import SQL, mute_logger
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ class DunningEngine(models.AbstractModel):
     @api.model
     def _keep_database(self):
         """Keep that dunning mail is sent from this database."""
-        self.env['ir.config_parameter'].sudo().set_param(PARAMETER, json.dumps(self._get_database()))
+        # Another engine may keep the same at the same moment.
+        with contextlib.suppress(psycopg2.errors.UniqueViolation), mute_logger('odoo.sql_db'), self.env.cr.savepoint():
+            self.env['ir.config_parameter'].sudo().set_param(PARAMETER, json.dumps(self._get_database()))
 
     @api.model
     def _get_kept_database(self):

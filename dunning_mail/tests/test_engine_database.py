@@ -2,6 +2,7 @@
 
 import json
 import logging
+from unittest.mock import patch
 
 from odoo.tests import tagged
 from odoo.tools import mute_logger
@@ -35,6 +36,14 @@ class TestDatabase(EngineCase):
         self.env.cr.execute(
             "SELECT datname, oid::bigint FROM pg_database WHERE datname = current_database()")
         self.assertEqual((self.kept()['name'], self.kept()['oid']), self.env.cr.fetchone())
+
+    def test_two_engines_start_together(self):
+        """Each sees that nothing is known yet, and one of them is the first to say so."""
+        self.keep()
+        parameters = self.env.registry['ir.config_parameter']
+        with patch.object(parameters, 'search', lambda self, *_args, **_values: self.browse()):
+            self.env['dunning.engine']._keep_database()
+        self.assertEqual(self.kept(), self.env['dunning.engine']._get_database())
 
     def test_copy_sends_nothing(self):
         other = self.make_provider(name='Other', email_from='other@muster.test')

@@ -173,8 +173,8 @@ def take_pictures(browser, url, folder):
                 OR delivery_state = 'released' AND next_attempt_at IS NULL)"""
         if not query(moving, run=run_id):
             break
-    browser.open(f"{url}/odoo/dunning-runs/{run_id}", ".o_field_widget[name=notice_ids] table", 1200)
-    take("run", min(browser.run(BOTTOM.format("notice_ids")), 1200))
+    browser.open(f"{url}/odoo/dunning-runs/{run_id}", ".o_field_widget[name=shown_notice_ids] table", 1200)
+    take("run", min(browser.run(BOTTOM.format("shown_notice_ids")), 1200))
     browser.click("a[name=exceptions]")
     take("exceptions", 620)
     browser.open(f"{url}/odoo/dunning-notices/{get_notice(run_id, 'failed')}", ".o_form_view", 1200)

@@ -31,6 +31,7 @@
         "views/dunning_restart_views.xml",
         "views/dunning_schedule_views.xml",
         "views/dunning_incoming_mail_views.xml",
+        "views/dunning_item_report_views.xml",
         "views/account_move_views.xml",
         "views/account_payment_views.xml",
         "views/res_partner_views.xml",

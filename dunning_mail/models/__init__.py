@@ -13,6 +13,7 @@ from . import dunning_run_issue
 from . import dunning_run_warning
 from . import dunning_run_print
 from . import dunning_run_exception
+from . import dunning_run_list
 from . import dunning_schedule
 from . import dunning_proposal
 from . import dunning_proposal_money
@@ -40,7 +41,10 @@ from . import dunning_notice_address
 from . import dunning_notice_evidence
 from . import dunning_notice_line
 from . import dunning_notice_history
+from . import dunning_notice_open
+from . import dunning_notice_list
 from . import dunning_notice_report
+from . import dunning_item_report
 from . import dunning_delivery_log
 from . import dunning_incoming_mail
 from . import dunning_engine
@@ -67,3 +71,4 @@ from . import res_company
 from . import res_config_settings
 from . import res_lang
 from . import res_partner
+from . import res_partner_open

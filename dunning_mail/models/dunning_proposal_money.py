@@ -39,13 +39,18 @@ class DunningProposal(models.AbstractModel):
         :param partners: commercial partners, None for all
         :return: list of dicts; `named` are the ids of those of its invoices that are open
         """
+        return self.env.execute_query_dict(self._get_payments_query(entity, partners))
+
+    @api.model
+    def _get_payments_query(self, entity, partners):
+        """Return the :class:`~odoo.tools.SQL` query of :meth:`_read_payments`."""
         for model_name in ('account.payment', 'account.move.line', 'account.partial.reconcile'):
             self.env[model_name].flush_model()
         self.env['res.partner'].flush_model(['commercial_partner_id'])
         of_customer, of_payer = (
             (SQL("AND p.commercial_partner_id = ANY(%s)", partners.ids),) * 2 if partners is not None
             else (SQL(), SQL()))
-        return self.env.execute_query_dict(SQL(
+        return SQL(
             """
             WITH named AS (
                 SELECT rel.payment_id, ARRAY_AGG(DISTINCT aml.move_id) AS move_ids
@@ -67,7 +72,7 @@ class DunningProposal(models.AbstractModel):
                  GROUP BY rel.payment_id)
             SELECT ap.id, COALESCE(ap.name, ap.memo, '') AS number, ap.memo, ap.payment_reference, ap.date,
                    ap.amount * CASE ap.payment_type WHEN 'inbound' THEN -1 ELSE 1 END AS residual, ap.currency_id,
-                   p.commercial_partner_id AS partner_id, c.rounding::float, named.move_ids AS named,
+                   p.commercial_partner_id AS partner_id, ap.company_id, c.rounding::float, named.move_ids AS named,
                    ap.state = 'paid' OR CARDINALITY(named.move_ids) < (
                        SELECT COUNT(*) FROM account_move__account_payment rel
                         WHERE rel.payment_id = ap.id) AS covers_named_only
@@ -78,7 +83,7 @@ class DunningProposal(models.AbstractModel):
             UNION ALL
             SELECT ap.id, COALESCE(ap.name, ap.memo, ''), ap.memo, ap.payment_reference, ap.date,
                    ap.amount * CASE ap.payment_type WHEN 'inbound' THEN -1 ELSE 1 END, ap.currency_id,
-                   p.commercial_partner_id, c.rounding::float, ARRAY[]::int[], FALSE
+                   p.commercial_partner_id, ap.company_id, c.rounding::float, ARRAY[]::int[], FALSE
               FROM account_payment ap
               JOIN res_currency c ON c.id = ap.currency_id
               JOIN res_partner p ON p.id = ap.partner_id
@@ -87,7 +92,7 @@ class DunningProposal(models.AbstractModel):
                AND NOT EXISTS (SELECT 1 FROM account_move__account_payment rel WHERE rel.payment_id = ap.id)
                %(of_payer)s
              ORDER BY date, id
-            """, entity=entity, is_open=self._get_open_condition(), of_customer=of_customer, of_payer=of_payer))
+            """, entity=entity, is_open=self._get_open_condition(), of_customer=of_customer, of_payer=of_payer)
 
     @api.model
     def _add_payments(self, debts, payments, by_move, numbers):

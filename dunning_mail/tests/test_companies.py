@@ -82,7 +82,7 @@ class CompaniesCase(DunningCommon):
     @classmethod
     def get_models(cls):
         return sorted(name for name, model in cls.env.registry.items()
-                      if name.startswith('dunning.') and not model._abstract)
+                      if name.startswith('dunning.') and not model._abstract and model._auto)
 
     def read_row(self, record):
         self.env.flush_all()

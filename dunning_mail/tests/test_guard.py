@@ -64,7 +64,7 @@ class GuardCase(DunningCommon):
         """Return the names of all models of ours that have records."""
         return sorted(
             name for name, model in cls.env.registry.items()
-            if name.startswith('dunning.') and not model._abstract)
+            if name.startswith('dunning.') and not model._abstract and model._auto)
 
     def make_records(self, is_issued=False):
         """Return a record of each model."""

@@ -1,7 +1,7 @@
 import { rpc } from "@web/core/network/rpc";
 import { registry } from "@web/core/registry";
 
-const row = (text) => `.o_field_widget[name=notice_ids] .o_data_row:contains("${text}")`;
+const row = (text) => `.o_field_widget[name=shown_notice_ids] .o_data_row:contains("${text}")`;
 const header = (name) => `.o_form_statusbar button[name=${name}]:visible`;
 
 registry.category("web_tour.tours").add("dunning_provider", {

@@ -26,7 +26,6 @@ class DunningItemReport(models.Model):
             'is_counted'],
         'dunning.notice.line': ['notice_id', 'kind', 'name', 'move_line_id', 'level_id', 'amount_residual', 'date_due'],
         'res.company': ['currency_id'],
-        'res.currency': ['decimal_places'],
         'account.journal': ['type'],
     }
 
@@ -57,17 +56,17 @@ class DunningItemReport(models.Model):
         "Paid Within 30 Days", currency_field='company_currency_id', readonly=True,
         help="What of the item was settled in the 30 days after the notice left, payments in part too.")
     share_in_deadline = fields.Float(
-        "Share Paid Within Deadline", readonly=True, aggregator='avg',
+        "Share Paid Within Deadline (%)", readonly=True, aggregator='avg',
         help="Of the items whose deadline is over, or that are paid: how many were paid in full up to the deadline.")
     share_in_30_days = fields.Float(
-        "Share Paid Within 30 Days", readonly=True, aggregator='avg',
+        "Share Paid Within 30 Days (%)", readonly=True, aggregator='avg',
         help="Of the items on which 30 days have passed, or that are paid: how many were paid in full by then.")
     settled_on = fields.Date("Paid On", readonly=True)
     settled_by = fields.Selection(
         [('payment', 'Payment'), ('credit', 'Credit note'), ('other', 'Other entry')], readonly=True,
         help="What the item was last reconciled with.")
-    days = fields.Integer(
-        "Days Until Paid", readonly=True, aggregator='avg',
+    days = fields.Float(
+        "Days Until Paid", digits=(16, 1), readonly=True, aggregator='avg',
         help="From the day on which the notice left, of items that are paid in full.")
 
     @property
@@ -84,54 +83,66 @@ class DunningItemReport(models.Model):
         :param date today: what decides whether a deadline is over
         :return: :class:`~odoo.tools.SQL`
         """
+        def after(day):
+            """What was reconciled after a day: most items are paid at once, the others are looked at one by one."""
+            return SQL(
+                """
+                CASE WHEN part.last IS NULL OR part.last <= %(day)s THEN 0
+                     WHEN part.first > %(day)s THEN part.total
+                     ELSE (SELECT SUM(p.debit_amount_currency) FROM account_partial_reconcile p
+                            WHERE p.debit_move_id = aml.id AND p.max_date > %(day)s)::float END
+                """, day=day)
+
         return SQL(
             """
             SELECT id, name, notice_id, move_id, company_id, partner_id, user_id, procedure_id, level_id, channel, lang,
                    date, date_deadline, date_due, currency_id, company_currency_id, settled_on, settled_by,
                    claimed AS amount_currency,
-                   ROUND(claimed * rate, decimal_places) AS amount,
-                   ROUND(LEAST(claimed, GREATEST(claimed - open - after_deadline, 0)) * rate, decimal_places)
-                       AS amount_in_deadline,
-                   ROUND(LEAST(claimed, GREATEST(claimed - open - after_30_days, 0)) * rate, decimal_places)
-                       AS amount_in_30_days,
-                   CASE WHEN settled_on <= date_deadline THEN 1.0
-                        WHEN settled_on IS NOT NULL OR date_deadline < %(today)s THEN 0.0 END AS share_in_deadline,
-                   CASE WHEN settled_on <= date + 30 THEN 1.0
-                        WHEN settled_on IS NOT NULL OR date + 30 < %(today)s THEN 0.0 END AS share_in_30_days,
-                   GREATEST(settled_on - date, 0) AS days
-              FROM (SELECT l.id, l.name, l.notice_id, l.level_id, l.date_due, l.amount_residual AS claimed,
+                   claimed * rate AS amount,
+                   LEAST(claimed, GREATEST(claimed - open - after_deadline, 0)) * rate AS amount_in_deadline,
+                   LEAST(claimed, GREATEST(claimed - open - after_30_days, 0)) * rate AS amount_in_30_days,
+                   CASE WHEN settled_on <= date_deadline THEN 100
+                        WHEN settled_on IS NOT NULL OR date_deadline < %(today)s THEN 0 END AS share_in_deadline,
+                   CASE WHEN settled_on <= date + 30 THEN 100
+                        WHEN settled_on IS NOT NULL OR date + 30 < %(today)s THEN 0 END AS share_in_30_days,
+                   CASE WHEN settled_on IS NOT NULL THEN GREATEST(settled_on - date, 0) END AS days
+              FROM (SELECT l.id, l.name, l.notice_id, l.level_id, l.date_due, l.amount_residual::float AS claimed,
                            n.company_id, n.partner_id, n.user_id, n.lang, n.date_left AS date, n.date_deadline,
-                           n.currency_id, c.currency_id AS company_currency_id,
-                           own.decimal_places, level.procedure_id,
+                           n.currency_id, c.currency_id AS company_currency_id, level.procedure_id,
                            CASE WHEN n.printed_at IS NULL THEN 'mail' ELSE 'paper' END AS channel,
-                           aml.move_id, CASE WHEN aml.reconciled THEN 0 ELSE aml.amount_residual_currency END AS open,
-                           COALESCE(aml.balance / NULLIF(aml.amount_currency, 0), 1) AS rate,
+                           aml.move_id,
+                           CASE WHEN aml.reconciled THEN 0 ELSE aml.amount_residual_currency::float END AS open,
+                           CASE WHEN n.currency_id = c.currency_id THEN 1
+                                ELSE (aml.balance / NULLIF(aml.amount_currency, 0))::float END AS rate,
                            CASE WHEN aml.reconciled OR aml.amount_residual_currency = 0 THEN part.last END AS settled_on,
-                           CASE WHEN aml.reconciled OR aml.amount_residual_currency = 0 THEN part.last_by END
-                               AS settled_by,
-                           COALESCE(part.after_deadline, 0) AS after_deadline,
-                           COALESCE(part.after_30_days, 0) AS after_30_days
+                           CASE WHEN aml.reconciled OR aml.amount_residual_currency = 0 THEN (
+                               SELECT CASE WHEN j.type IN ('bank', 'cash', 'credit') THEN 'payment'
+                                           WHEN j.type = 'sale' THEN 'credit' ELSE 'other' END
+                                 FROM account_partial_reconcile p
+                                 JOIN account_move_line other ON other.id = p.credit_move_id
+                                 JOIN account_journal j ON j.id = other.journal_id
+                                WHERE p.debit_move_id = aml.id AND p.debit_amount_currency <> 0
+                                ORDER BY p.max_date DESC, p.id DESC LIMIT 1) END AS settled_by,
+                           %(after_deadline)s AS after_deadline,
+                           %(after_30_days)s AS after_30_days
                       FROM dunning_notice_line l
                       JOIN dunning_notice n ON n.id = l.notice_id AND n.is_counted
                       JOIN res_company c ON c.id = n.company_id
-                      JOIN res_currency own ON own.id = c.currency_id
                       JOIN account_move_line aml ON aml.id = l.move_line_id AND aml.parent_state = 'posted'
                       LEFT JOIN dunning_level level ON level.id = l.level_id
-                      LEFT JOIN LATERAL (
-                           SELECT MAX(part.max_date) AS last,
-                                  (ARRAY_AGG(CASE WHEN j.type IN ('bank', 'cash', 'credit') THEN 'payment'
-                                                  WHEN j.type = 'sale' THEN 'credit' ELSE 'other' END
-                                             ORDER BY part.max_date DESC, part.id DESC))[1] AS last_by,
-                                  SUM(part.debit_amount_currency) FILTER (WHERE part.max_date > n.date_deadline)
-                                      AS after_deadline,
-                                  SUM(part.debit_amount_currency) FILTER (WHERE part.max_date > n.date_left + 30)
-                                      AS after_30_days
-                             FROM account_partial_reconcile part
-                             JOIN account_move_line other ON other.id = part.credit_move_id
-                             JOIN account_journal j ON j.id = other.journal_id
-                            WHERE part.debit_move_id = aml.id AND part.debit_amount_currency <> 0) AS part ON TRUE
+                      LEFT JOIN (
+                           SELECT debit_move_id, MIN(max_date) AS first, MAX(max_date) AS last,
+                                  SUM(debit_amount_currency)::float AS total
+                             FROM account_partial_reconcile
+                            WHERE debit_amount_currency <> 0
+                            GROUP BY debit_move_id) AS part ON part.debit_move_id = aml.id
                      WHERE l.kind = 'due') AS item
-            """, today=today)
+            """, today=today, after_deadline=after(SQL("n.date_deadline")), after_30_days=after(SQL("n.date_left + 30")))
+
+    @api.model
+    def _read_group_empty_value(self, spec):
+        # No share is not one of zero.
+        return False if spec.endswith(':avg') else super()._read_group_empty_value(spec)
 
     def action_open_notice(self):
         """Open the notice on which the item stands."""

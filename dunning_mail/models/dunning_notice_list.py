@@ -23,19 +23,31 @@ class DunningNotice(models.Model):
         help="The day of the customer's last payment in the books, whatever it was for.")
 
     def _compute_last_level_id(self):
-        lines = self.sudo().due_line_ids
-        reached = {
-            last.move_line_id: last for last in lines._get_last_counted(lines.move_line_id.ids)
-        } if lines.move_line_id else {}
+        Line = self.env['dunning.notice.line'].sudo()
+        items = SQL(
+            "SELECT notice_id, move_line_id FROM dunning_notice_line WHERE kind = 'due' AND notice_id = ANY(%s)", self.ids)
+        levels = dict(self.env.execute_query(SQL(
+            """
+            WITH item AS MATERIALIZED (%s)
+            SELECT item.notice_id, (ARRAY_AGG(last.level_id ORDER BY last.sequence DESC))[1]
+              FROM item JOIN (%s) AS last ON last.move_line_id = item.move_line_id
+             GROUP BY item.notice_id
+            """, items, Line._get_history_query(SQL(
+                "n.is_counted AND l.move_line_id IN (SELECT move_line_id FROM item)"))))) if self.ids else {}
         for notice in self:
-            levels = [reached[item_id] for item_id in notice.sudo().due_line_ids.move_line_id.ids if item_id in reached]
-            notice.last_level_id = max(levels, key=lambda last: last.level_sequence).level_id if levels else False
+            notice.last_level_id = levels.get(notice._origin.id, False)
 
     @api.depends('line_ids.kind', 'line_ids.date_due')
     def _compute_oldest_days(self):
+        self.env['dunning.notice.line'].flush_model(['notice_id', 'kind', 'date_due'])
+        days = dict(self.env.execute_query(SQL(
+            """
+            SELECT notice_id, MIN(date_due) FROM dunning_notice_line
+             WHERE kind = 'due' AND date_due IS NOT NULL AND notice_id = ANY(%s) GROUP BY notice_id
+            """, self.ids))) if self.ids else {}
         for notice in self:
-            days = [line.date_due for line in notice.due_line_ids if line.date_due]
-            notice.oldest_days = (notice._get_today() - min(days)).days if days else 0
+            day = days.get(notice._origin.id)
+            notice.oldest_days = (notice._get_today() - day).days if day else 0
 
     def _compute_last_payment_date(self):
         entity = SQL("LIKE ANY(%s)", [f'{root.parent_path}%' for root in self.company_id.root_id.sudo()])

@@ -65,23 +65,25 @@ class DunningNoticeLine(models.Model):
         self._flush_claims()
         return SQL(
             """
-            SELECT l.id, l.notice_id, l.kind, l.amount_residual AS claimed, now.open,
-                   CASE WHEN aml.parent_state = 'posted' AND l.kind <> 'credit'
-                        THEN GREATEST(l.amount_residual - now.open, 0) ELSE 0 END AS settled,
-                   CASE WHEN aml.parent_state = 'posted' AND now.open = 0 AND l.kind <> 'credit' THEN (
+            -- Both fences keep the planner from putting one expression in place of each of its columns.
+            WITH on_way AS MATERIALIZED (%(on_way)s)
+            SELECT id, notice_id, kind, claimed, open, open <> 0 AS is_open,
+                   CASE WHEN is_posted AND kind <> 'credit' THEN GREATEST(claimed - open, 0) ELSE 0 END AS settled,
+                   CASE WHEN is_posted AND kind <> 'credit' AND open = 0 THEN (
                        SELECT MAX(part.max_date) FROM account_partial_reconcile part
-                        WHERE part.debit_move_id = aml.id AND part.debit_amount_currency <> 0) END AS settled_on,
-                   now.open <> 0 AS is_open
-              FROM dunning_notice_line l
-              JOIN dunning_notice n ON n.id = l.notice_id AND n.state <> 'cancelled'
-              LEFT JOIN account_move_line aml ON aml.id = l.move_line_id
-             CROSS JOIN LATERAL (
-                   SELECT CASE WHEN l.payment_id IS NOT NULL THEN
-                                    CASE WHEN l.payment_id IN (%(on_way)s) THEN l.amount_residual ELSE 0 END
-                               WHEN aml.parent_state <> 'posted' OR aml.reconciled THEN 0
-                               WHEN l.kind = 'credit' THEN GREATEST(l.amount_residual, aml.amount_residual_currency)
-                               ELSE COALESCE(aml.amount_residual_currency, 0) END AS open) AS now
-             WHERE %(condition)s
+                        WHERE part.debit_move_id = move_line_id AND part.debit_amount_currency <> 0) END AS settled_on
+              FROM (SELECT l.id, l.notice_id, l.kind, l.move_line_id, l.amount_residual AS claimed,
+                           COALESCE(aml.parent_state = 'posted', FALSE) AS is_posted,
+                           CASE WHEN l.payment_id IS NOT NULL THEN
+                                     CASE WHEN l.payment_id IN (SELECT id FROM on_way) THEN l.amount_residual ELSE 0 END
+                                WHEN aml.parent_state <> 'posted' OR aml.reconciled THEN 0
+                                WHEN l.kind = 'credit' THEN GREATEST(l.amount_residual, aml.amount_residual_currency)
+                                ELSE COALESCE(aml.amount_residual_currency, 0) END AS open
+                      FROM dunning_notice_line l
+                      JOIN dunning_notice n ON n.id = l.notice_id AND n.state <> 'cancelled'
+                      LEFT JOIN account_move_line aml ON aml.id = l.move_line_id
+                     WHERE %(condition)s
+                    OFFSET 0) AS line
             """, condition=condition, on_way=on_way)
 
 

@@ -54,5 +54,5 @@ class ResPartner(models.Model):
              GROUP BY commercial_partner_id, currency_id
              ORDER BY commercial_partner_id, currency_id
             """,
-            claims=Line._get_claims_query(SQL("l.kind = 'due' AND n.is_counted AND %s", dunned), SQL("NULL")),
+            claims=Line._get_claims_query(SQL("l.kind = 'due' AND n.is_counted AND %s", dunned), SQL("SELECT 0 AS id WHERE FALSE")),
             history=Line._get_history_query(SQL("n.is_counted AND %s", dunned))))

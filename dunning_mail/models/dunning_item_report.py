@@ -101,11 +101,11 @@ class DunningItemReport(models.Model):
                    claimed * rate AS amount,
                    LEAST(claimed, GREATEST(claimed - open - after_deadline, 0)) * rate AS amount_in_deadline,
                    LEAST(claimed, GREATEST(claimed - open - after_30_days, 0)) * rate AS amount_in_30_days,
-                   CASE WHEN settled_on <= date_deadline THEN 100
+                   CASE WHEN settled_on <= date_deadline THEN 100::float
                         WHEN settled_on IS NOT NULL OR date_deadline < %(today)s THEN 0 END AS share_in_deadline,
-                   CASE WHEN settled_on <= date + 30 THEN 100
+                   CASE WHEN settled_on <= date + 30 THEN 100::float
                         WHEN settled_on IS NOT NULL OR date + 30 < %(today)s THEN 0 END AS share_in_30_days,
-                   CASE WHEN settled_on IS NOT NULL THEN GREATEST(settled_on - date, 0) END AS days
+                   CASE WHEN settled_on IS NOT NULL THEN GREATEST(settled_on - date, 0)::float END AS days
               FROM (SELECT l.id, l.name, l.notice_id, l.level_id, l.date_due, l.amount_residual::float AS claimed,
                            n.company_id, n.partner_id, n.user_id, n.lang, n.date_left AS date, n.date_deadline,
                            n.currency_id, c.currency_id AS company_currency_id, level.procedure_id,

@@ -122,7 +122,9 @@ class DunningNotice(models.Model):
         if self.ids:
             claims = {claim.notice_id: claim for claim in (Claim(*row) for row in self.env.execute_query(SQL(
                 "SELECT notice_id, open::float, paid_since::float, settled_on, is_open FROM (%s) AS claim",
-                self._get_claims_query(SQL("l.notice_id = ANY(%s)", self.ids), self.sudo()._get_on_way_query()))))}
+                self._get_claims_query(
+                    SQL("l.notice_id = ANY(%s) AND n.id = ANY(%s)", self.ids, self.ids),
+                    self.sudo()._get_on_way_query()))))}
         for notice in self:
             claim = claims.get(notice._origin.id) or Claim(0, 0.0, 0.0, False, False)
             notice.amount_open = claim.open

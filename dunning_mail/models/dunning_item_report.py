@@ -45,6 +45,7 @@ class DunningItemReport(models.Model):
     date_due = fields.Date("Due Date", readonly=True)
     currency_id = fields.Many2one('res.currency', readonly=True)
     company_currency_id = fields.Many2one('res.currency', string="Company Currency", readonly=True)
+    item_count = fields.Integer("Number", readonly=True)
     amount_currency = fields.Monetary("Claimed in Currency", readonly=True, aggregator=None)
     amount = fields.Monetary(
         "Claimed", currency_field='company_currency_id', readonly=True,
@@ -97,7 +98,7 @@ class DunningItemReport(models.Model):
             """
             SELECT id, name, notice_id, move_id, company_id, partner_id, user_id, procedure_id, level_id, channel, lang,
                    date, date_deadline, date_due, currency_id, company_currency_id, settled_on, settled_by,
-                   claimed AS amount_currency,
+                   1 AS item_count, claimed AS amount_currency,
                    claimed * rate AS amount,
                    LEAST(claimed, GREATEST(claimed - open - after_deadline, 0)) * rate AS amount_in_deadline,
                    LEAST(claimed, GREATEST(claimed - open - after_30_days, 0)) * rate AS amount_in_30_days,

@@ -116,6 +116,10 @@ class DunningNotice(models.Model):
         "On Its Way", compute='_compute_on_way',
         help="Payments that are registered and not in the books yet, and that the notice has not set off.")
     on_way_info = fields.Text(compute='_compute_on_way')
+    amount_unallocated = fields.Monetary(
+        "Not Allocated", compute='_compute_amount_unallocated',
+        help="Payments and credit notes of the customer in the books that are reconciled with nothing, and that the "
+        "notice has not set off.")
 
     def _compute_claim(self):
         claims = {}
@@ -172,6 +176,8 @@ class DunningNotice(models.Model):
                 notice.claim_info = self.env._("Paid on %s", format_date(self.env, notice.settled_on))
             elif notice.claim_state and notice.on_way_info:
                 notice.claim_info = self.env._("Payment on its way")
+            elif notice.claim_state and notice.amount_unallocated and notice.amount_unallocated >= notice.amount_open:
+                notice.claim_info = self.env._("Payment not allocated")
             elif notice.claim_state == 'overdue':
                 notice.claim_info = self.env._("Deadline over")
             elif notice.claim_state == 'open':
@@ -259,6 +265,40 @@ class DunningNotice(models.Model):
                     day=format_date(self.env, payment['date']), amount=format_amount(
                         self.env, -float(payment['residual']), self.env['res.currency'].browse(payment['currency_id'])))
                 for payment in mine]) if mine else False
+
+    def _compute_amount_unallocated(self):
+        notices = self.sudo().filtered(lambda notice: notice.state in ('draft', 'issued'))
+        credits = notices._read_unallocated() if notices else {}
+        for notice in self:
+            claim = notice.sudo()
+            key = claim.partner_id.commercial_partner_id.id, claim.company_id.root_id.id, claim.currency_id.id
+            left = credits.get(key, 0.0) if claim in notices else 0.0
+            if left:
+                lines = claim.line_ids
+                left = left + sum(line.amount_open for line in lines if line.kind == 'credit' and line.move_line_id)
+                left = left if any(line.amount_open for line in lines if line.kind == 'due') else 0.0
+            notice.amount_unallocated = max(0.0, notice.currency_id.round(left))
+
+    def _read_unallocated(self):
+        """Read what the books know of these notices' customers as a credit and is reconciled with nothing.
+
+        :return: dict (customer's id, id of the head company, currency id) -> positive amount
+        """
+        self.env['account.move.line'].flush_model()
+        self.env['res.partner'].flush_model(['commercial_partner_id'])
+        return {tuple(key): float(amount) for *key, amount in self.env.execute_query(SQL(
+            """
+            SELECT p.commercial_partner_id, SPLIT_PART(c.parent_path, '/', 1)::int, aml.currency_id,
+                   -SUM(aml.amount_residual_currency)
+              FROM account_move_line aml
+              JOIN account_account aa ON aa.id = aml.account_id
+              JOIN res_partner p ON p.id = aml.partner_id
+              JOIN res_company c ON c.id = aml.company_id
+             WHERE %s AND aml.amount_residual_currency < 0 AND p.commercial_partner_id = ANY(%s)
+               AND c.parent_path LIKE ANY(%s)
+             GROUP BY 1, 2, 3
+            """, self.env['dunning.proposal']._get_open_condition(), self.partner_id.commercial_partner_id.ids,
+            [f'{root.parent_path}%' for root in self.company_id.root_id]))}
 
     def _is_paid_by(self, payment):
         """Whether a payment that is on its way is for what the notice claims, and not set off on it.

@@ -48,7 +48,7 @@ class TestItemReport(DunningCommon):
         self.assertEqual(row.action_open_notice()['res_id'], row.notice_id.id)
         for groupby in ('level_id', 'procedure_id', 'channel', 'lang', 'date:month', 'user_id', 'settled_by'):
             self.assertEqual(
-                row._read_group([('id', '=', row.id)], [groupby], ['__count', 'amount:sum'])[0][1:], (1, 100), groupby)
+                row._read_group([('id', '=', row.id)], [groupby], ['item_count:sum', 'amount:sum'])[0][1:], (1, 100), groupby)
         self.assertEqual(
             {tag for tag, _count in row._read_group(
                 [('id', '=', row.id)], ['partner_category_ids'], ['__count'])}, set(self.tags))

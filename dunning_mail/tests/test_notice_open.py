@@ -266,6 +266,26 @@ class TestOnItsWay(OpenCase):
         self.make_payment(self.partner, 44, currency=self.foreign)
         self.assertOnWay(notice, 0, '44')
 
+    def test_not_allocated(self):
+        """Booked, and reconciled with nothing."""
+        move = self.make_invoice(self.partner, 100)
+        set_off = self.make_unallocated(self.partner, 30)
+        notice = self.make_notice()
+        self.assertEqual((notice.amount_unallocated, notice.amount_open), (0, 70))
+        self.make_unallocated(self.make_contact(self.partner), 20, self.days(1))
+        self.make_unallocated(self.partner, 20, self.days(1), currency=self.foreign)
+        self.make_unallocated(self.make_partner('Other'), 20, self.days(1))
+        self.env.invalidate_all()
+        self.assertEqual((notice.amount_unallocated, notice.amount_open, notice.claim_info), (20, 70, 'Open'))
+        (self.receivable(move) | self.receivable(set_off)).reconcile()
+        self.make_invoice(self.partner, 50, move_type='out_refund')
+        self.env.invalidate_all()
+        self.assertEqual(
+            (notice.amount_unallocated, notice.amount_open, notice.claim_info), (70, 70, 'Payment not allocated'))
+        self.pay(move, day=self.days(2))
+        self.env.invalidate_all()
+        self.assertEqual(notice.amount_unallocated, 0, "there is nothing to allocate it to")
+
     def test_cancelled_notice(self):
         move = self.make_invoice(self.partner, 100)
         notice = self.make_notice()
@@ -360,7 +380,7 @@ class TestLists(OpenCase):
             return self.cr.sql_log_count - before
 
         of_ledger = ['amount_open', 'amount_paid_since', 'claim_state', 'settled_on']
-        of_list = ['claim_info', 'amount_on_way', 'last_level_id', 'oldest_days', 'last_payment_date', 'status']
+        of_list = ['claim_info', 'amount_on_way', 'amount_unallocated', 'last_level_id', 'oldest_days', 'last_payment_date', 'status']
         count(20, of_ledger + of_list)
         self.assertEqual([count(size, of_ledger) for size in (2, 20)], [1, 1])
         few, many = (count(size, of_list) for size in (2, 20))

@@ -44,7 +44,7 @@ class DunningItemReport(models.Model):
     date_deadline = fields.Date("Payable Until", readonly=True)
     date_due = fields.Date("Due Date", readonly=True)
     currency_id = fields.Many2one('res.currency', readonly=True)
-    company_currency_id = fields.Many2one('res.currency', string="Company Currency", readonly=True)
+    company_currency_id = fields.Many2one('res.currency', readonly=True)
     item_count = fields.Integer("Number", readonly=True)
     amount_currency = fields.Monetary("Claimed in Currency", readonly=True, aggregator=None)
     amount = fields.Monetary(
@@ -115,7 +115,8 @@ class DunningItemReport(models.Model):
                            CASE WHEN aml.reconciled THEN 0 ELSE aml.amount_residual_currency::float END AS open,
                            CASE WHEN n.currency_id = c.currency_id THEN 1
                                 ELSE (aml.balance / NULLIF(aml.amount_currency, 0))::float END AS rate,
-                           CASE WHEN aml.reconciled OR aml.amount_residual_currency = 0 THEN part.last END AS settled_on,
+                           CASE WHEN aml.reconciled OR aml.amount_residual_currency = 0 THEN part.last END
+                               AS settled_on,
                            CASE WHEN aml.reconciled OR aml.amount_residual_currency = 0 THEN (
                                SELECT CASE WHEN j.type IN ('bank', 'cash', 'credit') THEN 'payment'
                                            WHEN j.type = 'sale' THEN 'credit' ELSE 'other' END
@@ -138,7 +139,8 @@ class DunningItemReport(models.Model):
                             WHERE debit_amount_currency <> 0
                             GROUP BY debit_move_id) AS part ON part.debit_move_id = aml.id
                      WHERE l.kind = 'due') AS item
-            """, today=today, after_deadline=after(SQL("n.date_deadline")), after_30_days=after(SQL("n.date_left + 30")))
+            """, today=today, after_deadline=after(SQL("n.date_deadline")),
+            after_30_days=after(SQL("n.date_left + 30")))
 
     @api.model
     def _read_group_empty_value(self, spec):

@@ -13,7 +13,7 @@ class DunningNotice(models.Model):
     status = fields.Selection(search='_search_status')
     partner_ref = fields.Char("Customer Number", related='partner_id.ref')
     last_level_id = fields.Many2one(
-        'dunning.level', string="Last Level", compute='_compute_last_level_id',
+        'dunning.level', compute='_compute_last_level_id',
         help="The highest level that the items have reached by now, by notices that were sent or printed.")
     oldest_days = fields.Integer(
         "Oldest Item (Days)", compute='_compute_oldest_days', aggregator=None,
@@ -25,7 +25,8 @@ class DunningNotice(models.Model):
     def _compute_last_level_id(self):
         Line = self.env['dunning.notice.line'].sudo()
         items = SQL(
-            "SELECT notice_id, move_line_id FROM dunning_notice_line WHERE kind = 'due' AND notice_id = ANY(%s)", self.ids)
+            "SELECT notice_id, move_line_id FROM dunning_notice_line WHERE kind = 'due' AND notice_id = ANY(%s)",
+            self.ids)
         levels = dict(self.env.execute_query(SQL(
             """
             WITH item AS MATERIALIZED (%s)
@@ -100,7 +101,9 @@ class DunningNotice(models.Model):
         self.env['dunning.notice.line'].flush_model(['notice_id', 'kind', 'date_due'])
         # The earlier it fell due, the more days ago.
         return SQL(
-            "(%s - (SELECT MIN(l.date_due) FROM dunning_notice_line l WHERE l.notice_id = %s AND l.kind = 'due')) %s %s",
+            """
+            (%s - (SELECT MIN(l.date_due) FROM dunning_notice_line l WHERE l.notice_id = %s AND l.kind = 'due')) %s %s
+            """,
             self.env.company._get_dunning_day(), SQL.identifier(alias, 'id'), direction, nulls)
 
     @api.model

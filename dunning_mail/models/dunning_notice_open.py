@@ -18,13 +18,14 @@ class Claim(NamedTuple):
 class DunningNoticeLine(models.Model):
     """What of an item was settled since its notice was made, and what is open now: the ledger is asked here only.
 
-    Settled is what was reconciled: payments, credit notes and what was written off. Nothing of it is stored, and nothing
-    depends on the ledger: a reconciliation must not have to look for notices.
+    Settled is what was reconciled: payments, credit notes and what was written off. Nothing of it is stored, and
+    nothing depends on the ledger: a reconciliation must not have to look for notices.
     """
     _inherit = 'dunning.notice.line'
 
     amount_paid_since = fields.Monetary(
-        "Paid Since", compute='_compute_claim', help="What was paid, credited or written off since the notice was made.")
+        "Paid Since", compute='_compute_claim',
+        help="What was paid, credited or written off since the notice was made.")
     amount_open = fields.Monetary(
         "Open Now", compute='_compute_claim', help="What is open of the item in the books at this moment.")
     settled_on = fields.Date(
@@ -90,9 +91,9 @@ class DunningNoticeLine(models.Model):
 class DunningNotice(models.Model):
     """What has become of what a notice claims: claimed, paid since, open now; and what is on its way.
 
-    Claimed is what the letter says, with fee and interest. These are printed and never booked: so *open now* is what the
-    books say of the notice's items, less what of the credits that the letter set off is still there. Right after a notice
-    was made, claimed is open now, fee and interest.
+    Claimed is what the letter says, with fee and interest. These are printed and never booked: so *open now* is what
+    the books say of the notice's items, less what of the credits that the letter set off is still there. Right after
+    a notice was made, claimed is open now, fee and interest.
     """
     _inherit = 'dunning.notice'
 
@@ -194,8 +195,8 @@ class DunningNotice(models.Model):
             return NotImplemented
         self.env['dunning.notice.line']._flush_claims()
         domain = Domain.OR(
-            Domain.custom(to_sql=lambda model, alias, query, state=state: model._get_claim_state_condition(alias, state))
-            for state in value if state)
+            Domain.custom(to_sql=lambda model, alias, _query, state=state: (
+                model._get_claim_state_condition(alias, state))) for state in value if state)
         if False in value:
             states = [state for state, _label in self._fields['claim_state'].selection]
             domain |= ~Domain('claim_state', 'in', states)
@@ -210,13 +211,13 @@ class DunningNotice(models.Model):
         def column(fname):
             return SQL.identifier(alias, fname)
 
-        def has_item(condition, join=SQL()):
+        def has_item(condition, join=None):
             return SQL(
                 """
                 EXISTS (SELECT 1 FROM dunning_notice_line l
                           JOIN account_move_line aml ON aml.id = l.move_line_id AND aml.parent_state = 'posted' %s
                          WHERE l.notice_id = %s AND l.kind = 'due' AND %s)
-                """, join, column('id'), condition)
+                """, join or SQL(), column('id'), condition)
         is_open = has_item(SQL("aml.reconciled IS NOT TRUE AND aml.amount_residual_currency <> 0"))
         part = SQL(
             "JOIN account_partial_reconcile part ON part.debit_move_id = aml.id AND part.debit_amount_currency <> 0")

@@ -37,8 +37,10 @@ class ResPartner(models.Model):
         Line = self.env['dunning.notice.line']
         # With notices of customers who have become contacts since.
         dunned = SQL(
-            "n.partner_id IN (SELECT id FROM res_partner WHERE commercial_partner_id = ANY(%s)) AND n.company_id = ANY(%s)",
-            customers.ids, self.env.companies.ids)
+            """
+            n.partner_id IN (SELECT id FROM res_partner WHERE commercial_partner_id = ANY(%s))
+            AND n.company_id = ANY(%s) AND n.is_counted
+            """, customers.ids, self.env.companies.ids)
         return self.env.execute_query(SQL(
             """
             SELECT commercial_partner_id, currency_id, SUM(claimed)::float, SUM(settled)::float, SUM(open)::float
@@ -54,5 +56,5 @@ class ResPartner(models.Model):
              GROUP BY commercial_partner_id, currency_id
              ORDER BY commercial_partner_id, currency_id
             """,
-            claims=Line._get_claims_query(SQL("l.kind = 'due' AND n.is_counted AND %s", dunned), SQL("SELECT 0 AS id WHERE FALSE")),
-            history=Line._get_history_query(SQL("n.is_counted AND %s", dunned))))
+            claims=Line._get_claims_query(SQL("l.kind = 'due' AND %s", dunned), SQL("SELECT 0 AS id WHERE FALSE")),
+            history=Line._get_history_query(dunned)))

@@ -47,8 +47,8 @@ class TestItemReport(DunningCommon):
              self.company, invoice.name, self.tags))
         self.assertEqual(row.action_open_notice()['res_id'], row.notice_id.id)
         for groupby in ('level_id', 'procedure_id', 'channel', 'lang', 'date:month', 'user_id', 'settled_by'):
-            self.assertEqual(
-                row._read_group([('id', '=', row.id)], [groupby], ['item_count:sum', 'amount:sum'])[0][1:], (1, 100), groupby)
+            [(_value, *sums)] = row._read_group([('id', '=', row.id)], [groupby], ['item_count:sum', 'amount:sum'])
+            self.assertEqual(sums, [1, 100], groupby)
         self.assertEqual(
             {tag for tag, _count in row._read_group(
                 [('id', '=', row.id)], ['partner_category_ids'], ['__count'])}, set(self.tags))

@@ -376,11 +376,13 @@ class TestLists(OpenCase):
             before = self.cr.sql_log_count
             for notice in page:
                 for fname in fnames:
-                    notice[fname]  # noqa: B018 - computed when it is read
+                    notice[fname]
             return self.cr.sql_log_count - before
 
         of_ledger = ['amount_open', 'amount_paid_since', 'claim_state', 'settled_on']
-        of_list = ['claim_info', 'amount_on_way', 'amount_unallocated', 'last_level_id', 'oldest_days', 'last_payment_date', 'status']
+        of_list = [
+            'claim_info', 'amount_on_way', 'amount_unallocated', 'last_level_id', 'oldest_days', 'last_payment_date',
+            'status']
         count(20, of_ledger + of_list)
         self.assertEqual([count(size, of_ledger) for size in (2, 20)], [1, 1])
         few, many = (count(size, of_list) for size in (2, 20))
@@ -429,7 +431,8 @@ class TestLists(OpenCase):
         # Each item once, by its last notice: 70 and 50.
         for amount in ('120.00 claimed', '0.00 paid since', '120.00 open now'):
             self.assertIn(amount, words.replace('\xa0', ' ').replace('CHF ', '').replace('$ ', ''))
-        self.assertEqual(contact.with_user(self.clerk).with_context(lang='en_US').dunning_claims, customer.dunning_claims)
+        self.assertEqual(
+            contact.with_user(self.clerk).with_context(lang='en_US').dunning_claims, customer.dunning_claims)
         self.pay(first, day=self.days(31))
         self.env.invalidate_all()
         self.assertIn('70.00 paid since', customer.dunning_claims)

@@ -109,3 +109,39 @@ def _dun_half(env, day):
         UPDATE dunning_run SET state = 'done' WHERE id = %s;
     """, [run.id] * 3)
     env.invalidate_all()
+
+
+def settle(env, condition):
+    """Pay dunned items in full, on days around today.
+
+    :param str condition: which, in SQL on the item `aml`
+    """
+    cr = env.cr
+    bank = env["account.journal"].search([("type", "=", "bank"), ("company_id", "=", env.company.id)], limit=1)
+    cr.execute(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'account_move_line'"
+        " AND is_generated = 'NEVER'")  # fmt: skip
+    changed = {
+        "id": "paid.id", "balance": "-aml.balance", "debit": "0", "credit": "aml.balance",
+        "amount_currency": "-aml.amount_currency", "amount_residual": "0", "amount_residual_currency": "0",
+        "reconciled": "TRUE", "journal_id": str(bank.id), "date": "paid.day"}  # fmt: skip
+    names = [name for (name,) in cr.fetchall()]
+    columns = ", ".join(f'"{name}"' for name in names)
+    values = ", ".join(changed.get(name, f'aml."{name}"') for name in names)
+    cr.execute(f"""
+        CREATE TEMP TABLE bench_paid ON COMMIT DROP AS
+        SELECT aml.id AS item_id, nextval('account_move_line_id_seq') AS id,
+               CURRENT_DATE + 12 - MOD(aml.id, 25)::int AS day
+          FROM account_move_line aml
+         WHERE aml.balance > 0 AND {condition}
+           AND aml.id IN (SELECT move_line_id FROM dunning_notice_line WHERE kind = 'due');
+        INSERT INTO account_move_line ({columns})
+        SELECT {values} FROM account_move_line aml JOIN bench_paid paid ON paid.item_id = aml.id;
+        INSERT INTO account_partial_reconcile (debit_move_id, credit_move_id, amount, debit_amount_currency,
+               credit_amount_currency, company_id, max_date, debit_currency_id, credit_currency_id)
+        SELECT aml.id, paid.id, aml.balance, aml.amount_currency, aml.amount_currency, aml.company_id, paid.day,
+               aml.currency_id, aml.currency_id
+          FROM account_move_line aml JOIN bench_paid paid ON paid.item_id = aml.id;
+        UPDATE account_move_line aml SET reconciled = TRUE, amount_residual = 0, amount_residual_currency = 0
+          FROM bench_paid paid WHERE paid.item_id = aml.id;
+    """)  # noqa: S608

@@ -74,12 +74,12 @@ class DunningNoticeLine(models.Model):
                        SELECT MAX(part.max_date) FROM account_partial_reconcile part
                         WHERE part.debit_move_id = move_line_id AND part.debit_amount_currency <> 0) END AS settled_on
               FROM (SELECT l.id, l.notice_id, l.kind, l.move_line_id, l.amount_residual AS claimed,
-                           COALESCE(aml.parent_state = 'posted', FALSE) AS is_posted,
+                           aml.parent_state IS NOT DISTINCT FROM 'posted' AS is_posted,
                            CASE WHEN l.payment_id IS NOT NULL THEN
                                      CASE WHEN l.payment_id IN (SELECT id FROM on_way) THEN l.amount_residual ELSE 0 END
-                                WHEN aml.parent_state <> 'posted' OR aml.reconciled THEN 0
+                                WHEN aml.parent_state IS DISTINCT FROM 'posted' OR aml.reconciled THEN 0
                                 WHEN l.kind = 'credit' THEN GREATEST(l.amount_residual, aml.amount_residual_currency)
-                                ELSE COALESCE(aml.amount_residual_currency, 0) END AS open
+                                ELSE aml.amount_residual_currency END AS open
                       FROM dunning_notice_line l
                       JOIN dunning_notice n ON n.id = l.notice_id AND n.state <> 'cancelled'
                       LEFT JOIN account_move_line aml ON aml.id = l.move_line_id

@@ -248,6 +248,17 @@ class TestOnItsWay(OpenCase):
         payment.action_cancel()
         self.assertClaim(notice, 0, 70, 'open')
 
+    def test_gone_since(self):
+        """A payment that the letter has set off, and that nobody knows of any more."""
+        move = self.make_invoice(self.partner, 100)
+        payment = self.make_payment(self.partner, 30, move)
+        notice = self.make_notice()
+        payment.action_draft()
+        self.assertClaim(notice, 0, 100, 'open')
+        payment.unlink()
+        self.assertFalse(notice.credit_line_ids.payment_id)
+        self.assertClaim(notice, 0, 100, 'open')
+
     def test_that_names_no_invoice(self):
         self.make_invoice(self.partner, 100)
         notice = self.make_notice()

@@ -33,3 +33,11 @@ class TestTours(DunningMailCommon, HttpCase):
         self.make_run().action_print_and_send()
         self.start_tour('/odoo/dunning-runs', 'dunning_states', login='admin')
         self.assertEqual(len(self.smtp.messages), 1)
+
+    def test_paid_notice(self):
+        self.clerk.lang = 'en_US'
+        paid = self.make_invoice(self.make_partner('Acme', email=False), 250.0)
+        self.make_invoice(self.make_partner('Other', email=False), 80.0)
+        self.dun()
+        self.pay(paid)
+        self.start_tour('/odoo/dunning-notices', 'dunning_paid', login='clerk')

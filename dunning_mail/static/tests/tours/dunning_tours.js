@@ -89,3 +89,19 @@ registry.category("web_tour.tours").add("dunning_states", {
         { content: "the server's words", trigger: ".o_form_view .o_field_widget[name=delivery_info]:contains(User unknown)" },
     ],
 });
+
+registry.category("web_tour.tours").add("dunning_paid", {
+    steps: () => [
+        { trigger: ".o_list_view .o_data_row:contains(Other) td[name=claim_info]:contains(Open)" },
+        { content: "a paid notice says so", trigger: ".o_data_row:contains(Acme) td[name=claim_info]:contains(Paid on)" },
+        { trigger: ".o_data_row:contains(Acme) td[name=partner_id]", run: "click" },
+        { trigger: ".o_form_view .o_field_widget[name=claim_info]:contains(Paid on)" },
+        { trigger: ".oe_subtotal_footer .o_field_widget[name=amount_paid_since]:contains(250.00)" },
+        { trigger: ".oe_subtotal_footer .o_field_widget[name=amount_open]:contains(/[^0-9]0.00/)" },
+        { trigger: ".o_breadcrumb .o_back_button", run: "click" },
+        { trigger: ".o_list_view .o_data_row:contains(Acme)" },
+        { content: "who is called", trigger: ".o_searchview_dropdown_toggler", run: "click" },
+        { trigger: ".o_filter_menu .o_menu_item:contains(/^Open$/)", run: "click" },
+        { trigger: ".o_list_view:not(:has(.o_data_row:contains(Acme))) .o_data_row:contains(Other)" },
+    ],
+});

@@ -2,8 +2,8 @@
 
     python benchmarks/screens.py DATABASE ITEMS RESULTS
 
-The database is fresh, with dunning_mail. Each screen is read as the web client reads it, in turns with core's list, five
-times; the result, with the medians and their ratio, goes to the file RESULTS (JSON). Called by dev/bench.
+The database is fresh, with dunning_mail. Each screen is read as the web client reads it, in turns with core's list,
+five times; the result, with the medians and their ratio, goes to the file RESULTS (JSON). Called by dev/bench.
 """
 
 import argparse
@@ -117,7 +117,8 @@ def main():
             pairs = [(measure(env, core[1]), measure(env, function)) for _round in range(PAIRS)]
             theirs, ours = (statistics.median(values) for values in zip(*pairs, strict=True))
             result["screens"][name] = {
-                "core_ms": round(theirs * 1000), "ms": round(ours * 1000), "ratio": round(ours / theirs, 2)}  # fmt: skip
+                "core_ms": round(theirs * 1000), "ms": round(ours * 1000),
+                "ratio": round(ours / theirs, 2)}  # fmt: skip
             print(f"{name:40} {ours * 1000:6.0f} ms  core {theirs * 1000:6.0f} ms  {ours / theirs:5.2f}", flush=True)
     options.results.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -14,7 +14,8 @@ class DunningItemReport(models.Model):
     _name = 'dunning.item.report'
     _description = 'Dunning Effect'
     _auto = False
-    _order = 'date desc, id desc'
+    # The newest first, which costs no sorting of them all.
+    _order = 'id desc'
     _rec_name = 'name'
     _depends = {
         'account.move.line': [

@@ -194,9 +194,12 @@ class DunningNotice(models.Model):
         if operator != 'in':
             return NotImplemented
         self.env['dunning.notice.line']._flush_claims()
+        wanted = {state for state in value if state}
+        if wanted >= {'open', 'overdue'}:
+            wanted = wanted - {'open', 'overdue'} | {'unpaid'}
         domain = Domain.OR(
             Domain.custom(to_sql=lambda model, alias, _query, state=state: (
-                model._get_claim_state_condition(alias, state))) for state in value if state)
+                model._get_claim_state_condition(alias, state))) for state in sorted(wanted))
         if False in value:
             states = [state for state, _label in self._fields['claim_state'].selection]
             domain |= ~Domain('claim_state', 'in', states)
@@ -207,6 +210,7 @@ class DunningNotice(models.Model):
         """Return the :class:`~odoo.tools.SQL` condition of what `_get_claim_state()` says of a notice.
 
         :param str alias: of the table of notices
+        :param str state: one of `claim_state`, or `unpaid` for those that are open, whatever their deadline
         """
         def column(fname):
             return SQL.identifier(alias, fname)
@@ -228,6 +232,7 @@ class DunningNotice(models.Model):
             "COALESCE(%s IS NOT NULL AND %s < CASE %s %s END, FALSE)", column('date_left'), column('date_deadline'),
             column('company_id'), days)
         return SQL("(%s = 'issued' AND %s)", column('state'), {
+            'unpaid': is_open,
             'open': SQL("NOT %s AND %s", is_over, is_open),
             'overdue': SQL("%s AND %s", is_over, is_open),
             'paid': SQL("NOT %s AND NOT %s AND %s", is_open, is_paid_late, has_item(SQL("TRUE"), part)),

@@ -34,6 +34,11 @@ class OpenCase(DunningCommon):
             (paid_since, is_open, state, settled_on))
         found = [one for one in STATES if notice in notice.search([('claim_state', '=', one)])]
         self.assertEqual(found, [state] if state else [], "the search says the same")
+        for states in (['open', 'overdue'], ['open', 'overdue', 'paid'], [False], [False, 'paid_late']):
+            self.assertEqual(
+                notice in notice.search([('claim_state', 'in', states)]), state in states, (state, states))
+            self.assertEqual(
+                notice in notice.search([('claim_state', 'not in', states)]), state not in states, (state, states))
         [(amounts)] = notice._read_group(
             [('id', '=', notice.id)], [], ['amount_paid_since:sum', 'amount_open:sum', '__count'])
         self.assertEqual(tuple(map(float, amounts[:2])), (paid_since, is_open), "the sum of a group says the same")

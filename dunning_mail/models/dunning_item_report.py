@@ -46,7 +46,7 @@ class DunningItemReport(models.Model):
     date_due = fields.Date("Due Date", readonly=True)
     currency_id = fields.Many2one('res.currency', readonly=True)
     company_currency_id = fields.Many2one('res.currency', readonly=True)
-    item_count = fields.Integer("Number", readonly=True)
+    item_count = fields.Integer("Number of Items", readonly=True)
     amount_currency = fields.Monetary("Claimed in Currency", readonly=True, aggregator=None)
     amount = fields.Monetary(
         "Claimed", currency_field='company_currency_id', readonly=True,

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
 from .checks import check_at_most_once
@@ -83,7 +84,8 @@ def prepare(lab, port, count, number):
             few = lab.release(provider, count // 5, f"few{number}")
             many = lab.release(provider, count, f"many{number}")
         hold = env["dunning.notice"].browse(many)
-        hold.write({"next_attempt_at": "2100-01-01"})
+        # Further ahead than a notice is ever put off, the engine takes it for the work of a wrong clock.
+        hold.write({"next_attempt_at": datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=3)})
         mails = [(notice.partner_id.id, notice._render_texts(), documents[notice.id]) for notice in hold]
     return few, many, mails
 

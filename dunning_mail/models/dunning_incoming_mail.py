@@ -209,8 +209,19 @@ class DunningIncomingMail(models.Model):
             except Exception as error:
                 _logger.warning("Incoming mail %s cannot be worked on", mail_id, exc_info=True)
                 self.env.cr.rollback()
-                self.browse(mail_id)._note_failure(error)
+                self._note_failure_of(mail_id, error)
                 return
+
+    @api.model
+    def _note_failure_of(self, mail_id, error):
+        """Note that a mail could not be worked on; where not even that can be, the others go on."""
+        try:
+            with self.env.cr.savepoint():
+                self.browse(mail_id)._note_failure(error)
+        except RETRYABLE:
+            self.env.cr.rollback()
+        except Exception:
+            _logger.exception("Nobody can be told that incoming mail %s cannot be worked on", mail_id)
 
     def _note_failure(self, error):
         """A mail could not be worked on: try again, and ask a person in the end."""
@@ -387,11 +398,20 @@ class DunningIncomingMail(models.Model):
 
     @api.autovacuum
     def _gc_done(self):
-        """Remove what was seen to, after some days. Reports stay with their notice as evidence, as long as its
-        documents do."""
+        """Remove what was seen to, after some days. Reports stay with their notice as evidence: :meth:`_remove_about`.
+        """
         limit = fields.Datetime.now() - timedelta(days=KEEP_DAYS)
-        done = self.sudo().search([('state', '=', 'done'), ('write_date', '<', limit), '|', '|',
-                                   ('kind', '!=', 'delivery'), ('found_notice_ids', '=', False),
-                                   ('found_notice_ids.document_removed_at', '!=', False)], limit=BATCH)
-        done.filtered(lambda mail: mail.kind != 'delivery' or all(
-            notice.document_removed_at for notice in mail.found_notice_ids)).unlink()
+        self.sudo().search([
+            ('state', '=', 'done'), ('write_date', '<', limit), '|', ('kind', '!=', 'delivery'),
+            ('found_notice_ids', '=', False)], limit=BATCH).unlink()
+
+    @api.model
+    def _remove_about(self, notices):
+        """Remove what came in about notices whose personal data go. What is about others too goes with the last one.
+
+        :param notices: `dunning.notice`
+        """
+        mails = self.sudo().search([
+            '|', ('notice_id', 'in', notices.ids), ('found_notice_ids', 'in', notices.ids)])
+        mails.filtered(lambda mail: all(
+            notice in notices or notice.data_removed_at for notice in mail.notice_id | mail.found_notice_ids)).unlink()

@@ -94,9 +94,15 @@ class DunningNotice(models.Model):
             return self.browse()
         return self.env['dunning.delivery.log'].search([('queue_id', 'in', list(queue_ids))]).notice_id
 
+    @api.model
+    def _find_customers(self, addresses):
+        """Return the customers of whom somebody has one of these addresses, be it that she or they have left since."""
+        return self.env['res.partner'].with_context(active_test=False).search(
+            [('email_normalized', 'in', list(addresses))]).commercial_partner_id
+
     def _filter_addressed(self, addresses):
         """Return those of these notices that went to one of the addresses, or whose customer has it."""
-        partners = self.env['res.partner'].search([('email_normalized', 'in', list(addresses))]).commercial_partner_id
+        partners = self._find_customers(addresses)
         return self.filtered(lambda notice: (
             notice._get_envelope_addresses() & addresses or notice.partner_id.commercial_partner_id in partners))
 
@@ -155,7 +161,7 @@ class DunningNotice(models.Model):
         """
         if not addresses:
             return self.browse()
-        partners = self.env['res.partner'].search([('email_normalized', 'in', list(addresses))]).commercial_partner_id
+        partners = self._find_customers(addresses)
         packed = ''.join(text.split()).replace('\0', '')
         text = text.replace('\0', '')
         self.flush_model(['name', 'payment_reference', 'partner_id', 'email_to', 'company_id', 'state'])

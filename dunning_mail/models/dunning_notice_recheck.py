@@ -149,7 +149,7 @@ class DunningNotice(models.Model):
     def _find_news(self, basis, keep_dates, items):
         """Find what of the notice itself, its lines aside, is not true any more.
 
-        :param list items: the :class:`~.judgement.Item` that are due on it, as they stand now
+        :param list items: the :class:`~.debt.Item` that are due on it, as they stand now
         :return: (values that mend it, list of words)
         """
         self.ensure_one()

@@ -1,6 +1,4 @@
-from odoo import api, fields, models
-
-BATCH = 1000
+from odoo import fields, models
 
 
 class DunningNoticeReport(models.Model):
@@ -33,8 +31,3 @@ class DunningNoticeReport(models.Model):
     def _describe(self):
         self.ensure_one()
         return ' '.join(filter(None, (self.address, self.status, self.diagnostic)))
-
-    @api.autovacuum
-    def _gc_removed(self):
-        """Whom a notice went to is kept as long as its documents are."""
-        self.sudo().search([('notice_id.document_removed_at', '!=', False)], limit=BATCH).unlink()

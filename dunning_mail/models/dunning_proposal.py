@@ -6,7 +6,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL
 
 from ..tools import judgement
-from ..tools.judgement import Debt, Item
+from ..tools.debt import Debt, Item
 from .dunning_proposal_basis import Basis
 
 

@@ -3,7 +3,7 @@ import re
 from odoo import api, models
 from odoo.tools import SQL, format_amount
 
-from ..tools.judgement import Debt, Item
+from ..tools.debt import Debt, Item
 
 
 class DunningProposal(models.AbstractModel):

@@ -4,7 +4,7 @@ from odoo import api, models
 from odoo.tools import SQL, format_amount
 
 from ..tools import judgement, recheck
-from ..tools.judgement import Debt
+from ..tools.debt import Debt
 from .dunning_proposal_values import NUMBERS_SHOWN
 
 # Stands for the numbers of all items of which the same is to be said.
@@ -81,7 +81,7 @@ class DunningProposal(models.AbstractModel):
         """Return what values of lines say, to be compared with those of others.
 
         :param list rows: dicts
-        :param currency: :class:`~.judgement.Currency`
+        :param currency: :class:`~.debt.Currency`
         :param bool with_days: days overdue are compared too
         """
         return sorted(
@@ -92,8 +92,8 @@ class DunningProposal(models.AbstractModel):
     def _find_faults(self, notice, lines, debt, basis):
         """Tell the lines that a notice may still claim from those that it may not.
 
-        :param debt: :class:`~.judgement.Debt` as it stands now, credits set off
-        :return: (list of (line, :class:`~.judgement.Item`); set of `settled` and `held`, of what was due; list
+        :param debt: :class:`~.debt.Debt` as it stands now, credits set off
+        :return: (list of (line, :class:`~.debt.Item`); set of `settled` and `held`, of what was due; list
             of words, each reason once; dict id of the `account.move.line` -> words)
         """
         items = {item.line_id: item for item in debt.items}
@@ -122,7 +122,7 @@ class DunningProposal(models.AbstractModel):
 
         :param notice: `dunning.notice`
         :param line: its `dunning.notice.line`
-        :param item: :class:`~.judgement.Item` as it stands now, None where it is no open one of the customer's
+        :param item: :class:`~.debt.Item` as it stands now, None where it is no open one of the customer's
         :param basis: :class:`~.dunning_proposal.Basis`
         :return: (`settled` or `held`, words with `ITEMS` in place of the item's number), None where it may
         """
@@ -149,7 +149,7 @@ class DunningProposal(models.AbstractModel):
         """Whether what is left open of a customer's debt is less than the company or the level asks for.
 
         :param notice: `dunning.notice`
-        :param debt: :class:`~.judgement.Debt` as it stands now, credits set off
+        :param debt: :class:`~.debt.Debt` as it stands now, credits set off
         :param list expected: values of the notice's lines as they should be now
         :param basis: :class:`~.dunning_proposal.Basis`
         """

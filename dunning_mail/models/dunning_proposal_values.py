@@ -143,7 +143,7 @@ class DunningProposal(models.AbstractModel):
     def _describe_reason(self, reason):
         """Say in words why something is not dunned.
 
-        :param reason: :class:`~.judgement.Reason`
+        :param reason: :class:`~.debt.Reason`
         """
         match reason.code:
             case 'no_partner':

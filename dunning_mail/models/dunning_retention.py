@@ -178,7 +178,7 @@ class DunningNotice(models.Model):
         now = fields.Datetime.now()
         notices.line_ids._empty_personal_fields()
         notices.delivery_log_ids._empty_personal_fields()
-        self.env['dunning.incoming.mail'].sudo().search([('notice_id', 'in', self.ids)]).unlink()
+        self.env['dunning.incoming.mail']._remove_about(notices)
         notices.report_ids._empty_personal_fields()
         self.env['dunning.run.exception'].sudo().search([('notice_id', 'in', self.ids)])._empty_personal_fields()
         notices._empty_personal_fields(

@@ -2,6 +2,7 @@
 import email.policy
 from datetime import timedelta
 from email.message import EmailMessage
+from unittest.mock import patch
 
 import psycopg2
 
@@ -323,12 +324,13 @@ class TestIncoming(ReportCase):
     # === HOW LONG === #
 
     def test_retention(self):
-        """Letters go after a month; a report stays with its notice as long as the documents do."""
-        notice = self.send('Acme')
+        """Letters go after a month; a report stays with its notices until their personal data go."""
+        notice, other = self.send('Acme', 'Other')
         self.receive(self.letter(notice.email_to, f"Zu {notice.name}"), self.mailbox)
         letter = self.last()
         self.receive(self.fill(POSTFIX, notice), self.mailbox)
         report = self.last()
+        report.found_notice_ids |= other
         self.receive(self.letter(text="Wer liest das?"), self.mailbox)
         asking = self.last()
         self.env.flush_all()
@@ -337,10 +339,39 @@ class TestIncoming(ReportCase):
         self.env.invalidate_all()
         self.env['dunning.incoming.mail']._gc_done()
         self.assertEqual((letter | report | asking).exists(), report | asking)
-        self.env['dunning.notice.report']._gc_removed()
-        self.assertTrue(notice.report_ids)
-        notice.sudo().document_removed_at = fields.Datetime.now()
-        self.env['dunning.incoming.mail']._gc_done()
-        self.env['dunning.notice.report']._gc_removed()
+        self.assertIn('@', notice.report_ids.address)
+        notice.sudo()._remove_personal_data('Kept no longer')
+        self.assertEqual((report | asking).exists(), report | asking, "it is about another notice too")
+        self.assertNotIn('@', notice.report_ids.address or '')
+        other.sudo()._remove_personal_data('Kept no longer')
         self.assertEqual((report | asking).exists(), asking)
-        self.assertFalse(notice.report_ids)
+
+    def test_nobody_can_be_told(self):
+        """One mail that nobody can be asked about does not keep the others."""
+        first, second = self.send('Acme', 'Other')
+        Incoming = self.env.registry['dunning.incoming.mail']
+        work_on, broken = Incoming._work_on, []
+
+        def fail(mail):
+            if not broken:
+                broken.append(mail.id)
+            if mail.id in broken:
+                raise ValueError('broken')
+            return work_on(mail)
+
+        def raise_error(_mail, _error):
+            raise ValueError('nobody')
+
+        with patch.object(Incoming, '_work_on', fail), patch.object(Incoming, '_note_failure', raise_error), \
+                mute_logger(INCOMING_LOGGER):
+            for notice in (first, second):
+                self.take_in(self.letter(notice.email_to, f"Zu {notice.name}"), self.mailbox)
+            self.run_incoming()
+        self.assertEqual(self.last().state, 'done')
+
+    def test_customer_who_was_archived(self):
+        notice = self.send('Acme')
+        notice.partner_id.with_env(self.env).email = 'new@customer.test'
+        notice.partner_id.with_env(self.env).active = False
+        self.receive(self.letter('new@customer.test', f"Zu {notice.name}"), self.mailbox)
+        self.assertEqual(self.last().found_notice_ids.ids, notice.ids)

@@ -13,10 +13,12 @@ from decimal import ROUND_HALF_UP, Decimal
 try:
     from odoo.tests import BaseCase, tagged
 
-    from ..tools import judgement, recheck
+    from ..tools import debt, judgement, recheck
+    from ..tools.debt import Debt
 except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-    from tools import judgement, recheck
+    from tools import debt, judgement, recheck
+    from tools.debt import Debt
 
     BaseCase = unittest.TestCase
 
@@ -76,7 +78,7 @@ class JudgementCase(BaseCase):
             **values)
 
     def make_debt(self, *items, credits=(), currency=None, partner_id=7):
-        return judgement.Debt(partner_id, (currency or self.own).id, list(items), list(credits))
+        return Debt(partner_id, (currency or self.own).id, list(items), list(credits))
 
     def judge(self, *items, credits=(), currency=None, procedure=None, min_amount=0.0, **customer):
         """Judge one debt.
@@ -689,11 +691,13 @@ class TestPlainValues(BaseCase):
 
     def test_imports(self):
         """Nothing of Odoo, of a database or a clock."""
-        for module in (judgement, recheck):
+        for module in (debt, judgement, recheck):
             tree = ast.parse(pathlib.Path(module.__file__).read_text(encoding='utf-8'))
             found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} | {
                 name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
-            self.assertLessEqual(found, {'collections', 'collections.abc', 'dataclasses', 'datetime', 'judgement'})
+            self.assertLessEqual(found, {
+                '__future__', 'collections', 'collections.abc', 'dataclasses', 'datetime', 'typing', 'debt',
+                'judgement'})
             called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
             self.assertFalse(called & {'today', 'now', 'env'})
 

@@ -8,6 +8,7 @@ from odoo.tests import BaseCase, tagged
 from odoo.tools import float_compare, float_round
 
 from odoo.addons.dunning_mail.tools import judgement
+from odoo.addons.dunning_mail.tools.debt import Debt
 
 from . import reference
 from .common import TODAY
@@ -70,7 +71,7 @@ class Books:
         return dict(map(self.read_candidate, candidates)), reasons
 
     def make_debt(self, name):
-        debt, payments = judgement.Debt(1, CURRENCIES[name]), []
+        debt, payments = Debt(1, CURRENCIES[name]), []
         opened = {number for number, position in self.keys if self.is_open(number, position)}
         known = {
             move for entry in self.ledger.entries for move in entry.names

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import date
 
-from .judgement import Reason, find_cover
+from .debt import Reason
+from .judgement import find_cover
 
 # An item of which this is said asks for nothing any more; of any other reason that it may not be claimed now.
 SETTLING = {'in_payment', 'covered', 'on_its_way'}

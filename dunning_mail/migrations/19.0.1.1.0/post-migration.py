@@ -77,7 +77,6 @@ def _fill_snapshots(env):
         env.invalidate_all()
 
 
-
 def _keep_reports_as_data(env):
     """Which of a mail's addresses have come back already stood in the words of the log. Of a notice that is sent still,
     the other addresses are waited for."""

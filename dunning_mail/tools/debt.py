@@ -1,0 +1,190 @@
+"""What a customer owes in one currency, and which credit covers what.
+
+Plain values: no database, no words, no clock. Amounts are floats, in their own currency; how they are rounded, compared
+and converted comes with the :class:`Currency`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .judgement import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """What is needed of a currency.
+
+    :ivar rounding: its smallest amount
+    :ivar round: function that rounds an amount
+    :ivar compare: function that compares two amounts as they are when rounded: -1, 0 or 1
+    :ivar get_rate: function that returns what one of it is worth in the company's currency, None where nobody knows
+    """
+    id: int
+    rounding: float
+    round: Callable[[float], float]
+    compare: Callable[[float, float], int]
+    get_rate: Callable[[], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something is not dunned: a code, as `dunning.run.exception` has them, and the values that its words name."""
+    code: str
+    day: date | None = None
+    amount: float | None = None
+    currency_id: int | None = None
+    text: str = ''
+    count: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """An open receivable line as it stands, or a payment that is not in the books yet; amounts in its own currency.
+
+    :ivar line_id: 0 for a payment without an entry; that has a `payment_id`
+    :ivar is_payment: booked in a journal of payments, or to be
+    :ivar is_claim: money paid out of which a person said that the customer owes it
+    :ivar is_excluded: from follow-up, by a person or because of its journal
+    :ivar is_due: whether it is dunned on the day; else it only takes the credits that are its own
+    :ivar names: ids of the entries that a payment is meant for
+    :ivar covers_named_only: nothing is known of what it leaves after them
+    :ivar account_id: the bank account that its invoice names; `contact_id`: the customer's contact it was written to
+    """
+    line_id: int
+    move_id: int
+    number: str
+    partner_id: int
+    currency_id: int
+    residual: float
+    invoiced: float
+    date_due: date
+    date_invoice: date
+    is_payment: bool = False
+    is_claim: bool = False
+    is_excluded: bool = False
+    is_due: bool = True
+    payment_id: int = 0
+    names: frozenset[int] = frozenset()
+    covers_named_only: bool = False
+    blocked_by: Reason | None = None
+    reserved_by: int = False
+    account_id: int = False
+    contact_id: int = False
+    previous_level_id: int = False
+    previous_sequence: int | None = None
+    previous_date: date | None = None
+    previous_deadline: date | None = None
+    previous_notice_id: int = False
+    # What credits leave open of it, and which ones took off how much.
+    uncovered: float = 0.0
+    credit_parts: list[tuple[Item, float]] = field(default_factory=list)
+    next_level: Level | None = None
+    reason: Reason | None = None
+
+    @property
+    def is_left_over(self):
+        """Whether it is what remains of a payment that was reconciled in part."""
+        return self.is_payment and abs(self.residual) < abs(self.invoiced)
+
+    @property
+    def is_outgoing(self):
+        """Whether it is money that was paid out to the customer."""
+        return self.is_payment and self.residual > 0 and not self.is_claim
+
+    @property
+    def is_open(self):
+        """Whether the item takes part in setting off credits.
+
+        One on another open notice does: the credit that was set off there cannot be used again.
+        """
+        return not self.is_outgoing and (not self.blocked_by or self.blocked_by.code in ('reserved', 'excluded'))
+
+
+@dataclass(eq=False, slots=True)
+class Debt:
+    """What one customer owes in one currency; items and credits by their due dates, oldest first.
+
+    :ivar others: debits that take credits and are not dunned: not due yet, or another company's of the same entity
+    :ivar rounding: the smallest amount of the currency
+    :ivar left_over: what no debit has taken of the credits that are in the books
+    """
+    partner_id: int
+    currency_id: int
+    items: list[Item] = field(default_factory=list)
+    credits: list[Item] = field(default_factory=list)
+    others: list[Item] = field(default_factory=list)
+    rounding: float = 0.0
+    left_over: float = 0.0
+
+    def drop_left_overs(self, fees, compare):
+        """Take away what is left over of payments and only covers printed fees, which were never booked.
+
+        It is no credit as long as it does not exceed those fees, and is too little to settle any open item. A payment
+        that nobody has reconciled yet is always a credit: better to claim too little than what was paid.
+
+        :param float fees: of the notices that counted
+        :param compare: as that of the debt's :class:`Currency`
+        """
+        left_over = -sum(credit.residual for credit in self.credits if credit.is_left_over)
+        if compare(left_over, fees) <= 0 and compare(left_over, min(item.residual for item in self.items)) < 0:
+            self.credits = [credit for credit in self.credits if not credit.is_left_over]
+
+    def offset(self, currency):
+        """Set credits off against debits; sets `uncovered` and `credit_parts` of the items, and `left_over`.
+
+        Each side has what belongs to it first: what is excluded from follow-up covers what is excluded, a payment the
+        invoices that it names, and money paid out takes back credits, whether or not it is dunned. What is left of the
+        credits covers what is due, oldest first.
+
+        :param Currency currency: of the debt
+        """
+        debits = sorted([*self.items, *self.others], key=lambda item: (item.date_due, item.line_id))
+        for item in debits:
+            item.uncovered, item.credit_parts = item.residual, []
+        left = [[credit, -credit.residual] for credit in self.credits]
+        if left:
+            excluded = [entry for entry in left if entry[0].is_excluded]
+            _use(excluded, [item for item in debits if item.is_excluded], currency)
+            for entry in left:
+                if names := entry[0].names:
+                    _use([entry], [item for item in debits if item.move_id in names], currency)
+                    if entry[0].covers_named_only:
+                        entry[1] = 0.0
+            _use(left, [item for item in debits if item.is_outgoing], currency)
+            _use(left, [item for item in debits if item.is_open and item.is_due], currency)
+        self.left_over = currency.round(sum(amount for credit, amount in left if not credit.payment_id))
+
+    def sum_overdue(self, day):
+        """Add up what is overdue on a day, less the credits that were set off."""
+        return sum(item.uncovered for item in self.items if item.is_open and item.date_due < day)
+
+
+def _use(credits, debits, currency):
+    """Set credits off against debits, both in the order given.
+
+    :param list credits: [credit, positive amount that is left of it]
+    """
+    for item in debits:
+        for entry in credits:
+            part = min(entry[1], item.uncovered)
+            if currency.compare(part, 0) > 0:
+                entry[1] = currency.round(entry[1] - part)
+                item.uncovered = currency.round(item.uncovered - part)
+                item.credit_parts.append((entry[0], part))
+
+
+def sum_credits(items, currency):
+    """Add up what each credit took off the given items.
+
+    :return: list of (credit, positive amount), in the order of use
+    """
+    totals = {}
+    for item in items:
+        for credit, part in item.credit_parts:
+            totals.setdefault((credit.line_id, credit.payment_id), [credit, 0.0])[1] += part
+    return [(credit, currency.round(amount)) for credit, amount in totals.values()]

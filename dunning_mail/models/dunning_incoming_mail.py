@@ -57,7 +57,7 @@ class DunningIncomingMail(models.Model):
     digest = fields.Char("SHA-256", required=True, readonly=True)
     kind = fields.Selection(
         [('delivery', 'Delivery report'), ('receipt', 'Read receipt'), ('complaint', 'Complaint'),
-         ('letter', 'Letter')], readonly=True)
+         ('letter', 'Message')], readonly=True)
     state = fields.Selection(
         [('new', 'New'), ('asking', 'To look at'), ('done', 'Done')], required=True, default='new', readonly=True,
         index=True)
@@ -289,9 +289,9 @@ class DunningIncomingMail(models.Model):
         try:
             with self.env.cr.savepoint():
                 is_taken = self._hand_to_core(notice)
-        except ValueError as error:
-            # No way for it.
-            self.error = str(error)[:1000]
+        except ValueError:
+            # No way for it: what that means to a person is said to her.
+            _logger.info("Incoming mail %s has no way", self.id, exc_info=True)
             self._ask_responsible(self.env._(
                 "This mail came in, and belongs to no dunning notice that could be found."))
             return

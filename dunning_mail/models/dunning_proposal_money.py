@@ -106,12 +106,14 @@ class DunningProposal(models.AbstractModel):
         for row in payments:
             currency_id, named = row['currency_id'], frozenset(row['named'])
             if named:
-                keys = [by_move[move_id, currency_id] for move_id in sorted(named) if (move_id, currency_id) in by_move]
+                # Paid in another currency: what it covers, a person knows.
+                moves = {
+                    move_id: by_move[move_id, currency_id] for move_id in sorted(named)
+                    if (move_id, currency_id) in by_move}
                 # One for each customer. What it is worth for each of them is not known: as much as it can be.
                 shares = [
-                    (key, named & {item.move_id for item in debts[key].items + debts[key].others})
-                    for key in dict.fromkeys(keys)]
-                # Paid in another currency: what it covers, a person knows.
+                    (key, frozenset(move_id for move_id in moves if moves[move_id] == key))
+                    for key in dict.fromkeys(moves.values())]
             else:
                 key = (row['partner_id'], currency_id)
                 words = [word for word in (row['memo'], row['payment_reference']) if word]

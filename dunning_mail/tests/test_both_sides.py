@@ -225,6 +225,17 @@ class TestMoneyOnItsWay(MoneyCase):
                     move.button_draft()
                     move.button_cancel()
 
+    def test_payment_that_names_anothers_credit_note(self):
+        """It covers what it names, and nothing else of whom it names no invoice."""
+        other = self.make_partner('Other')
+        first, note = self.make_invoice(self.partner, 100), self.make_invoice(other, 30, move_type='out_refund')
+        self.make_invoice(other, 500)
+        self.make_payment(self.partner, 70, first, note)
+        run = self.make_run(partner_ids=(self.partner | other).ids)
+        self.assertEqual(
+            {notice.partner_id.id: notice.amount_total for notice in run.notice_ids},
+            {self.partner.id: 30.0, other.id: 470.0})
+
     def test_registered_then_booked(self):
         """Odoo leaves the payment as it is when the bank's line is reconciled: it is not counted twice."""
         invoice = self.make_invoice(self.partner, 1000)

@@ -153,8 +153,8 @@ class Debt:
             for entry in left:
                 if names := entry[0].names:
                     _use([entry], [item for item in debits if item.move_id in names], currency)
-                    if entry[0].covers_named_only:
-                        entry[1] = 0.0
+                if entry[0].covers_named_only:
+                    entry[1] = 0.0
             _use(left, [item for item in debits if item.is_outgoing], currency)
             _use(left, [item for item in debits if item.is_open and item.is_due], currency)
         self.left_over = currency.round(sum(amount for credit, amount in left if not credit.payment_id))

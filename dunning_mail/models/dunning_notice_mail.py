@@ -54,12 +54,14 @@ class Handover(NamedTuple):
     :ivar tz: name of the time zone in which the company reckons the day on which it left
     :ivar author_id: id of the `res.partner` in whose name it is
     :ivar envelope_id: what reports of it prove themselves with
+    :ivar is_rest: it goes to the addresses that are left; the notice is *sent* already
     """
     addresses: list[str]
     content: bytes
     tz: str
     author_id: int
     envelope_id: str = ''
+    is_rest: bool = False
 
 
 class DunningNotice(models.Model):

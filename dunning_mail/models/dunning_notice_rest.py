@@ -38,7 +38,8 @@ class DunningNotice(models.Model):
         self.sudo().write({'is_rest_sending': True, 'next_attempt_at': False, 'attempt_count': self.attempt_count + 1})
         self._log_step(self.env._("Is being handed to the mail server for %s.", self.rest_to))
         return Handover(
-            self.rest_to.split(', '), content, self._get_tz(), self.user_id.partner_id.id, self._get_envelope_id())
+            self.rest_to.split(', '), content, self._get_tz(), self.user_id.partner_id.id, self._get_envelope_id(),
+            is_rest=True)
 
     def _stop_claim(self, words):
         """It could not be made ready to be handed over: a person has to see to it. Who has the mail has it.
@@ -133,6 +134,24 @@ class DunningEngine(models.AbstractModel):
             'is_suspect': is_suspect or notice.is_suspect})
         self._keep_rest(notice, facts, short, notice.rest_to)
         return is_left, [lambda: self._take_back(refusals, short, notice)]
+
+    @api.model
+    def _note_late_rest(self, notice, facts, ended_at):
+        """While the mail was handed over for the addresses that are left, it came back or the like: what the server
+        said of them is noted, and nothing of it is tried again.
+
+        :param datetime ended_at: end of the handover, naive UTC
+        :return: (whether the provider is of further use in this pass, no functions that do what follows)
+        """
+        notice._log_step(self.env._(
+            "The notice had become something else while the mail was handed over for %(addresses)s: %(answer)s",
+            addresses=', '.join(facts.mail.addresses), answer=facts.answer), **facts.log)
+        if facts.outcome.kind == Kind.PROVIDER:
+            words = facts.provider._describe_fault(facts.outcome)
+            facts.provider._pause(words, passing=facts.outcome.passing, now=facts.now)
+            return False, []
+        facts.provider._after_handover(ended_at)
+        return True, []
 
     @api.model
     def _apply_rest(self, notice, facts):

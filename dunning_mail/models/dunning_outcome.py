@@ -142,7 +142,7 @@ class DunningEngine(models.AbstractModel):
 
         A recipient's fault is the notice's, a provider's fault is the provider's.
 
-        :param notice: `dunning.notice` in `sending`
+        :param notice: `dunning.notice` in `sending`, or `sent` and being handed over for the addresses that are left
         :param outcome: :class:`~..tools.smtp.Outcome`
         :param mail: the :class:`~.dunning_notice_mail.Handover`
         :param datetime ended_at: end of the handover, naive UTC
@@ -154,13 +154,14 @@ class DunningEngine(models.AbstractModel):
             self._prepare_outcome_log(outcome, mail), {})
         if outcome.handed_over and not notice.handover_at:
             facts.values['handover_at'] = notice.claimed_at
-        is_rest = notice.delivery_state == 'sent'
+        if mail.is_rest and not notice.is_rest_sending:
+            return self._note_late_rest(notice, facts, ended_at)
         kind, is_alone, refusals = self._find_blame(notice, facts)
         if kind != Kind.PROVIDER or is_alone:
             provider._after_handover(ended_at)
-        if kind == Kind.PROVIDER and is_rest and not (is_alone and outcome.passing):
+        if kind == Kind.PROVIDER and mail.is_rest and not (is_alone and outcome.passing):
             return self._apply_rest_fault(notice, facts, is_alone, refusals, ended_at)
-        if is_rest:
+        if mail.is_rest:
             return self._apply_rest(notice, facts)
         if kind == Kind.PROVIDER and is_alone:
             return True, self._set_aside(notice, facts)

@@ -243,6 +243,34 @@ class TestRest(EngineCase):
         self.assertFalse(any(notices.partner_id.mapped('dunning_refused_addresses')), "taken back")
         self.assertTrue(any(notices.mapped('rest_to')))
 
+    def test_failed_while_the_rest_is_handed_over(self):
+        """What the server says of the rest then is noted, and does not send the notice on its way again."""
+        original = smtp.Session.send
+        for answer, state in (
+                ('451 4.3.0 Try again', 'ready'), ('550 5.1.1 No such user', 'ready'),
+                ('550 Outgoing mail from "x" has been suspended.', 'paused')):
+            with self.subTest(answer):
+                self.smtp.clear()
+                self.provider.action_resume()
+                self.partner.action_clear_dunning_refused()
+                notice = self.release(self.partner)
+
+                def send(session, mail_from, recipients, *args, notice=notice, **values):
+                    outcome = original(session, mail_from, recipients, *args, **values)
+                    if recipients == ['second@customer.test']:
+                        notice.sudo()._set_failed('It came back')
+                        self.env.flush_all()
+                    return outcome
+                self.smtp.set_rules(f'''
+                    second@*  rcpt  times=1  450 4.2.0 Greylisted
+                    second@*  rcpt  times=1  {answer}''')
+                with patch.object(smtp.Session, 'send', send):
+                    self.run_hours(4)
+                self.assertDelivery(notice, 'failed')
+                self.assertEqual(self.recipients(), [['first@customer.test']])
+                self.assertEqual(self.provider.state, state)
+                self.assertIn('something else', notice.delivery_log_ids.sorted('id')[-1].text)
+
     def test_fault_while_the_rest_is_made_ready(self):
         """It ends with words: who has the mail has it, and the level counts."""
         notice = self.release(self.partner)

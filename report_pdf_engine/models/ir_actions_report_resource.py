@@ -11,12 +11,13 @@ from odoo.exceptions import AccessError, MissingError
 from odoo.tools import consteq, file_open
 from odoo.tools.mimetypes import guess_mimetype
 
+from ..exceptions import ResourceError
 from ..tools import pdf
-from ..tools.ids import MAX_ID
-from .ir_actions_report import ResourceError
 
 _logger = logging.getLogger(__name__)
 
+# PostgreSQL's integer: what is larger is no id.
+MAX_ID = 2**31 - 1
 STATIC_EXTENSIONS = ('.css', '.gif', '.jpeg', '.jpg', '.otf', '.png', '.svg', '.ttf', '.webp', '.woff', '.woff2')
 STATIC_PATH = re.compile(r'/[a-z0-9_]+/static/[^?#]+')
 CSS_URL = re.compile(r'''url\(\s*(?:"([^"]*)"|'([^']*)'|([^'")\s]+))\s*\)''')
@@ -30,11 +31,13 @@ class IrActionsReport(models.Model):
     """What a document refers to, pictures, styles and fonts: read here, so that an engine needs no network."""
     _inherit = 'ir.actions.report'
 
-    def _collect_resources(self, root):
+    @api.private
+    def collect_resources(self, root):
         """Read what a document refers to, so that the engine need fetch nothing: styles, fonts, pictures of this Odoo.
 
         :param root: the document's root element
         :return: dict address -> (content, MIME type); whatever is not Odoo's own is left out
+        :raise ResourceError: it refers to something of Odoo's own that can never be shown
         """
         resources = {}
         for element in root.iter('link', 'img', 'style', 'image'):
@@ -144,7 +147,7 @@ class IrActionsReport(models.Model):
         """
         if record._name == 'ir.attachment':
             attachment = record.sudo()
-            if attachment.public or attachment.res_model in ('dunning.level.text', 'ir.ui.view', 'res.company'):
+            if attachment.public or attachment.res_model in self.get_picture_models():
                 return True
             if access_token and attachment.access_token and consteq(attachment.access_token, access_token):
                 return True

@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import unittest
@@ -13,7 +14,7 @@ from pypdf import PdfReader, PdfWriter
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools import pdf, pdf_pages
+from ..tools import pdf, pdf_helper, pdf_pages
 
 PAGE = """<!DOCTYPE html><html lang="de"><head><meta charset="utf-8"/><title>%(number)s</title><style>
 @page { size: A4; margin: 20mm;
@@ -260,7 +261,7 @@ class EngineCases:
 
     # === THE RIGHT NUMBER ON EVERY PAGE === #
 
-    def test_swapped_letters_are_found(self):
+    def test_swapped_documents_are_found(self):
         one, two = make_document('one', number='R/1'), make_document('two', number='R/12')
         swapped = [pdf.Document('one', two.html, number='R/1'), pdf.Document('two', one.html, number='R/12')]
         results = self.render(*swapped, numbers=['R/1', 'R/12'])
@@ -313,7 +314,7 @@ class TestPdfTools(BaseCase):
 
     def test_missing_engine(self):
         """Installed for this process, or so it seems, but not for the helper: each document says so."""
-        with patch.object(pdf, 'ENVIRONMENT', ['PATH']), patch.object(pdf.sys, 'executable', '/usr/bin/python3'):
+        with patch.object(pdf_helper, 'ENVIRONMENT', ['PATH']), patch.object(sys, 'executable', '/usr/bin/python3'):
             if os.system('/usr/bin/python3 -I -c "import plutoprint" 2>/dev/null') == 0:  # noqa: S605
                 self.skipTest("the system's Python has PlutoPrint too")
             if os.system('/usr/bin/python3 -P -c "" 2>/dev/null'):  # noqa: S605

@@ -201,6 +201,7 @@ class TestIssue(IssueCase):
     @mute_logger(*REPORT_LOGGERS)
     def test_renderer_dies(self):
         run, *notices = self.propose_three()
+        pdf.end_spares()
         with patch.object(sys, 'executable', '/bin/false'):
             run.action_print_and_send()
         for notice in notices:

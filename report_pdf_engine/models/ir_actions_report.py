@@ -141,8 +141,10 @@ class IrActionsReport(models.Model):
         try:
             document = self._make_document(False, html, engine=engine)
         except CoreNeeded:
-            return super()._render_qweb_pdf_prepare_streams(report_ref, data)
-        result = pdf.render(engine, [document])[False]
+            return super()._render_qweb_pdf_prepare_streams(  # pylint: disable=super-method-mismatch
+                report_ref, data)
+        with pdf.borrow_pool(engine, owner=self.env.cr.dbname) as pool:
+            result = pool.render([document])[False]
         if isinstance(result, pdf.PdfError):
             raise self._make_document_error(None, result, engine)
         return {False: {'stream': io.BytesIO(result), 'attachment': None}}
@@ -156,7 +158,8 @@ class IrActionsReport(models.Model):
             with self.env.cr.savepoint(flush=False):
                 # A key in the context instead would let any caller get round the kept documents.
                 streams = super()._render_qweb_pdf_prepare_streams(  # pylint: disable=super-method-mismatch
-                    self.sudo(), dict(data or {}, report_type='pdf', pdf_engine='wkhtmltopdf'), res_ids=record.ids)
+                    self.with_context(report_pdf_own_only=True).sudo(),
+                    dict(data or {}, report_type='pdf', pdf_engine='wkhtmltopdf'), res_ids=record.ids)
             content = streams[record.id]['stream'].getvalue()
         except RETRYABLE:
             raise

@@ -41,7 +41,7 @@ class IrActionsReport(models.Model):
             for record in records:
                 results[record.id] = self._render_by_wkhtmltopdf(record, data, numbers)
             return results
-        with pdf.borrow_pool(engine) as pool:
+        with pdf.borrow_pool(engine, owner=self.env.cr.dbname) as pool:
             documents = self._iter_documents(records, engine, data, numbers, results)
             for record_id, result in pool.stream(documents, numbers=numbers.values()):
                 if isinstance(result, pdf.PdfError):
@@ -125,9 +125,8 @@ class IrActionsReport(models.Model):
             self._check_all_is_shown(part.body, engine)
             for element in list(part.iter('script', 'iframe', 'object', 'embed', 'base')):
                 element.drop_tree()
-        resources = self.collect_resources(root)
+        resources = self.collect_resources(*(part for part in (root, overlay) if part is not None))
         if overlay is not None:
-            resources.update(self.collect_resources(overlay))
             values['overlay_text'] = self._get_text(overlay)
             values['overlay'] = html_parts.to_html(overlay)
         return pdf.Document(key, html_parts.to_html(root), resources=resources, number=number, **values)

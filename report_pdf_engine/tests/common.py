@@ -10,6 +10,8 @@ from ..tools import pdf
 DOCUMENT_LOGGER = 'odoo.addons.report_pdf_engine.models.ir_actions_report_document'
 ENGINE_LOGGER = 'odoo.addons.report_pdf_engine.models.ir_actions_report'
 
+MM = 72 / 25.4
+
 # A report in core's layout, as other addons write theirs.
 TEMPLATE = """
 <t t-name="report_pdf_engine_test.%(name)s">
@@ -32,6 +34,22 @@ def page_texts(content):
     # non-breaking spaces of all kinds, and whatever else the engines put between two words
     return [
         ' '.join(page.extract_text().replace('\0', '').split()) for page in PdfReader(io.BytesIO(content)).pages]
+
+
+def find_words(content):
+    """Return for each page its words with their places: (millimetres from the left, from the top, word)."""
+    pages = []
+    for page in PdfReader(io.BytesIO(content)).pages:
+        words, height = [], float(page.mediabox.height)
+
+        def visit(text, matrix, text_matrix, _font, _size, words=words, height=height):
+            if text.strip():
+                x = text_matrix[4] * matrix[0] + text_matrix[5] * matrix[2] + matrix[4]
+                y = text_matrix[4] * matrix[1] + text_matrix[5] * matrix[3] + matrix[5]
+                words.append((x / MM, (height - y) / MM, text.strip()))
+        page.extract_text(visitor_text=visit)
+        pages.append(words)
+    return pages
 
 
 class ReportCase(TransactionCase):

@@ -1,39 +1,18 @@
 """Core's layouts, and core's invoice where accounting is installed."""
 
-import io
 import unittest
 from contextlib import contextmanager
-
-from pypdf import PdfReader
 
 from odoo import Command
 from odoo.tests import tagged
 
 from ..tools import pdf
-from .common import DOCUMENT_LOGGER, ReportCase, page_texts
+from .common import DOCUMENT_LOGGER, ReportCase, find_words, page_texts
 
 LAYOUTS = (
     'web.external_layout_standard', 'web.external_layout_striped', 'web.external_layout_boxed',
     'web.external_layout_bold', 'web.external_layout_folder', 'web.external_layout_wave', 'web.external_layout_bubble',
     'l10n_din5008.external_layout_din5008')
-MM = 72 / 25.4
-
-
-def find_words(content):
-    """Return for each page its words with their places: (millimetres from the left, from the top, word)."""
-    pages = []
-    for page in PdfReader(io.BytesIO(content)).pages:
-        words, height = [], float(page.mediabox.height)
-
-        def visit(text, matrix, text_matrix, _font, _size, words=words, height=height):
-            if text.strip():
-                x = text_matrix[4] * matrix[0] + text_matrix[5] * matrix[2] + matrix[4]
-                y = text_matrix[4] * matrix[1] + text_matrix[5] * matrix[3] + matrix[5]
-                words.append((x / MM, (height - y) / MM, text.strip()))
-        page.extract_text(visitor_text=visit)
-        pages.append(words)
-    return pages
-
 
 class LayoutCase(ReportCase):
     """Goes through core's layouts."""
@@ -173,6 +152,19 @@ class TestInvoices(LayoutCase):
         self.assertIn(self.moves[2].name, texts[2])
         self.assertEqual(
             [text for move in self.moves for text in page_texts(self.print(move))], texts)
+
+    def test_sent_in_a_batch(self):
+        """Accounting's own sending asks for the documents of many at once, and finds each by its invoice."""
+        self.company.external_report_layout_id = self.env.ref('web.external_layout_folder')
+        self.report.pdf_engine = 'plutoprint'
+        moves = self.moves.with_context(force_report_rendering=True)
+        moves[2].narration = '<h1>Terms</h1><p>text</p><h2>More</h2>'
+        reports = self.env['ir.actions.report'].with_context(force_report_rendering=True)
+        content, kind = reports._pre_render_qweb_pdf(self.report, moves.ids)
+        documents = reports._get_splitted_report(self.report, content, kind)
+        self.assertEqual(set(documents), set(moves.ids))
+        for move in moves:
+            self.assertIn(move.name, page_texts(documents[move.id])[0].split())
 
     def test_vendor_bill_is_accountings_own(self):
         """What accounting does of its own with a report goes on: a bill's original is handed out, not made."""

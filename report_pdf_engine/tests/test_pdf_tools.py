@@ -129,6 +129,28 @@ class EngineCases:
                 self.assertIsInstance(result, bytes)
                 break
 
+    def test_owners_helper_waits_for_the_next_batch(self):
+        """One of them, for the same owner only, and not for ever."""
+        with patch.object(pdf, 'SPARE_SECONDS', 30):
+            with pdf.Pool(self.engine, size=2, owner='one') as pool:
+                pool.render(make_document(i) for i in range(6))
+            with pdf.Pool(self.engine, size=1, owner='two') as pool:
+                self.assertFalse(pool._helpers)
+            with pdf.Pool(self.engine, size=1, owner='one') as pool:
+                [helper] = pool._helpers
+                self.assertIsInstance(pool.render([make_document('a')])['a'], bytes)
+                self.assertEqual(pool._helpers, {helper})
+                # A dead one is no use to anybody.
+                os.kill(helper.pid, signal.SIGKILL)
+                helper._process.wait()
+            with pdf.Pool(self.engine, size=1, owner='one') as pool:
+                self.assertFalse(pool._helpers)
+        with patch.object(pdf, 'SPARE_SECONDS', 0.01):
+            with pdf.Pool(self.engine, size=1, owner='one') as pool:
+                pool.render([make_document('a')])
+                [helper] = pool._helpers
+            helper._process.wait(timeout=30)
+
     # === FAULTS === #
 
     def test_endless_document_is_stopped_and_others_go_on(self):

@@ -1,5 +1,6 @@
 """Any report, by the engine that was chosen for it: every way to it, and what becomes of faults."""
 
+import base64
 import io
 from unittest.mock import patch
 
@@ -12,7 +13,7 @@ from odoo.tools import mute_logger
 
 from ..exceptions import DocumentError
 from ..tools import pdf, pdf_helper
-from .common import DOCUMENT_LOGGER, ENGINE_LOGGER, ReportCase, page_texts
+from .common import DOCUMENT_LOGGER, ENGINE_LOGGER, ReportCase, find_words, page_texts
 
 
 @tagged('post_install', '-at_install')
@@ -110,6 +111,47 @@ class TestReport(ReportCase):
                     box = PdfReader(io.BytesIO(self.render(self.one)[self.one.id])).pages[0].mediabox
                     self.assertAlmostEqual(float(box.width) / mm, size[0], delta=0.6)
                     self.assertAlmostEqual(float(box.height) / mm, size[1], delta=0.6)
+
+    def test_what_a_template_says_of_its_paper(self):
+        """It comes before the paper format: landscape, margin, resolution."""
+        mm = 72 / 25.4
+        body = '<p>Text</p>'
+        template = """
+            <t t-name="report_pdf_engine_test.%(name)s">
+            <t t-set="data_report_landscape" t-value="True"/><t t-set="data_report_margin_top" t-value="90"/>
+            <t t-set="data_report_header_spacing" t-value="80"/><t t-set="data_report_dpi" t-value="60"/>
+            <t t-call="web.html_container"><t t-foreach="docs" t-as="o"><t t-call="web.external_layout">
+            <div class="page">%(body)s</div></t></t></t></t>"""
+        report = self.make_report(body, template=template)
+        for engine in filter(pdf.engine_available, pdf.ENGINES):
+            report.pdf_engine = engine
+            for document in self.render(self.one | self.two, report).values():
+                [page] = PdfReader(io.BytesIO(document)).pages
+                self.assertAlmostEqual(float(page.mediabox.width) / mm, 297, delta=0.6)
+                [words] = find_words(document)
+                self.assertGreater(next(y for _x, y, word in words if 'Text' in word), 90)
+
+    def test_headings_part_nothing(self):
+        """Headings in the text of one do not matter to the documents of the others, however many pages it has."""
+        report = self.make_report('<div t-out="o.comment"/><p t-out="o.name"/>')
+        self.two.comment = '<h1>One</h1>' + '<p>text</p>' * 60 + '<h1>Two</h1><h2>Three</h2>' + '<p>text</p>' * 60
+        documents = self.render(self.partners, report)
+        counts = [len(page_texts(documents[partner.id])) for partner in self.partners]
+        self.assertEqual((counts[0], counts[2]), (1, 1))
+        self.assertGreater(counts[1], 2)
+        self.assertEqual(len(page_texts(self.print(self.partners, report))), sum(counts))
+
+    def test_background(self):
+        """A picture behind the text makes no page more."""
+        picture = io.BytesIO()
+        Image.new('RGB', (300, 500), '#eeeeff').save(picture, 'PNG')
+        self.company.write({
+            'layout_background': 'Custom', 'layout_background_image': base64.b64encode(picture.getvalue())})
+        for landscape in (False, True):
+            report = self.report.with_context(landscape=landscape)
+            [document] = report.render_documents(self.one.with_context(landscape=landscape)).values()
+            [page] = PdfReader(io.BytesIO(document)).pages
+            self.assertEqual(page.mediabox.width > page.mediabox.height, landscape)
 
     # === STORED ONES === #
 

@@ -1,13 +1,15 @@
 """What a document may show: nothing is fetched, and nobody sees in it what he may not see elsewhere."""
 
 import base64
+import socket
 
 import lxml.html
 
 from odoo.tests import new_test_user, tagged
+from odoo.tools import mute_logger
 
 from ..exceptions import ResourceError
-from .common import ReportCase
+from .common import DOCUMENT_LOGGER, ReportCase, page_texts
 
 PICTURE = base64.b64encode(
     b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="30"><rect width="90" height="30"/></svg>')
@@ -65,6 +67,32 @@ class TestReportResources(ReportCase):
         # the superuser's rights are nobody's
         superuser = self.report.with_user(1)
         self.assertEqual(superuser.collect_resources(lxml.html.fragment_fromstring(picture(own), 'div')), {})
+
+    def test_cores_engine_fetches_nothing_foreign_either(self):
+        """Where this addon calls it: neither from the network nor from the machine. Odoo itself is not at work here."""
+        if self.report.get_wkhtmltopdf_state() == 'install':
+            self.skipTest("wkhtmltopdf is not installed")
+        with socket.create_server(('127.0.0.1', 0)) as own, socket.create_server(('127.0.0.1', 0)) as server:
+            server.settimeout(0.2)
+            self.env['ir.config_parameter'].set_param('report.url', f'http://127.0.0.1:{own.getsockname()[1]}')
+            own.close()
+            url = f'http://127.0.0.1:{server.getsockname()[1]}'
+            report = self.make_report(f"""
+                <p>Seen</p><img src="{url}/a.png"/><img srcset="{url}/b.png 2x"/><img src="{url[5:]}/c.png"/>
+                <link rel="stylesheet" href="{url}/d.css"/><iframe src="{url}/e"/><iframe src="file:///etc/passwd"/>
+                <style>@import "{url}/f.css"; @import url({url}/g.css); body {{background: url('{url}/h.png')}}</style>
+                <p style="background: url({url}/i.png)">x</p><object data="{url}/j" type="text/html"/>
+                <embed src="{url}/k"/><table background="{url}/l.png"><tr><td>x</td></tr></table>
+                <svg><image href="{url}/m.png" width="9" height="9"/></svg>
+                <meta http-equiv="refresh" content="0;url={url}/n"/>
+                <video poster="{url}/o.png" src="{url}/p"/><input type="image" src="{url}/q"/>""")
+            with mute_logger('odoo.addons.base.models.ir_actions_report', DOCUMENT_LOGGER):
+                documents = self.render(self.one, report)
+            with self.assertRaises(TimeoutError):
+                server.accept()
+        text = ''.join(page_texts(documents[self.one.id]))
+        self.assertIn('Seen', text)
+        self.assertNotIn('root:', text)
 
     def test_what_can_never_be_shown_is_named(self):
         for address in (

@@ -22,7 +22,8 @@ from .pdf_helper import BASE_URL, Document, Helper
 from .pdf_pages import PdfError, check_texts
 
 __all__ = [
-    'BASE_URL', 'ENGINES', 'Document', 'PdfError', 'Pool', 'borrow_pool', 'engine_available', 'keep_pools', 'render']
+    'BASE_URL', 'ENGINES', 'Document', 'PdfError', 'Pool', 'borrow_pool', 'end_spares', 'engine_available',
+    'keep_pools', 'render']
 
 _logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ MAX_HELPERS = 4
 # Documents that are on their way at the same time: enough to keep all helpers busy while the caller makes the
 # next ones, and few enough to hold in memory.
 WINDOW = 32
+# Seconds for which one idle helper waits for its owner's next batch: to start one takes longer than most documents.
+SPARE_SECONDS = 60.0
 
 
 def engine_available(engine: str) -> bool:
@@ -54,6 +57,59 @@ def engine_available(engine: str) -> bool:
     return importlib.util.find_spec(engine) is not None
 
 
+class _Spares:
+    """Idle helpers that wait for their owner's next batch, at most one of each engine. They end by themselves."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._waiting: dict[tuple, tuple[Helper, threading.Timer]] = {}
+
+    def take(self, key: tuple) -> Helper | None:
+        with self._lock:
+            if self._pid != os.getpid():
+                # A process that was forked must not talk to its parent's helpers.
+                self._pid, self._waiting = os.getpid(), {}
+            helper, timer = self._waiting.pop(key, (None, None))
+        if helper is None:
+            return None
+        timer.cancel()
+        if helper.alive():
+            return helper
+        helper.close()
+        return None
+
+    def give(self, key: tuple, helper: Helper):
+        timer = threading.Timer(SPARE_SECONDS, self._end, (key, helper))
+        timer.daemon = True
+        with self._lock:
+            if self._pid == os.getpid() and key not in self._waiting:
+                self._waiting[key] = (helper, timer)
+                timer.start()
+                return
+        helper.close()
+
+    def end_all(self):
+        for key in list(self._waiting):
+            if helper := self.take(key):
+                helper.close()
+
+    def _end(self, key: tuple, helper: Helper):
+        with self._lock:
+            if self._waiting.get(key, (None, None))[0] is not helper:
+                return
+            del self._waiting[key]
+        helper.close()
+
+
+_spares = _Spares()
+
+
+def end_spares():
+    """End the helpers that wait for their owner's next batch."""
+    _spares.end_all()
+
+
 class Pool:
     """Helper processes that are kept for a batch of documents. Use it as a context manager.
 
@@ -63,6 +119,8 @@ class Pool:
     :param int size: how many helpers at most; by default one per core, and no more than ``MAX_HELPERS``
     :param float timeout: seconds that one document may take
     :param int memory_limit: bytes of address space that a helper may use; 0 for no limit
+    :param owner: whose documents they are, a database: one helper then waits a while for the same owner's next batch. A
+        document that took over its helper must not get at another owner's
     :raises ValueError: for an unknown engine
     """
 
@@ -73,6 +131,7 @@ class Pool:
         size: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         memory_limit: int = DEFAULT_MEMORY_LIMIT,
+        owner: Hashable = None,
     ):
         if engine not in ENGINES:
             raise ValueError(f'unknown engine: {engine}')
@@ -84,6 +143,10 @@ class Pool:
         self._helpers: set[Helper] = set()
         self._idle: list[Helper] = []
         self._closed = False
+        self._spare_key = owner and (owner, engine, memory_limit)
+        if self._spare_key and (spare := _spares.take(self._spare_key)):
+            self._helpers.add(spare)
+            self._idle.append(spare)
         self._executor = ThreadPoolExecutor(self.size, thread_name_prefix='pdf')
 
     def __enter__(self):
@@ -93,9 +156,13 @@ class Pool:
         self.close()
 
     def close(self):
-        """End all helpers, also those that are at work, and wait for them."""
+        """End all helpers, also those that are at work, and wait for them; an owner's last one may go on waiting."""
+        spare = None
         with self._lock:
             self._closed = True
+            if self._spare_key:
+                spare = next((helper for helper in self._idle if helper.alive()), None)
+                self._helpers.discard(spare)
             for helper in self._helpers:
                 helper.kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -103,6 +170,8 @@ class Pool:
             helper.close()
         self._helpers.clear()
         self._idle.clear()
+        if spare:
+            _spares.give(self._spare_key, spare)
 
     def stream(
         self, documents: Iterable[Document], *, numbers: Iterable[str] = ()
@@ -214,20 +283,21 @@ def keep_pools():
 
 
 @contextlib.contextmanager
-def borrow_pool(engine: str) -> Iterator[Pool]:
+def borrow_pool(engine: str, owner: Hashable = None) -> Iterator[Pool]:
     """Give the pool that ``keep_pools()`` keeps, else one that ends with this block.
 
     :param str engine: one of ``ENGINES``
+    :param owner: as of ``Pool``
     :raises ValueError: for an unknown engine
     """
     pools = getattr(_kept, 'pools', None)
     if pools is None:
-        with Pool(engine) as pool:
+        with Pool(engine, owner=owner) as pool:
             yield pool
         return
-    if engine not in pools:
-        pools[engine] = Pool(engine)
-    yield pools[engine]
+    if (engine, owner) not in pools:
+        pools[engine, owner] = Pool(engine, owner=owner)
+    yield pools[engine, owner]
 
 
 def render(

@@ -28,7 +28,7 @@ ANSWER_LIMIT = 512 * 1024**2
 # What relative addresses in a document refer to. No host has this name (RFC 2606).
 BASE_URL = 'http://document.invalid/'
 # Fonts and stylesheets that a helper remembers, so that they go over the pipe once and not with every document.
-REMEMBERED = 32
+REMEMBERED = 100
 
 # What a helper needs of the environment to find Python's packages and the system's fonts. No more: Odoo's
 # environment may hold passwords.

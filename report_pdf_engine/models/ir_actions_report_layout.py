@@ -8,8 +8,8 @@ from ..tools import html_parts
 
 # CSS knows but a few of these by name.
 PAPER_MM = {paper['key']: (paper['width'], paper['height']) for paper in PAPER_SIZES if paper.get('width')}
-# Classes of core's layouts that are as wide as their style sheets say, whatever the sheet (DIN 5008).
-FIXED_WIDTHS_MM = {'din_page_pdf': 180.0}
+# Classes of core's that are as wide as their style sheets say, whatever the sheet: DIN 5008, the Swiss QR-bill.
+FIXED_WIDTHS_MM = {'din_page_pdf': 180.0, 'swissqr_content_v2': 262.5}
 # wkhtmltopdf draws header and footer as pages of their own. What they place by the window is placed by their part of
 # the sheet here; and nothing of core's helps for pages of a screen's height is wanted.
 LAYOUT_CSS = (
@@ -35,7 +35,10 @@ class IrActionsReport(models.Model):
         :return: the page's root, and the scale at which it is to be drawn
         """
         bodies, _ids, header, footer, arguments = self._prepare_html(html, report_model=self.sudo().model)
-        page = html_parts.parse(str(bodies[0]))
+        # Core hands over what is in no article, and nothing besides.
+        page = html_parts.parse(str(bodies[0]).strip() or '<p></p>')
+        if page.find('head') is None:
+            page.insert(0, page.makeelement('head'))
         # Meant for wkhtmltopdf's view of a screen: a page without height that hides what does not fit.
         page.attrib.pop('style', None)
         body_class = (page.body.get('class') or '').replace('overflow-hidden', '')
@@ -43,6 +46,7 @@ class IrActionsReport(models.Model):
         for body in bodies[1:]:
             for child in html_parts.parse(str(body)).body:
                 page.body.append(child)
+        html_parts.drop_empty_ends(page.body)
         for place, running in (('footers', footer), ('headers', header)):
             nodes = html_parts.parse(str(running)).xpath(f"//div[@id='minimal_layout_report_{place}']/*[1]")
             for node in nodes:

@@ -1,7 +1,10 @@
 """Core's layouts, and core's invoice where accounting is installed."""
 
+import io
 import unittest
 from contextlib import contextmanager
+
+from PIL import Image
 
 from odoo import Command
 from odoo.tests import tagged
@@ -165,6 +168,52 @@ class TestInvoices(LayoutCase):
         self.assertEqual(set(documents), set(moves.ids))
         for move in moves:
             self.assertIn(move.name, page_texts(documents[move.id])[0].split())
+
+    def test_description_longer_than_a_page(self):
+        """It goes on on the next page, below the header, and stands over nothing."""
+        move = self.moves[2].copy({'invoice_date': '2026-11-20'})
+        move.invoice_line_ids[0].name = '\n'.join(f'Word{index}x' for index in range(120))
+        move.action_post()
+        for engine in filter(pdf.engine_available, pdf.ENGINES):
+            with self.layout('web.external_layout_bold', self.report, engine):
+                pages = find_words(self.render(move)[move.id])
+                words = [(page, y, word) for page, found in enumerate(pages) for _x, y, word in found]
+                places = [(page, y) for page, y, word in words if word.startswith('Word')]
+                self.assertEqual(len(places), 120)
+                self.assertEqual(places, sorted(places))
+                self.assertGreater(min(y for _page, y in places), self.company.paperformat_id.margin_top)
+                after = [(page, y) for page, y, word in words if 'Article1x' in word]
+                self.assertGreater(after[0], places[-1])
+
+    def test_swiss_payment_slip_keeps_its_size(self):
+        """Its style sheet says sizes of the sheet, larger by what core's engine shrinks: to be cut off along its lines."""
+        report = self.env.ref('l10n_ch.l10n_ch_qr_report', raise_if_not_found=False)
+        if not report:
+            self.skipTest("needs l10n_ch")
+        picture = io.BytesIO()
+        Image.new('RGB', (9, 9)).save(picture, 'PNG')
+        # reportlab draws no pictures without a further library
+        self.patch(self.registry['ir.actions.report'], 'barcode', lambda *_args, **_values: picture.getvalue())
+        self.company.partner_id.write({
+            'street': 'Gasse 1', 'zip': '3000', 'city': 'Bern', 'country_id': self.env.ref('base.ch').id})
+        self.one.write({'zip': '3000', 'city': 'Bern', 'country_id': self.env.ref('base.ch').id})
+        move = self.moves[0].copy({'invoice_date': '2026-11-20'})
+        move.currency_id = self.env.ref('base.CHF')
+        move.partner_bank_id = self.env['res.partner.bank'].create({
+            'acc_number': 'CH4431999123000889012', 'partner_id': self.company.partner_id.id,
+            'allow_out_payment': True})
+        move.action_post()
+        for engine in filter(pdf.engine_available, pdf.ENGINES):
+            report.pdf_engine = engine
+            with self.subTest(engine=engine):
+                [words] = find_words(self.render(move, report)[move.id])
+                places = {word: (x, y) for x, y, word in reversed(words)}
+                [receipt], [part] = (
+                    [place for word, place in places.items() if word.startswith(title)] for title in ('Receipt', 'Payment part'))
+                self.assertAlmostEqual(receipt[0], 5, delta=0.5)
+                self.assertAlmostEqual(part[0], 67, delta=0.5)
+                for _x, y in (receipt, part):
+                    self.assertAlmostEqual(y, 192 + 5 + 3, delta=2)
 
     def test_vendor_bill_is_accountings_own(self):
         """What accounting does of its own with a report goes on: a bill's original is handed out, not made."""

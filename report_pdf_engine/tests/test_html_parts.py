@@ -40,6 +40,23 @@ class TestHtmlParts(BaseCase):
                     expected = f'{expected}Foot {number}'
                 self.assertEqual(words, expected)
 
+    def test_empty_ends_are_dropped(self):
+        """A page break that nothing stands before, or after, makes no page."""
+        place, end = '<div class="oe_structure"></div>', '<p style="page-break-before:always;"> </p>'
+        for html, expected in (
+            (f'<div>{place}<b>1</b>{end}</div>', '<div><b>1</b></div>'),
+            (f'{place}<div>{place} <b>1</b></div> {end} ', '<div> <b>1</b></div> '),
+            (f'<div>1{place}</div>{end}2', f'<div>1{place}</div>{end}2'),
+            ('<b>1</b><div class="mark"></div>', '<b>1</b><div class="mark"></div>'),
+            ('<b>1</b><p style="height: 9mm"></p>', '<b>1</b><p style="height: 9mm"></p>'),
+            (f'{place}{end}', ''),
+        ):
+            root = html_parts.parse(f'<html><body>{html}</body></html>')
+            html_parts.drop_empty_ends(root.body)
+            wanted = html_parts.parse(f'<html><body>{expected}</body></html>')
+            self.assertEqual(
+                *(''.join(html_parts.to_html(page).split()) for page in (root, wanted)))
+
     def test_own_pages(self):
         articles = ''.join(
             f'<div class="article" data-own-page="1" data-oe-model="res.partner" data-oe-id="{number}">{number}</div>'

@@ -84,6 +84,16 @@ class TestReport(ReportCase):
         content, _kind = report.with_context(force_report_rendering=True)._render_qweb_pdf(report, [])
         self.assertIn('Nobody in particular', page_texts(content)[0])
 
+    def test_what_stands_in_no_article(self):
+        """It is shown, and where there is nothing to show, that is an empty page."""
+        for body, text in (('', ''), ('<div class="page"/>', ''), ('<div class="page">Text</div>', 'Text')):
+            report = self.make_report(
+                body, template='<t t-name="report_pdf_engine_test.%(name)s"><t t-call="web.html_container">%(body)s</t></t>')
+            for engine in filter(pdf.engine_available, pdf.ENGINES):
+                report.pdf_engine = engine
+                with self.subTest(engine=engine, body=body):
+                    self.assertEqual(page_texts(self.print(self.one, report)), [text])
+
     def test_data_reaches_the_template(self):
         report = self.make_report('<p t-out="pdf_engine"/><p t-out="said"/>')
         [text] = page_texts(self.render(self.one, report, data={'said': 'Hello'})[self.one.id])

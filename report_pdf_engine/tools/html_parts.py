@@ -1,6 +1,7 @@
 """What a template gave, taken apart and put together again. Plain Python: it knows nothing of Odoo."""
 
 import copy
+import re
 from collections.abc import Iterable
 
 import lxml.html
@@ -19,6 +20,7 @@ SHOWN = frozenset(
     'circle clippath defs desc ellipse fegaussianblur feoffset filter g image line lineargradient marker mask path '
     'pattern polygon polyline radialgradient rect stop svg symbol text textpath title tspan use'.split())
 
+_BREAK = re.compile(r'(\s*page-break-(before|after|inside)\s*:[^;]*;?\s*)*')
 SVG_SHAPES = frozenset('circle ellipse path polygon rect'.split())
 
 
@@ -98,6 +100,30 @@ def split(html: bytes, model: str, ids: Iterable[int]) -> dict:
         [article] = find_articles(main)
         pages[int(article.get('data-oe-id'))] = to_html(page).encode()
     return pages
+
+
+def drop_empty_ends(body):
+    """Drop what shows nothing at the begin and at the end of a page's body: places that an editor keeps for texts, and
+    the break behind the last record. A page that begins before or after it would be blank; wkhtmltopdf makes none.
+    """
+    for index in (0, -1):
+        parent = body
+        while len(parent):
+            child = parent[index]
+            outer_text = parent.text if index == 0 else child.tail
+            if (outer_text or '').strip():
+                break
+            if _is_empty(child):
+                child.drop_tree()
+            else:
+                parent = child
+
+
+def _is_empty(element) -> bool:
+    return (
+        element.tag in ('div', 'p', 'span', 't') and not len(element) and not (element.text or '').strip()
+        and (element.get('class') or 'oe_structure') == 'oe_structure'
+        and _BREAK.fullmatch(element.get('style') or '') is not None)
 
 
 def find_unshown(root, engine: str) -> str | None:

@@ -155,6 +155,9 @@ def load_plutoprint():
             return book, book.get_page_count()
 
         html, book, count = find_tightest(lay_out, html, head.get('tighter') or ())
+        if not count:
+            # an empty document is an empty page, as by the other engines
+            book, count = lay_out(html.replace('</body>', '\u00a0</body>'))
         known = {'pages': count, 'number': book.get_metadata(plutoprint.PDF_METADATA_KEYWORDS)}
         overlay, sums = head.get('overlay'), head.get('carried') if count > 1 else None
         stream = io.BytesIO()

@@ -186,7 +186,7 @@ class TestInvoices(LayoutCase):
                 self.assertGreater(after[0], places[-1])
 
     def test_swiss_payment_slip_keeps_its_size(self):
-        """Its style sheet says sizes of the sheet, larger by what core's engine shrinks: to be cut off along its lines."""
+        """Its style sheet says all sizes larger by what core's engine shrinks; it is cut off along its lines."""
         report = self.env.ref('l10n_ch.l10n_ch_qr_report', raise_if_not_found=False)
         if not report:
             self.skipTest("needs l10n_ch")
@@ -209,7 +209,8 @@ class TestInvoices(LayoutCase):
                 [words] = find_words(self.render(move, report)[move.id])
                 places = {word: (x, y) for x, y, word in reversed(words)}
                 [receipt], [part] = (
-                    [place for word, place in places.items() if word.startswith(title)] for title in ('Receipt', 'Payment part'))
+                    [place for word, place in places.items() if word.startswith(title)]
+                    for title in ('Receipt', 'Payment part'))
                 self.assertAlmostEqual(receipt[0], 5, delta=0.5)
                 self.assertAlmostEqual(part[0], 67, delta=0.5)
                 for _x, y in (receipt, part):

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from odoo import api, models
 from odoo.exceptions import AccessError, MissingError
-from odoo.tools import consteq, file_open
+from odoo.tools import consteq, file_open, ormcache
 from odoo.tools.mimetypes import guess_mimetype
 
 from ..exceptions import ResourceError
@@ -96,8 +96,10 @@ class IrActionsReport(models.Model):
     @api.model
     def _get_own_path(self, url):
         """Return the path that an address has in this Odoo, None if it is not this Odoo's."""
+        if url.startswith(pdf.BASE_URL):
+            return url[len(pdf.BASE_URL.rstrip('/')):]
         parameters = self.env['ir.config_parameter'].sudo()
-        for base_url in (pdf.BASE_URL, parameters.get_param('report.url'), parameters.get_param('web.base.url')):
+        for base_url in (parameters.get_param('report.url'), parameters.get_param('web.base.url')):
             if base_url and url.startswith(base_url.rstrip('/') + '/'):
                 return url[len(base_url.rstrip('/')):]
         return None
@@ -146,10 +148,7 @@ class IrActionsReport(models.Model):
         if STATIC_PATH.fullmatch(path):
             return _read_static(path)
         if path.startswith('/web/assets/') and path.endswith('.css'):
-            bundle, rtl, _type, autoprefix = self.env['ir.asset']._parse_bundle_name(path.rpartition('/')[2], False)
-            css = self.env['ir.qweb'].sudo()._get_asset_bundle(
-                bundle, css=True, js=False, rtl=rtl, autoprefix=autoprefix).css()
-            return css.raw, 'text/css'
+            return self._read_style_bundle(path), 'text/css'
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if path.startswith('/report/barcode'):
             names = path.removeprefix('/report/barcode').strip('/').partition('/')
@@ -178,6 +177,13 @@ class IrActionsReport(models.Model):
             return record.sudo().raw, record.sudo().mimetype
         content = base64.b64decode(record.sudo()[field] or b'')
         return content, guess_mimetype(content)
+
+    @api.model
+    @ormcache('path', cache='assets')
+    def _read_style_bundle(self, path):
+        bundle, rtl, _type, autoprefix = self.env['ir.asset']._parse_bundle_name(path.rpartition('/')[2], False)
+        return self.env['ir.qweb'].sudo()._get_asset_bundle(
+            bundle, css=True, js=False, rtl=rtl, autoprefix=autoprefix).css().raw
 
     @api.model
     def _may_show(self, record, field, access_token=None):

@@ -87,8 +87,8 @@ class TestReport(ReportCase):
     def test_what_stands_in_no_article(self):
         """It is shown, and where there is nothing to show, that is an empty page."""
         for body, text in (('', ''), ('<div class="page"/>', ''), ('<div class="page">Text</div>', 'Text')):
-            report = self.make_report(
-                body, template='<t t-name="report_pdf_engine_test.%(name)s"><t t-call="web.html_container">%(body)s</t></t>')
+            report = self.make_report(body, template=(
+                '<t t-name="report_pdf_engine_test.%(name)s"><t t-call="web.html_container">%(body)s</t></t>'))
             for engine in filter(pdf.engine_available, pdf.ENGINES):
                 report.pdf_engine = engine
                 with self.subTest(engine=engine, body=body):

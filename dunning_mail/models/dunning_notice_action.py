@@ -327,6 +327,7 @@ class DunningNotice(models.Model):
         if self.state in ('draft', 'excluded'):
             if self.state == 'draft' and self.has_access('write'):
                 self._mend_draft()
+            self.company_id._note_dunning_letter_seen()
             return self._get_report().report_action(self, config=False)
         if self._is_unprinted_letter() and self.has_access('write'):
             standing = self._get_standing()
@@ -338,6 +339,7 @@ class DunningNotice(models.Model):
         else:
             news = []
         self._get_document_bytes()
+        self.company_id._note_dunning_letter_seen()
         action = {
             'type': 'ir.actions.act_url',
             'url': f'/web/content/{self.document_id.id}?filename={self._get_file_name()}.pdf',

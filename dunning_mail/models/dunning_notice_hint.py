@@ -31,9 +31,9 @@ SEVERITIES = {'large': 'danger', 'no_text': 'danger', 'short_code': 'info'}
 LINE_FIELDS = ('notice_id', 'kind', 'move_line_id', 'payment_id', 'level_id', 'previous_level_id', 'amount_residual')
 MOVE_FIELDS = ('name', 'move_type', 'is_move_sent', 'partner_bank_id', 'payment_reference')
 PARTNER_FIELDS = (
-    'name', 'complete_name', 'parent_id', 'commercial_partner_id', 'is_company', 'type', 'lang', 'email', 'active',
-    'company_id', 'dunning_email_refused', 'dunning_email_refused_date', 'dunning_email_refused_reason',
-    'dunning_refused_addresses')
+    'name', 'complete_name', 'company_name', 'commercial_company_name', 'parent_id', 'commercial_partner_id',
+    'is_company', 'type', 'lang', 'email', 'active', 'company_id', 'dunning_email_refused',
+    'dunning_email_refused_date', 'dunning_email_refused_reason', 'dunning_refused_addresses')
 
 
 class Hint(NamedTuple):
@@ -123,8 +123,12 @@ class DunningNotice(models.Model):
             yield notice.id, 'large', notice._describe_above_limit()
 
     def _find_text_hints(self):
-        for notice in self:
-            if not notice.text_id:
+        # Asked once for each level and language, and not for a thousand notices at a time.
+        for (kind, source, lang), notices in self.grouped(
+                lambda notice: (notice.kind, notice._get_text_source(), notice.lang)).items():
+            if source._get_text(lang, kind):
+                continue
+            for notice in notices:
                 try:
                     notice._raise_for_missing_texts()
                 except UserError as error:

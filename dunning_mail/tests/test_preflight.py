@@ -179,6 +179,33 @@ class TestPreflightNumbers(IssueCase):
         many = count([f'Many {number}' for number in range(12)])
         self.assertLessEqual(many, few)
 
+    def test_money_that_is_none(self):
+        """What is not posted, is covered already or is another customer's is not told of."""
+        partner, other = self.make_partner('Acme'), self.make_partner('Other')
+        self.make_invoice(partner, 100.0)
+        for move_type in ('out_refund', 'entry'):
+            if move_type == 'entry':
+                entry = self.make_unallocated(partner, 40.0, currency=self.foreign)
+            else:
+                entry = self.make_invoice(partner, 30.0, move_type=move_type)
+            entry.button_draft()
+            entry.button_cancel()
+        self.pay(self.make_invoice(partner, 20.0, currency=self.foreign))
+        self.make_unallocated(other, 50.0, currency=self.foreign)
+        notice = self.make_run(partner_ids=partner.ids).notice_ids
+        codes = {hint.code for hint in notice._find_hints()[notice.id]}
+        self.assertFalse(codes & {'unallocated', 'on_way'}, codes)
+        # Set off on the draft: nothing is left to look at.
+        self.make_unallocated(partner, 25.0)
+        notice.run_id.action_generate_notices()
+        notice = notice.search([('partner_id', '=', partner.id)])
+        self.assertEqual(notice.amount_total, 75.0)
+        self.assertNotIn('unallocated', {hint.code for hint in notice._find_hints()[notice.id]})
+        # What comes after the proposal is.
+        self.make_unallocated(partner, 10.0)
+        notice.invalidate_recordset()
+        self.assertIn('10.00', notice.hints)
+
     def test_menu_of_the_list(self):
         """The print menu of the list shows it too."""
         run = self.propose().run_id

@@ -65,7 +65,8 @@ class DunningPreflight(models.TransientModel):
         :param runs: `dunning.run`
         :return: dict of values of a new record
         """
-        drafts = runs.sudo().notice_ids.filtered(lambda notice: notice.state == 'draft')
+        drafts = self.env['dunning.notice'].sudo().search([('run_id', 'in', runs.ids), ('state', '=', 'draft')])
+        drafts._fetch_for_hints()
         may_issue_any = self.env['dunning.notice']._may_issue_any_amount()
         above = drafts._get_above_limit()
         going = drafts if may_issue_any else drafts - above

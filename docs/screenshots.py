@@ -155,15 +155,19 @@ def take_pictures(browser, url, folder):
         browser.picture(folder / f"{name}.png", height)
 
     browser.login(url, *demo_data.CLERK)
+    browser.open(f"{url}/odoo/dunning-runs", ".o_dunning_checklist", 960)
+    take("checklist", 520)
     browser.open(f"{url}/odoo/dunning-runs/new", ".o_form_view", 960)
     browser.run("window.open = () => window")  # the letters, which are not wanted here
     browser.click("button[name=action_generate_notices]")
-    browser.wait("button[name=action_print_and_send]")
+    browser.wait("button[name=action_preflight]")
     browser.run("document.querySelectorAll('.o_notification_close').forEach((button) => button.click())")
     time.sleep(1)
     take("proposal", 960)
-    browser.click("button[name=action_print_and_send]")
-    browser.click(".modal button.btn-primary")
+    browser.click("button[name=action_preflight]")
+    browser.wait(".modal button[name=action_issue]")
+    take("preflight", 960)
+    browser.click(".modal button[name=action_issue]")
     run_id = query("SELECT max(id) FROM dunning_run")[0]
     for _ in range(90):
         time.sleep(2)

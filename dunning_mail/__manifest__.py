@@ -25,6 +25,7 @@
         "views/dunning_notice_views.xml",
         "views/dunning_run_views.xml",
         "views/dunning_run_preview_views.xml",
+        "views/dunning_preflight_views.xml",
         "views/dunning_level_change_views.xml",
         "views/dunning_notice_confirm_views.xml",
         "views/dunning_data_request_views.xml",

@@ -15,6 +15,7 @@ from . import dunning_run_print
 from . import dunning_run_exception
 from . import dunning_run_list
 from . import dunning_schedule
+from . import dunning_checklist
 from . import dunning_proposal
 from . import dunning_proposal_money
 from . import dunning_proposal_values
@@ -34,6 +35,7 @@ from . import dunning_notice_snapshot
 from . import dunning_notice_mail
 from . import dunning_notice_hint
 from . import dunning_notice_issue
+from . import dunning_notice_limit
 from . import dunning_notice_number
 from . import dunning_notice_bounce
 from . import dunning_notice_action

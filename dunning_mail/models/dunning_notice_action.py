@@ -327,6 +327,7 @@ class DunningNotice(models.Model):
         if self.state in ('draft', 'excluded'):
             if self.state == 'draft' and self.has_access('write'):
                 self._mend_draft()
+            self._note_letter_seen()
             return self._get_report().report_action(self, config=False)
         if self._is_unprinted_letter() and self.has_access('write'):
             standing = self._get_standing()
@@ -338,12 +339,18 @@ class DunningNotice(models.Model):
         else:
             news = []
         self._get_document_bytes()
+        self._note_letter_seen()
         action = {
             'type': 'ir.actions.act_url',
             'url': f'/web/content/{self.document_id.id}?filename={self._get_file_name()}.pdf',
             'target': 'new',
         }
         return self._notify(news, action) if news else action
+
+    def _note_letter_seen(self):
+        """Note that a letter was looked at, by somebody who works with it: whoever only reads leaves no trace."""
+        if self.has_access('write'):
+            self.company_id._note_dunning_letter_seen()
 
     def _mend_draft(self):
         """Bring a draft to what is true now; its dates are those of its run until it is issued.

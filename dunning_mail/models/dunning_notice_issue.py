@@ -24,6 +24,8 @@ class DunningNotice(models.Model):
         self.env.flush_all()
         # One message for each notice, at the end, in place of one for each step.
         drafts = self.filtered(lambda notice: notice.state == 'draft')._as_system().with_context(tracking_disable=True)
+        if self.env.context.get('dunning_within_limit'):
+            drafts = drafts._keep_above_limit()
         ready = drafts._prepare_issue_in_sets()
         for notice in drafts - ready:
             try:
@@ -40,6 +42,9 @@ class DunningNotice(models.Model):
                 # Only now has the database taken its number.
                 if is_ready:
                     ready |= notice
+        if self.env.context.get('dunning_within_limit'):
+            # What is claimed was read again, and may have grown.
+            ready = ready._keep_above_limit()
         ready = ready._note_what_is_made()
         order = {notice_id: position for position, notice_id in enumerate(drafts.ids)}
         ready = ready.sorted(lambda notice: order[notice.id])

@@ -1,3 +1,4 @@
+from collections import defaultdict
 from datetime import date
 from typing import NamedTuple
 
@@ -254,36 +255,121 @@ class DunningNotice(models.Model):
 
     @api.depends_context('lang')
     def _compute_on_way(self):
+        found = self._find_on_way()
+        for notice in self:
+            payments = found.get(notice.id, ())
+            notice.amount_on_way = -sum(
+                float(payment['residual']) for payment in payments if payment['currency_id'] == notice.currency_id.id)
+            notice.on_way_info = self._describe_on_way(payments)
+
+    def _find_on_way(self):
+        """Find the money that is on its way for what these notices claim, and that they have not set off.
+
+        :return: dict notice id -> list of payments as `dunning.proposal._read_payments()` returns them
+        """
         notices = self.sudo().filtered(lambda notice: notice.state in ('draft', 'issued'))
         payments = self.env.execute_query_dict(notices._get_on_way_payments_query()) if notices else []
+        if not payments:
+            return {}
         roots = {company.id: company.root_id for company in self.env['res.company'].sudo().browse(
             {payment['company_id'] for payment in payments})}
-        for notice in self:
-            mine = [
-                payment for payment in payments
-                if notice.sudo() in notices and roots[payment['company_id']] == notice.sudo().company_id.root_id
-                and notice.sudo()._is_paid_by(payment)]
-            notice.amount_on_way = -sum(
-                float(payment['residual']) for payment in mine if payment['currency_id'] == notice.currency_id.id)
-            notice.on_way_info = format_list(self.env, [
-                self.env._(
-                    "%(payment)s of %(day)s, %(amount)s", payment=payment['number'],
-                    day=format_date(self.env, payment['date']), amount=format_amount(
-                        self.env, -float(payment['residual']), self.env['res.currency'].browse(payment['currency_id'])))
-                for payment in mine]) if mine else False
+        of_customer, of_move = defaultdict(list), defaultdict(list)
+        for payment in payments:
+            for move_id in payment['named']:
+                of_move[move_id].append(payment)
+            if not payment['named']:
+                of_customer[payment['partner_id']].append(payment)
+        found = {}
+        for notice in notices:
+            mine = {payment['id']: payment for payment in (
+                *of_customer.get(notice.partner_id.commercial_partner_id.id, ()),
+                *(payment for move in (notice.due_line_ids.move_id if of_move else ())
+                  for payment in of_move.get(move.id, ())))}
+            mine = [payment for payment in mine.values()
+                    if roots[payment['company_id']] == notice.company_id.root_id and notice._is_paid_by(payment)]
+            if mine:
+                found[notice.id] = sorted(mine, key=lambda payment: (payment['date'], payment['id']))
+        return found
+
+    @api.model
+    def _describe_on_way(self, payments):
+        """Name payments that are on their way; False where there is none."""
+        return format_list(self.env, [
+            self.env._(
+                "%(payment)s of %(day)s, %(amount)s", payment=payment['number'],
+                day=format_date(self.env, payment['date']), amount=format_amount(
+                    self.env, -float(payment['residual']), self.env['res.currency'].browse(payment['currency_id'])))
+            for payment in payments]) if payments else False
 
     def _compute_amount_unallocated(self):
-        notices = self.sudo().filtered(lambda notice: notice.state in ('draft', 'issued'))
-        credits = notices._read_unallocated() if notices else {}
+        found = self._find_unallocated()
         for notice in self:
-            claim = notice.sudo()
-            key = claim.partner_id.commercial_partner_id.id, claim.company_id.root_id.id, claim.currency_id.id
-            left = credits.get(key, 0.0) if claim in notices else 0.0
-            if left:
-                lines = claim.line_ids
-                left = left + sum(line.amount_open for line in lines if line.kind == 'credit' and line.move_line_id)
-                left = left if any(line.amount_open for line in lines if line.kind == 'due') else 0.0
-            notice.amount_unallocated = max(0.0, notice.currency_id.round(left))
+            notice.amount_unallocated = found.get(notice.id, {}).get(notice.currency_id, 0.0)
+
+    def _find_unallocated(self):
+        """Find what customers have paid or were credited, and is reconciled with nothing and not set off.
+
+        :return: dict notice id -> dict `res.currency` -> positive amount; only of notices of which something is open
+        """
+        notices, found = self.sudo().filtered(lambda notice: notice.state in ('draft', 'issued')), {}
+        credits = notices._read_unallocated() if notices else {}
+        if not credits:
+            return found
+        of_customer = defaultdict(dict)
+        for (partner_id, root_id, currency_id), amount in credits.items():
+            of_customer[partner_id, root_id][currency_id] = amount
+        notices = notices.filtered(lambda notice: notice._get_customer_key() in of_customer)
+        set_off, is_open = notices._read_set_off()
+        for notice in notices:
+            if notice.id not in is_open:
+                continue
+            for currency_id, amount in of_customer[notice._get_customer_key()].items():
+                currency = self.env['res.currency'].browse(currency_id)
+                # What the customer's notices in another currency have set off is theirs.
+                key = notice.id if currency == notice.currency_id else (*notice._get_customer_key(), currency_id)
+                left = currency.round(amount + set_off.get(key, 0.0))
+                if left > 0:
+                    found.setdefault(notice.id, {})[currency] = left
+        return found
+
+    def _get_customer_key(self):
+        """Return whose money the notice could take: (customer's id, id of the head company)."""
+        self.ensure_one()
+        return self.partner_id.commercial_partner_id.id, self.company_id.root_id.id
+
+    def _read_set_off(self):
+        """Read what these notices have set off of credits in the books, and what their customers' notices on their way
+        have in any currency.
+
+        :return: (dict notice id, or key of the customer with the currency's id -> negative amount, ids of the notices
+            of which an item is open)
+        """
+        rows = self.env.execute_query(SQL(
+            """
+            SELECT claim.notice_id, n.currency_id, n.is_open, p.commercial_partner_id,
+                   SPLIT_PART(c.parent_path, '/', 1)::int,
+                   COALESCE(SUM(claim.open) FILTER (WHERE claim.kind = 'credit'), 0)::float,
+                   COALESCE(BOOL_OR(claim.is_open) FILTER (WHERE claim.kind = 'due'), FALSE)
+              FROM (%s) AS claim
+              JOIN dunning_notice n ON n.id = claim.notice_id
+              JOIN res_partner p ON p.id = n.partner_id
+              JOIN res_company c ON c.id = n.company_id
+             GROUP BY 1, 2, 3, 4, 5
+            """, self.env['dunning.notice.line']._get_claims_query(
+                SQL(
+                    """
+                    l.payment_id IS NULL AND (l.notice_id = ANY(%(ids)s) OR n.is_open AND n.partner_id IN (
+                        SELECT partner_id FROM dunning_notice WHERE id = ANY(%(ids)s)))
+                    """, ids=self.ids),
+                SQL("SELECT 0 AS id WHERE FALSE"))))
+        set_off, is_open = defaultdict(float), set()
+        for notice_id, currency_id, is_on_way, partner_id, root_id, amount, has_open in rows:
+            set_off[notice_id] += amount
+            if is_on_way:
+                set_off[partner_id, root_id, currency_id] += amount
+            if has_open:
+                is_open.add(notice_id)
+        return set_off, is_open
 
     def _read_unallocated(self):
         """Read what the books know of these notices' customers as a credit and is reconciled with nothing.

@@ -1,6 +1,6 @@
 import idna
 
-from odoo import api, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tools import LazyTranslate
 
@@ -70,6 +70,10 @@ class DunningProvider(models.Model):
     _OTHER_ENCRYPTION = _lt(
         "%(where)s does not greet as a mail server with STARTTLS does. Does it speak TLS from the start on this port "
         "(usually 465)? Then choose that as encryption on the tab Login; STARTTLS is usually on port 587.")
+
+    tested_at = fields.Datetime(
+        "Connection Tested", readonly=True, copy=False, help="Login and sender address are the same since.")
+    login_changed_at = fields.Datetime(readonly=True, copy=False)
 
     # === LOGIN RECORD === #
 
@@ -152,6 +156,7 @@ class DunningProvider(models.Model):
         for provider, login in zip(providers, logins, strict=True):
             provider._make_mail_server(login)
         providers.invalidate_recordset(LOGIN_FIELDS)
+        providers.sudo().login_changed_at = fields.Datetime.now()
         return providers
 
     def _make_mail_server(self, login):
@@ -176,6 +181,8 @@ class DunningProvider(models.Model):
                 else:
                     provider._make_mail_server(login)
             self.invalidate_recordset(LOGIN_FIELDS)
+        if login or 'email_from' in vals:
+            self.sudo().write({'login_changed_at': fields.Datetime.now(), 'tested_at': False})
         return result
 
     def unlink(self):
@@ -278,6 +285,15 @@ class DunningProvider(models.Model):
             session.close()
         if outcome.kind != smtp.Kind.ACCEPTED:
             raise UserError(self._describe_fault(outcome))
+        self.sudo().tested_at = fields.Datetime.now()
+
+    def _is_tested(self):
+        """Whether login and sender address are known to work as they are now: by a test, or since mail went out."""
+        self.ensure_one()
+        provider = self.sudo()
+        return bool(provider.tested_at or self.env['dunning.delivery.log'].sudo().search_count([
+            ('provider_id', '=', self.id), ('recipient_count', '>', 0),
+            *([('date', '>', provider.login_changed_at)] if provider.login_changed_at else [])], limit=1))
 
     def _get_bounce_hints(self):
         """Say what stands in the way of reports of undeliverable mail, as far as it can be seen from here.

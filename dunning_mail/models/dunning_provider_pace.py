@@ -6,12 +6,15 @@ import psycopg2
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from ..tools import pace
 from .dunning_provider import RESUME_AFTER_MINUTES, SAFE_INTERVAL
 
 _logger = logging.getLogger(__name__)
 
 # How far ahead sending hours are looked for.
 CALENDAR_DAYS = 21
+# How far ahead is reckoned when a run's last mail leaves.
+ESTIMATE_DAYS = 400
 # A clock that is put back by so little is not wrong.
 CLOCK_SLACK = timedelta(minutes=1)
 
@@ -107,6 +110,73 @@ class DunningProvider(models.Model):
                     return max(opens, start).astimezone(UTC).replace(tzinfo=None)
         # Nothing in sight, for example a company holiday: looked at again then.
         return moment + timedelta(days=CALENDAR_DAYS)
+
+    # === WHEN WILL IT BE DONE === #
+
+    def _estimate_end(self, counts=(), now=None, run=None):
+        """Reckon when the last mail will have left: behind those that wait already, by pace, limits and sending hours.
+
+        :param counts: recipients of each mail that is to come
+        :param datetime now: naive UTC, default the current time
+        :param run: `dunning.run` whose last mail is asked for, in place of the last of all
+        :return: naive UTC datetime; None where nobody can say, since a person has to see to the provider first, or its
+            sending hours never come
+        """
+        self.ensure_one()
+        provider, now = self.sudo(), now or fields.Datetime.now()
+        if provider._is_stranded() or (provider.state == 'paused' and not provider.resume_at):
+            return None
+        start = max(now, provider._get_stored_slot() or now, (provider.state == 'paused' and provider.resume_at) or now)
+        limits = provider._get_windows()
+        self.env['dunning.delivery.log'].flush_model(['provider_id', 'date', 'recipient_count'])
+        history = self.env.execute_query(SQL(
+            """
+            SELECT date, recipient_count FROM dunning_delivery_log
+             WHERE provider_id = %s AND recipient_count > 0 AND date > %s AND date <= %s ORDER BY date, id
+            """, provider.id, now - max(window for _limit, window in limits), now)) if any(
+                limit for limit, _window in limits) else []
+        return pace.estimate_end(
+            start, [*provider._count_waiting_recipients(run), *counts], provider.send_interval, limits, history,
+            provider._make_opening() if provider.calendar_id else None)
+
+    def _count_waiting_recipients(self, run=None):
+        """Return the recipients of each mail that waits already or is on its way; with a run, up to the last of it."""
+        self.ensure_one()
+        self.env['dunning.notice'].flush_model(
+            ['provider_id', 'run_id', 'state', 'delivery_state', 'email_to', 'rest_to', 'next_attempt_at'])
+        rows = self.env.execute_query(SQL(
+            """
+            SELECT run_id, CASE WHEN %s THEN 1 ELSE
+                   GREATEST(1, CARDINALITY(STRING_TO_ARRAY(COALESCE(rest_to, email_to, ''), ','))) END
+              FROM dunning_notice
+             WHERE provider_id = %s AND state = 'issued'
+               AND (delivery_state IN ('released', 'sending') OR rest_to IS NOT NULL)
+             ORDER BY next_attempt_at NULLS FIRST, id
+            """, bool(self.redirect_to), self.id))
+        last = max((index for index, (run_id, _count) in enumerate(rows) if run and run_id == run.id), default=-1)
+        return [count for _run_id, count in (rows[:last + 1] if run else rows)]
+
+    def _make_opening(self):
+        """Return what `_get_opening()` says, as a function for many moments in ascending order."""
+        self.ensure_one()
+        hours, known_until, first = [], None, None
+
+        def opening(moment):
+            nonlocal known_until, first
+            start = moment.replace(tzinfo=UTC)
+            first = first or start
+            while True:
+                while hours and hours[0][1] <= start:
+                    hours.pop(0)
+                if hours:
+                    return max(hours[0][0], start).astimezone(UTC).replace(tzinfo=None)
+                begin = max(known_until or start, start)
+                if begin > first + timedelta(days=ESTIMATE_DAYS):
+                    return None
+                known_until = begin + timedelta(days=CALENDAR_DAYS)
+                hours.extend((opens, closes) for opens, closes, _attendance in self.sudo(
+                    ).calendar_id._work_intervals_batch(begin, known_until)[False])
+        return opening
 
     def _mend_moments(self, now):
         """What is stored further ahead than it can be was stored by a clock that was wrong, or with another interval.

@@ -1,4 +1,4 @@
-from odoo import api, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import format_date
 
@@ -14,10 +14,14 @@ class DunningRun(models.Model):
     """Print / Send: from drafts to letters and mails on their way, at once or in the background."""
     _inherit = 'dunning.run'
 
+    is_within_limit = fields.Boolean(
+        readonly=True, copy=False, help="Whoever pressed Print / Send may not issue notices above the limit.")
+
     def action_print_and_send(self):
         """Issue all drafts: number them, make the letters, release the mails, and hand out the paper as one PDF.
 
-        Small runs answer at once; larger ones go on in the background.
+        Small runs answer at once; larger ones go on in the background. What is above the amount up to which clerks
+        issue stays a draft and says so, unless whoever heads the accounts has pressed.
 
         :return: action for the web client: the letters to print, if any
         :raise UserError: there is nothing to issue, or a provider is not fit to send
@@ -30,14 +34,39 @@ class DunningRun(models.Model):
         for run in self.sudo():
             # Numbers in the order of the proposal, which is also the order of sending.
             drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft').sorted('id')
-            run.write({'state': 'processing', 'issue_total': len(drafts)})
+            run.write({
+                'state': 'processing', 'issue_total': len(drafts),
+                'is_within_limit': not self.env['dunning.notice']._may_issue_any_amount()})
             if len(drafts) > ISSUE_AT_ONCE:
                 run.is_issuing = True
                 self.env.ref('dunning_mail.ir_cron_issue').sudo()._trigger()
             else:
-                drafts._issue()
+                drafts.with_context(dunning_within_limit=run.is_within_limit)._issue()
                 run._after_issue()
         return self._get_after_issue_action(sum(self.mapped('cancelled_count')) - cancelled)
+
+    def action_preflight(self):
+        """Show what is about to go out and what to look at first; from there it is issued.
+
+        :return: action for the web client
+        :raise UserError: as `action_print_and_send()`
+        """
+        self.check_access('write')
+        for run in self:
+            run._check_sendable()
+        Preflight = self.env['dunning.preflight']
+        preflight = Preflight._as_system().create(Preflight._prepare(self))
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Print / Send"),
+            'res_model': preflight._name,
+            'res_id': preflight.id,
+            'view_mode': 'form',
+            'target': 'new',
+        }
+
+    def _count_drafts(self):
+        return self.env['dunning.notice'].search_count([('run_id', 'in', self.ids), ('state', '=', 'draft')])
 
     def _check_sendable(self):
         """Check before anything is issued.
@@ -121,7 +150,7 @@ class DunningRun(models.Model):
                 domain = [('run_id', '=', run.id), ('state', '=', 'draft'), ('id', '>', last_id)]
                 # What is written down on the way is for the clerk, whoever runs the job.
                 batch = Notice.search(domain, order='id', limit=ISSUE_BATCH).with_company(run.company_id).with_context(
-                    lang=run.user_id.lang)
+                    lang=run.user_id.lang, dunning_within_limit=run.is_within_limit)
                 if not batch or run.state == 'cancelled':
                     run._after_issue()
                     self.env['ir.cron']._commit_progress()

@@ -164,6 +164,7 @@ class DunningRun(models.Model):
         content = self._get_joined(letters) or self._join_letters(letters)
         if may_print:
             letters._note_hand_out()
+            self.company_id._note_dunning_letter_seen()
         return content, told
 
     def _leave_out_broken(self, letters):

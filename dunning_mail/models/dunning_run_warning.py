@@ -1,10 +1,12 @@
+from datetime import timedelta
+
 from odoo import api, fields, models
 from odoo.tools import SQL, format_date, format_datetime
 
 from ..tools.dates import count_working_days
 
-# A bank statement older than this many working days does not know what was paid since.
-STATEMENT_WORKING_DAYS = 3
+# A bank account that had no transaction for so long is not used any more, and its silence says nothing.
+USED_DAYS = 90
 
 
 class DunningRun(models.Model):
@@ -25,7 +27,13 @@ class DunningRun(models.Model):
         """Say what the process engine is doing about the run, or waits for."""
         self.ensure_one()
         if self.is_issuing:
-            return self.env._("The notices are being made. You may close this page, nothing is lost.")
+            # How many of them go by mail, nobody has asked yet: it is not later than with all of them.
+            provider = self.company_id.sudo().dunning_provider_id
+            end = provider._estimate_end([1] * self.draft_count) if provider.active else None
+            return ' '.join(filter(None, (
+                self.env._("The notices are being made. You may close this page, nothing is lost."),
+                end and self.env._(
+                    "The last mail leaves by about %s.", format_datetime(self.env, end, dt_format='short')))))
         waiting = self.env['dunning.notice'].sudo().search(
             [('run_id', '=', self.id), ('state', '=', 'issued'), ('delivery_state', '=', 'released')],
             order='next_attempt_at NULLS FIRST', limit=1)
@@ -36,7 +44,11 @@ class DunningRun(models.Model):
             return self.env._(
                 "What is left waits for another attempt, the next one on %s. You may close this page, nothing is lost.",
                 format_datetime(self.env, waiting.next_attempt_at, dt_format='short'))
-        return self.env._("Notices are on their way, one mail at a time. You may close this page, nothing is lost.")
+        end = provider and provider._estimate_end(run=self)
+        return ' '.join(filter(None, (
+            self.env._("Notices are on their way, one mail at a time. You may close this page, nothing is lost."),
+            end and self.env._("The last one leaves at about %s.", format_datetime(
+                self.env, end, dt_format='short')))))
 
     @api.depends('company_id.dunning_provider_id.state', 'company_id.dunning_provider_id.redirect_to', 'released_count')
     def _compute_provider_warning(self):
@@ -86,25 +98,59 @@ class DunningRun(models.Model):
             run.payment_warning = run._get_payment_warning() if run.state in ('draft', 'proposed') else False
 
     def _get_payment_warning(self):
-        """Say why payments may be missing from the books: old bank statements, or payments nobody has assigned.
+        """Say why payments may be missing from the books: old bank data, or payments nobody has assigned.
 
         :return: text, or False
         """
         self.ensure_one()
-        StatementLine = self.env['account.bank.statement.line'].sudo()
-        domain = [('company_id', 'child_of', self.company_id.ids)]
-        words = []
-        newest = StatementLine.search([*domain, ('move_id.state', '=', 'posted')], order='date desc', limit=1).date
-        if newest and count_working_days(newest, self._get_today()) > STATEMENT_WORKING_DAYS:
-            words.append(self.env._(
-                "The newest bank transaction is of %s: later payments are missing.", format_date(self.env, newest)))
-        unreconciled = StatementLine.search_count([
-            *domain, ('move_id.state', '=', 'posted'), ('is_reconciled', '=', False), ('amount', '>', 0)])
-        if unreconciled:
-            words.append(self.env._(
-                "Incoming bank transactions that are not reconciled: %s. They may be payments of these invoices.",
-                unreconciled))
-        return '\n'.join(words) or False
+        return '\n'.join(filter(None, (
+            *self._describe_stale_journals(self._find_stale_journals()), self._describe_unreconciled()))) or False
+
+    def _find_stale_journals(self):
+        """Find the bank accounts whose last transaction is older than the setting's working days.
+
+        A transaction is what is posted on the account itself: a bank line, or an entry made by hand. A payment that is
+        registered only and waits on an outstanding account tells nothing of the bank.
+
+        :return: list of (`account.journal`, day of its last transaction), the oldest first
+        """
+        self.ensure_one()
+        company, today = self.company_id.sudo(), self._get_today()
+        if company.dunning_bank_days <= 0:
+            return []
+        self.env['account.move.line'].flush_model(['account_id', 'journal_id', 'parent_state', 'date', 'company_id'])
+        self.env['account.journal'].flush_model(['type', 'active', 'company_id', 'default_account_id'])
+        rows = self.env.execute_query(SQL(
+            """
+            SELECT j.id, MAX(aml.date)
+              FROM account_journal j
+              JOIN account_move_line aml ON aml.account_id = j.default_account_id AND aml.journal_id = j.id
+                                        AND aml.parent_state = 'posted' AND aml.date BETWEEN %s AND %s
+             WHERE j.type = 'bank' AND j.active AND j.company_id = ANY(%s)
+             GROUP BY j.id
+             ORDER BY 2, 1
+            """, today - timedelta(days=USED_DAYS), today,
+            self.env['dunning.proposal']._get_companies_query(company)))
+        return [
+            (self.env['account.journal'].sudo().browse(journal_id), newest) for journal_id, newest in rows
+            if count_working_days(newest, today) > company.dunning_bank_days]
+
+    def _describe_stale_journals(self, stale):
+        return [self.env._(
+            "The newest transaction of %(journal)s is of %(day)s: later payments are missing.",
+            journal=journal.display_name, day=format_date(self.env, newest)) for journal, newest in stale]
+
+    def _describe_unreconciled(self):
+        self.ensure_one()
+        count = self.env['account.bank.statement.line'].sudo().search_count(self._get_unreconciled_domain())
+        return count and self.env._(
+            "Incoming bank transactions that are not reconciled: %s. They may be payments of these invoices.", count)
+
+    def _get_unreconciled_domain(self):
+        """Return the domain of incoming bank transactions that nobody has assigned."""
+        return [
+            ('company_id', 'child_of', self.company_id.ids), ('move_id.state', '=', 'posted'),
+            ('is_reconciled', '=', False), ('amount', '>', 0)]
 
     @api.depends('state', 'notice_ids.state', 'notice_ids.level_id.attach_invoices')
     def _compute_attachment_warning(self):

@@ -80,7 +80,7 @@ class DunningSchedule(models.Model):
                 # What the screen would warn of stops what nobody looks at.
                 warning = self.issue and run._get_payment_warning()
                 if self.issue and run.draft_count and not warning:
-                    run.action_print_and_send()
+                    run.with_context(dunning_unattended=True).action_print_and_send()
         except OperationalError:
             # The database wants the transaction again: the schedule stays due.
             raise
@@ -91,7 +91,18 @@ class DunningSchedule(models.Model):
                 'dunning_mail.mail_activity_run_ready', user_id=self._get_responsible_user().id,
                 summary=user_env._("The dunning run could not be made"), note=plaintext2html(str(error)))
         else:
-            if self.issue and not warning:
+            # Large runs are issued in the background; what is above the limit stays behind there too.
+            drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft')
+            held = len(drafts._get_above_limit() if run.is_issuing else drafts)
+            if warning:
+                summary = user_env._(
+                    "Not sent, since payments may be missing. Dunning notices that wait for your review: %s",
+                    run.notice_count)
+            elif self.issue and held:
+                summary = user_env._(
+                    "Dunning notices printed and sent: %(sent)s. Still drafts, and they say why: %(drafts)s",
+                    sent=run.notice_count - held, drafts=held)
+            elif self.issue:
                 summary = user_env._("Dunning notices printed and sent: %s", run.notice_count)
             else:
                 summary = user_env._("Dunning notices that wait for your review: %s", run.notice_count)

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import io
 from datetime import date, timedelta
 
@@ -63,11 +64,41 @@ class ResCompany(models.Model):
         help="Each letter starts on a sheet of its own: a blank page follows where it is needed.")
     dunning_print_list = fields.Boolean(
         "Cover List", default=True, help="A list of all letters comes first, if there is more than one.")
+    dunning_issue_limit = fields.Monetary(
+        "Clerks Issue Notices up to",
+        help="Notices above this amount stay drafts until whoever heads the accounts prints and sends them. Those in "
+             "other currencies are converted. 0: no limit.")
+    dunning_bank_days = fields.Integer(
+        "Bank Data at Most", default=3,
+        help="Working days. If the last transaction of a bank account that was used in the last 90 days is older, runs "
+             "warn, and schedules do not send. 0: nobody is warned.")
     dunning_retention_years = fields.Integer(
         "Keep Dunning Documents and Personal Data for",
         help="Years, counted from the end of the calendar year or of your fiscal year, whichever is later. Afterwards "
              "PDFs, mails, chatter, addresses and all words about the customer are removed from finished notices whose "
              "claims are settled. Numbers, amounts, dates and states remain. 0: everything is kept for good.")
+
+    dunning_letter_seen = fields.Char(
+        readonly=True, copy=False, help="How letters looked when somebody opened one last.")
+
+    def _get_dunning_letter_key(self):
+        """Return what makes the look of this company's letters, in a form that can be compared."""
+        self.ensure_one()
+        company = self.sudo()
+        logo = self.env['ir.attachment'].sudo().search(
+            [('res_model', '=', 'res.partner'), ('res_id', '=', company.partner_id.id),
+             ('res_field', '=', 'image_1920')], limit=1)
+        values = [str(company[fname] or '') for fname in (
+            'name', 'report_header', 'report_footer', 'company_details', 'font', 'primary_color',
+            'dunning_letter_layout', 'dunning_payment_part')]
+        return hashlib.sha256('|'.join([*values, logo.checksum or '']).encode()).hexdigest()
+
+    def _note_dunning_letter_seen(self):
+        """Note that somebody has opened a letter of these companies."""
+        for company in self.sudo():
+            key = company._get_dunning_letter_key()
+            if company.dunning_letter_seen != key:
+                company.dunning_letter_seen = key
 
     def _get_dunning_parents(self):
         """Return the company and those whose branch it is, the nearest first; archived ones too."""
@@ -185,6 +216,13 @@ class ResCompany(models.Model):
         """Whether a provider, procedure or level is the company's, its parents' or everybody's."""
         self.ensure_one()
         return not record.company_id or record.company_id in self.parent_ids
+
+    @api.constrains('dunning_issue_limit', 'dunning_bank_days')
+    def _check_dunning_preflight(self):
+        for company in self:
+            if company.dunning_issue_limit < 0 or company.dunning_bank_days < 0:
+                raise ValidationError(self.env._(
+                    "Company %s: amounts and days of dunning cannot be negative; 0 switches them off.", company.name))
 
     @api.constrains('dunning_retention_years')
     def _check_dunning_retention_years(self):

@@ -19,6 +19,8 @@ class ResConfigSettings(models.TransientModel):
     dunning_print_order = fields.Selection(related='company_id.dunning_print_order', readonly=False)
     dunning_print_duplex = fields.Boolean(related='company_id.dunning_print_duplex', readonly=False)
     dunning_print_list = fields.Boolean(related='company_id.dunning_print_list', readonly=False)
+    dunning_issue_limit = fields.Monetary(related='company_id.dunning_issue_limit', readonly=False)
+    dunning_bank_days = fields.Integer(related='company_id.dunning_bank_days', readonly=False)
     dunning_retention_years = fields.Integer(related='company_id.dunning_retention_years', readonly=False)
 
     def action_preview_dunning_retention(self):

@@ -5,6 +5,7 @@ from . import test_bounce_tools
 from . import test_both_sides
 from . import test_bounces
 from . import test_budget
+from . import test_checklist
 from . import test_companies
 from . import test_customer_changes
 from . import test_default_texts
@@ -40,8 +41,10 @@ from . import test_notice_recheck
 from . import test_notice_recipient
 from . import test_notice_state
 from . import test_one_bad_record
+from . import test_pace
 from . import test_payment_part
 from . import test_pdfa
+from . import test_preflight
 from . import test_print
 from . import test_procedure
 from . import test_properties

@@ -74,6 +74,10 @@ class CompaniesCase(DunningCommon):
             env['dunning.restart'].create({'move_line_ids': notice.line_ids.move_line_id.ids, 'reason': 'x'}),
             env['dunning.text.preview'].create({
                 'level_id': records['dunning.level'].id, 'partner_id': partner.id}))}
+        preflight = env['dunning.preflight'].sudo().create({
+            'run_ids': run.ids,
+            'line_ids': [Command.create({'code': 'not_sent', 'name': 'x', 'notice_ids': notice.ids})]})
+        records |= {'dunning.preflight': preflight, 'dunning.preflight.line': preflight.line_ids}
         records |= {'res.partner': partner, 'account.move.line': notice.line_ids.move_line_id, 'account.move':
                     notice.line_ids.move_line_id.move_id, 'res.company': company, 'res.users': user,
                     'resource.calendar': company.resource_calendar_id}
@@ -618,6 +622,8 @@ class TestPreviews(CompaniesCase):
         preview = self.env['dunning.run.preview'].with_user(clerk).create({'run_id': self.foreign['dunning.run'].id})
         self.assertNotIn(partner.name, str(preview.result))
         self.assertEqual(preview.notice_count, 0)
-        for name in ('dunning.level.change', 'dunning.notice.confirm', 'dunning.run.preview', 'dunning.text.preview'):
+        for name in (
+                'dunning.level.change', 'dunning.notice.confirm', 'dunning.preflight', 'dunning.preflight.line',
+                'dunning.run.preview', 'dunning.text.preview'):
             with self.subTest(model=name), self.assertRaises(AccessError):
                 self.foreign[name].with_user(clerk).read()

@@ -33,6 +33,8 @@ WRITABLE = {
     'dunning.level.change': {'notice_ids', 'level_id', 'reason'},
     'dunning.notice.confirm': {'notice_ids', 'action'},
     'dunning.data.request': {'partner_ids'},
+    'dunning.preflight': set(),
+    'dunning.preflight.line': set(),
     'dunning.restart': {'move_line_ids', 'reason'},
     'dunning.run.preview': {'run_id', 'date'},
     'dunning.text.preview': {'level_id', 'partner_id'},
@@ -80,6 +82,8 @@ class GuardCase(DunningCommon):
             run._hand_out_letters()
             run.action_mark_printed()
         log = notice.delivery_log_ids[:1] or self.env['dunning.delivery.log'].create({'notice_id': notice.id})
+        preflight = self.env['dunning.preflight'].create({
+            'run_ids': run.ids, 'line_ids': [Command.create({'code': 'trial', 'name': 'x'})]})
         records = [
             run, notice, notice.line_ids, log, run.exception_ids, self.provider, self.procedure, self.level_1,
             self.level_1.text_ids[0], self.level_1.text_ids[0]._get_version(),
@@ -92,6 +96,8 @@ class GuardCase(DunningCommon):
             self.env['dunning.data.request'].create({'partner_ids': partner.ids}),
             self.env['dunning.restart'].create({'move_line_ids': notice.line_ids.move_line_id.ids, 'reason': 'x'}),
             self.env['dunning.run.preview'].create({'run_id': run.id}),
+            preflight,
+            preflight.line_ids[:1],
             self.env['dunning.text.preview'].create({'level_id': self.level_1.id, 'partner_id': partner.id}),
         ]
         records = {record._name: record.with_env(self.env) for record in records}

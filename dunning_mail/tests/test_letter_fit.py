@@ -197,13 +197,16 @@ class TestPlaces(LetterFitCase):
                     self.assertLess(country[3], 90.5)
                     for word in ('Verein', 'Wilhelmine', 'Postfach', 'DEUTSCHLAND'):
                         self.assertLess(self.place_of(words, word)[2], right + 0.5, word)
-                    self.assertFalse([hint for hint in self.notice._list_address_hints() if 'window' in hint])
+                    self.assertNotIn('address_size', self.get_hint_codes())
+
+    def get_hint_codes(self):
+        return [hint.code for hint in self.notice._find_hints()[self.notice.id]]
 
     def test_address_that_fits_at_no_size(self):
         """It goes on below the window, the letter begins lower, and the draft says so."""
         self.partner.write({'name': 'Wunderbar ' * 40, 'street2': 'Hinterhaus ' * 20})
         self.company.dunning_letter_layout = 'left'
-        self.assertTrue([hint for hint in self.notice._list_address_hints() if 'window' in hint])
+        self.assertIn('address_size', self.get_hint_codes())
         words = self.find_words(self.render())
         self.assertEqual(sum(word == 'Wunderbar' for *_place, word in words if _place[2] < 150), 40)
         town = next(place for *place, word in words if word == 'Zürich')

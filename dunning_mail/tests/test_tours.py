@@ -1,6 +1,9 @@
+from odoo import fields
 from odoo.tests import HttpCase, tagged
 
 from .common import DunningMailCommon
+from .test_checklist import ChecklistCase
+from .test_preflight import PreflightCase
 
 
 @tagged('post_install', '-at_install')
@@ -41,3 +44,32 @@ class TestTours(DunningMailCommon, HttpCase):
         self.dun()
         self.pay(paid)
         self.start_tour('/odoo/dunning-notices', 'dunning_paid', login='clerk')
+
+
+@tagged('post_install', '-at_install')
+class TestPreflightTour(PreflightCase, HttpCase):
+
+    def test_preflight_with_each_warning(self):
+        run, notices = self.prepare_run()
+        self.start_tour(f'/odoo/dunning-runs/{run.id}', 'dunning_preflight', login='clerk')
+        states = {name: notice.state for name, notice in notices.items()}
+        self.assertEqual(
+            states, {**dict.fromkeys(notices, 'issued'), 'Large': 'draft', 'Silent': 'draft', 'Coming': 'issued'})
+
+
+@tagged('post_install', '-at_install')
+class TestChecklistTour(ChecklistCase, HttpCase):
+
+    def test_from_an_empty_database(self):
+        self.clerk.lang = 'en_US'
+        self.start_tour('/odoo/dunning-runs', 'dunning_checklist_red', login='clerk')
+        self.set_up()
+        self.start_tour('/odoo/dunning-runs', 'dunning_checklist_some', login='clerk')
+        self.provider.redirect_to = 'probe@muster.test'
+        notices = self.release('Gone')
+        notices.action_open_document()
+        self.run_engine()
+        self.engine.lastcall = fields.Datetime.now()
+        self.env['dunning.notice.report'].create({
+            'notice_id': notices.id, 'address': 'gone@customer.test', 'action': 'failed'})
+        self.start_tour('/odoo/dunning-runs', 'dunning_checklist_green', login='clerk')

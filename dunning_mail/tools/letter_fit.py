@@ -45,6 +45,7 @@ def _load_font(path):
         return None
 
 
+@functools.lru_cache(4096)
 def measure(text, font_path):
     """Return how wide a text is, in ems.
 

@@ -52,9 +52,12 @@ registry.category("web_tour.tours").add("dunning_run", {
         { trigger: row("Other") },
         { trigger: `${row("Other")} button[name=action_exclude]`, run: "click" },
         { content: "excluded, it can be put back", trigger: `${row("Other")} button[name=action_include]` },
-        { trigger: header("action_print_and_send"), run: "click" },
-        { content: "asked before anything goes out", trigger: ".modal button.btn-primary", run: "click" },
+        { trigger: header("action_preflight"), run: "click" },
+        { content: "what goes out, before it does", trigger: ".modal div[name=mail_count]:contains(1)" },
+        { content: "by when", trigger: ".modal div[name=end_info]:contains(Leaves at about)" },
+        { content: "the button names the number", trigger: ".modal button[name=action_issue]:contains(Issue 1 notice)", run: "click" },
         { content: "released", trigger: `${row("Acme")} [name=status]:contains("Released")` },
+        { content: "when it ends", trigger: ".o_field_widget[name=moving_info]:contains(The last one leaves at about)" },
         { content: "the excluded one is not", trigger: `${row("Other")} [name=status]:contains("Excluded")` },
     ],
 });
@@ -103,5 +106,64 @@ registry.category("web_tour.tours").add("dunning_paid", {
         { content: "who is called", trigger: ".o_searchview_dropdown_toggler", run: "click" },
         { trigger: ".o_filter_menu .o_menu_item:contains(/^Open$/)", run: "click" },
         { trigger: ".o_list_view:not(:has(.o_data_row:contains(Acme))) .o_data_row:contains(Other)" },
+    ],
+});
+
+const warning = (words, count) =>
+    `.modal .o_data_row:contains("${words}"):has(td[name=notice_count]:contains(/^${count}$/))`;
+
+registry.category("web_tour.tours").add("dunning_preflight", {
+    steps: () => [
+        { trigger: header("action_preflight"), run: "click" },
+        { trigger: ".modal div[name=mail_count]:contains(9)" },
+        { trigger: ".modal div[name=paper_count]:contains(1)" },
+        { content: "by when", trigger: ".modal div[name=end_info]:contains(does not send at present)" },
+        { trigger: warning("New at the last level", 1) },
+        { trigger: warning("Postal address missing", 1) },
+        { trigger: warning("Postal address too large", 1) },
+        { trigger: warning("No bank account", 10) },
+        { trigger: warning("No copy of an invoice", 1) },
+        { trigger: warning("never sent", 1) },
+        { trigger: warning("not allocated", 1) },
+        { trigger: warning("Money on its way", 1) },
+        { trigger: warning("stays a draft", 1) },
+        { trigger: '.modal .o_data_row:contains("Bank data is old")' },
+        { trigger: '.modal .o_data_row:contains("provider is paused")' },
+        { trigger: '.modal .o_data_row:contains("connection tested")' },
+        { trigger: ".modal button[name=action_issue]:contains(Issue 10 notices)" },
+        { content: "exactly the notice concerned", trigger: `${warning("never sent", 1)} button[name=action_show]`, run: "click" },
+        { trigger: ".o_list_view .o_data_row:contains(Unsent):only" },
+        { trigger: ".o_breadcrumb .o_back_button a:contains(ML/)", run: "click" },
+        { trigger: header("action_preflight"), run: "click" },
+        { trigger: ".modal button[name=action_issue]", run: "click" },
+        { content: "issued", trigger: `${row("Unsent")} [name=status]:contains("Released")` },
+        { content: "too large for a clerk", trigger: `${row("Large")} [name=status]:contains("Draft")` },
+    ],
+});
+
+const step = (code, state) => `.o_dunning_checklist [data-code=${code}].o_dunning_${state}`;
+
+registry.category("web_tour.tours").add("dunning_checklist_red", {
+    steps: () => [
+        ...["provider", "mailbox", "bounce", "account", "letter", "trial", "engine"].map((code) => ({ trigger: step(code, "missing") })),
+        { content: "the installed texts are there", trigger: step("texts", "done") },
+        { trigger: `${step("provider", "missing")} a`, run: "click" },
+        { content: "where it is done", trigger: ".o_breadcrumb:contains(Service Providers)" },
+    ],
+});
+
+registry.category("web_tour.tours").add("dunning_checklist_some", {
+    steps: () => [
+        ...["provider", "mailbox", "account", "texts", "engine"].map((code) => ({ trigger: step(code, "done") })),
+        { trigger: step("bounce", "missing") },
+        { trigger: step("letter", "missing") },
+        { trigger: step("trial", "missing") },
+    ],
+});
+
+registry.category("web_tour.tours").add("dunning_checklist_green", {
+    steps: () => [
+        { trigger: ".o_list_view .o_data_row" },
+        { content: "all is done", trigger: ".o_list_view:not(:has(.o_dunning_checklist))" },
     ],
 });

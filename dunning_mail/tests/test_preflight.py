@@ -1,0 +1,357 @@
+"""What is about to go out: shown before it does, with what to look at first."""
+
+from datetime import datetime, timedelta
+from unittest.mock import patch
+
+from odoo import Command, fields
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import tagged
+
+from ..models import dunning_run_issue
+from .common import TODAY, EngineCase, IssueCase, make_pdf
+
+# Customers by what there is to look at.
+NAMES = ('Fine', 'Last', 'Nowhere', 'Wide', 'Copy', 'Unsent', 'Credit', 'Coming', 'Large', 'Silent', 'Paper')
+
+
+class PreflightCase(IssueCase):
+
+    @classmethod
+    def prepare_run(cls):
+        """A run whose customers each have one thing to look at, and whose company has all of them.
+
+        :return: (`dunning.run`, dict name -> `dunning.notice`)
+        """
+        cls.clerk.lang = 'en_US'
+        cls.level_2.attach_invoices = True
+        # All that is missing is what is tested.
+        cls.company.partner_id.bank_ids.unlink()
+        partners = {name: cls.make_partner(name) for name in NAMES}
+        partners['Paper'].email = False
+        partners['Nowhere'].write({'street': False, 'zip': False, 'city': False})
+        partners['Wide'].street2 = 'Hinterhaus ' * 120
+        partners['Silent'].lang = 'it_IT'
+        invoices = {
+            name: cls.make_invoice(partner, 20000.0 if name == 'Large' else 100.0, is_move_sent=name != 'Unsent')
+            for name, partner in partners.items()}
+        run = cls.make_run(partner_ids=[partner.id for partner in partners.values()])
+        notices = {notice.partner_id.name: notice for notice in run.notice_ids}
+        notices['Last']._change_level(cls.level_3, 'x')
+        notices['Copy']._change_level(cls.level_2, 'x')
+        cls.drop_texts(cls.level_1, 'it')
+        # The only thing that the bank account has seen, three weeks ago.
+        cls.make_unallocated(partners['Credit'], 30.0, day='2026-11-02', currency=cls.foreign)
+        cls.make_payment(partners['Coming'], 40.0, invoices['Coming'])
+        cls.company.dunning_issue_limit = 10000.0
+        cls.provider._pause('Wartung')
+        return run, notices
+
+    def open(self, run):
+        return self.env['dunning.preflight'].with_user(self.clerk).browse(run.action_preflight()['res_id'])
+
+    def rows(self, preflight):
+        return {line.code: line for line in preflight.line_ids}
+
+    def names(self, line):
+        """The customers of the notices that a row opens."""
+        action = line.action_show()
+        return sorted(self.env[action['res_model']].search(action['domain']).mapped('partner_id.name'))
+
+
+@tagged('post_install', '-at_install')
+class TestPreflight(PreflightCase):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.run_, cls.notices = cls.prepare_run()
+
+    def test_each_warning_opens_exactly_its_notices(self):
+        preflight = self.open(self.run_)
+        rows = self.rows(preflight)
+        going = sorted(set(NAMES) - {'Large'})
+        for code, names in {
+                'large': ['Large'], 'last_level': ['Last'], 'no_address': ['Nowhere'], 'address_size': ['Wide'],
+                'no_account': going, 'no_copy': ['Copy'], 'not_sent': ['Unsent'], 'unallocated': ['Credit'],
+                'on_way': ['Coming'], 'no_text': ['Silent']}.items():
+            with self.subTest(code):
+                self.assertEqual(self.names(rows[code]), names)
+                self.assertEqual(rows[code].notice_count, len(names))
+        for code, model in {
+                'bank_old': 'account.journal', 'provider_paused': 'dunning.provider',
+                'setup_provider': 'dunning.provider', 'setup_account': 'res.partner'}.items():
+            with self.subTest(code):
+                self.assertEqual(rows[code].action_show()['res_model'], model)
+        self.assertIn('11/02/2026', rows['bank_old'].words.replace('Nov 2, 2026', '11/02/2026'))
+        order = [line.severity for line in preflight.line_ids]
+        self.assertEqual(order, sorted(order, key=('danger', 'warning', 'info').index))
+
+    def test_what_goes_out(self):
+        preflight = self.open(self.run_)
+        self.assertEqual((preflight.draft_count, preflight.issue_count), (11, 10))
+        self.assertEqual((preflight.mail_count, preflight.paper_count), (9, 1))
+        self.assertEqual(preflight.issue_label, 'Issue 10 notices')
+        self.assertIn('does not send', preflight.end_info)
+
+    def test_nothing_is_written(self):
+        fnames = ['state', 'name', 'problem', 'delivery_state', 'write_date']
+        before = self.run_.notice_ids.read(fnames)
+        self.open(self.run_)
+        self.env.flush_all()
+        self.env.invalidate_all()
+        self.assertEqual(before, self.run_.notice_ids.read(fnames))
+
+    def test_the_same_is_said_of_the_draft(self):
+        for name in ('Nowhere', 'Wide', 'Copy', 'Unsent', 'Credit', 'Coming', 'Large', 'Silent', 'Last'):
+            with self.subTest(name):
+                self.assertTrue(self.notices[name].hints)
+        found = self.env['dunning.notice'].search([('hints', '!=', False), ('run_id', '=', self.run_.id)])
+        self.assertEqual(found, self.run_.notice_ids, "nobody has an account to pay into")
+
+    def test_head_of_accounts(self):
+        preflight = self.env['dunning.preflight'].browse(
+            self.run_.with_user(self.manager).action_preflight()['res_id'])
+        self.assertEqual((preflight.draft_count, preflight.issue_count), (11, 11))
+        self.assertEqual(self.rows(preflight)['large'].severity, 'warning')
+
+    def test_of_somebody_else(self):
+        preflight = self.open(self.run_)
+        with self.assertRaises(AccessError):
+            preflight.with_user(self.manager).line_ids[:1].action_show()
+        with self.assertRaises(AccessError):
+            preflight.write({'issue_count': 3})
+
+    def test_drafts_have_changed(self):
+        preflight = self.open(self.run_)
+        self.notices['Fine'].action_exclude()
+        with self.assertRaisesRegex(UserError, self.run_.name):
+            preflight.action_issue()
+
+
+@tagged('post_install', '-at_install')
+class TestPreflightNumbers(IssueCase):
+
+    def open(self, run):
+        return self.env['dunning.preflight'].browse(run.action_preflight()['res_id'])
+
+    def test_sums_for_each_currency(self):
+        partner = self.make_partner('Acme')
+        self.make_invoice(partner, 100.5)
+        self.make_invoice(partner, 70.0, currency=self.foreign)
+        self.make_invoice(self.make_partner('Other', email=False), 200.0)
+        preflight = self.open(self.make_run())
+        self.assertEqual((preflight.issue_count, preflight.mail_count, preflight.paper_count), (3, 2, 1))
+        amounts = preflight.amounts.splitlines()
+        self.assertEqual(len(amounts), 2)
+        self.assertTrue(any('300.50' in amount for amount in amounts), amounts)
+        self.assertTrue(any('70.00' in amount for amount in amounts), amounts)
+        self.assertEqual(preflight.issue_label, 'Issue 3 notices')
+
+    def test_several_runs(self):
+        runs = self.propose('Acme').run_id | self.propose('Other').run_id
+        preflight = self.open(runs)
+        self.assertEqual(preflight.issue_count, 2)
+        preflight.action_issue()
+        self.assertEqual(set(runs.notice_ids.mapped('state')), {'issued'})
+
+    def test_as_many_statements_for_many(self):
+        """Twice as many notices, with all kinds of things to look at, are no statement more."""
+        def count(names):
+            partners = [self.make_partner(name) for name in names]
+            for number, partner in enumerate(partners):
+                invoice = self.make_invoice(partner, 100.0, is_move_sent=bool(number % 2))
+                self.env['ir.attachment'].create({
+                    'name': 'x.pdf', 'res_model': 'account.move', 'res_id': invoice.id,
+                    'res_field': 'invoice_pdf_report_file', 'raw': make_pdf() if number % 3 else b'no PDF'})
+                self.make_contact(partner, email=False, street=False, city=False, zip=False)
+                self.make_unallocated(partner, 10.0, currency=self.foreign)
+                self.make_payment(partner, 5.0)
+            run = self.make_run(partner_ids=[partner.id for partner in partners])
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            preflight = self.open(run)
+            self.assertEqual(preflight.issue_count, len(partners))
+            return self.env.cr.sql_log_count - before
+        self.level_1.attach_invoices = True
+        count(['Warm'])
+        few = count([f'Few {number}' for number in range(4)])
+        many = count([f'Many {number}' for number in range(12)])
+        self.assertLessEqual(many, few)
+
+    def test_money_that_is_none(self):
+        """What is not posted, is covered already or is another customer's is not told of."""
+        partner, other = self.make_partner('Acme'), self.make_partner('Other')
+        self.make_invoice(partner, 100.0)
+        for move_type in ('out_refund', 'entry'):
+            if move_type == 'entry':
+                entry = self.make_unallocated(partner, 40.0, currency=self.foreign)
+            else:
+                entry = self.make_invoice(partner, 30.0, move_type=move_type)
+            entry.button_draft()
+            entry.button_cancel()
+        self.pay(self.make_invoice(partner, 20.0, currency=self.foreign))
+        self.make_unallocated(other, 50.0, currency=self.foreign)
+        notice = self.make_run(partner_ids=partner.ids).notice_ids
+        codes = {hint.code for hint in notice._find_hints()[notice.id]}
+        self.assertFalse(codes & {'unallocated', 'on_way'}, codes)
+        # Set off on the draft: nothing is left to look at.
+        self.make_unallocated(partner, 25.0)
+        notice.run_id.action_generate_notices()
+        notice = notice.search([('partner_id', '=', partner.id)])
+        self.assertEqual(notice.amount_total, 75.0)
+        self.assertNotIn('unallocated', {hint.code for hint in notice._find_hints()[notice.id]})
+        # What comes after the proposal is.
+        self.make_unallocated(partner, 10.0)
+        notice.invalidate_recordset()
+        self.assertIn('10.00', notice.hints)
+
+    def test_menu_of_the_list(self):
+        """The print menu of the list shows it too."""
+        run = self.propose().run_id
+        action = self.env.ref('dunning_mail.dunning_run_action_print_and_send').with_context(
+            active_model='dunning.run', active_ids=run.ids).run()
+        self.assertEqual(action['res_model'], 'dunning.preflight')
+        self.assertEqual(run.notice_ids.state, 'draft')
+
+
+@tagged('post_install', '-at_install')
+class TestLimit(IssueCase):
+    """Notices above an amount are issued by whoever heads the accounts, whichever way."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.company.dunning_issue_limit = 1000.0
+        for name, amount, currency in (
+                ('Small', 1000.0, cls.currency), ('Large', 1000.01, cls.currency), ('Foreign', 2000.0, cls.foreign),
+                ('Large Foreign', 2000.01, cls.foreign)):
+            cls.make_invoice(cls.make_partner(name), amount, currency=currency)
+
+    def states(self, run):
+        self.env.invalidate_all()
+        return {notice.partner_id.name: notice.state for notice in run.notice_ids}
+
+    HELD = {'Small': 'issued', 'Large': 'draft', 'Foreign': 'issued', 'Large Foreign': 'draft'}
+
+    def test_clerk_over_rpc_and_then_the_head(self):
+        run = self.make_run()
+        run.action_print_and_send()
+        self.assertEqual(self.states(run), self.HELD)
+        self.assertEqual(run.state, 'proposed')
+        held = run.notice_ids.filtered(lambda notice: notice.state == 'draft')
+        self.assertTrue(all('1,000.00' in problem for problem in held.mapped('problem')), held.mapped('problem'))
+        self.assertFalse(any(held.mapped('name')), "no number is used up")
+        run.action_print_and_send()
+        self.assertEqual(self.states(run), self.HELD, "she may press again")
+        run.with_user(self.manager).action_print_and_send()
+        self.assertEqual(set(self.states(run).values()), {'issued'})
+        self.assertFalse(any(held.mapped('problem')))
+
+    def test_in_the_background(self):
+        for user, expected in ((self.clerk, self.HELD), (self.manager, dict.fromkeys(self.HELD, 'issued'))):
+            with self.subTest(user.name), patch.object(dunning_run_issue, 'ISSUE_AT_ONCE', 0):
+                run = self.make_run()
+                run.with_user(user).action_print_and_send()
+                self.assertTrue(run.is_issuing)
+                with self.enter_registry_test_mode():
+                    self.env.ref('dunning_mail.ir_cron_issue').method_direct_trigger()
+                self.assertEqual(self.states(run), expected)
+                self.assertFalse(run.is_issuing)
+                run.action_cancel()
+
+    def test_schedule(self):
+        """Nobody has looked at what a schedule sends, whoever it belongs to."""
+        schedule = self.env['dunning.schedule'].create({
+            'name': 'Weekly', 'user_id': self.manager.id, 'next_date': TODAY, 'issue': True})
+        schedule._make_run()
+        self.assertEqual(self.states(schedule.run_ids), self.HELD)
+        summary = schedule.run_ids.activity_ids.summary
+        self.assertEqual(summary.count('2'), 2, summary)
+
+    def test_grown_meanwhile(self):
+        """What is claimed is read again when it is issued, and asked for again."""
+        run = self.make_run()
+        small = run.notice_ids.filtered(lambda notice: notice.partner_id.name == 'Small')
+        line = small.line_ids
+        # As if a part had been paid when it was proposed.
+        line.sudo().amount_residual = 400.0
+        self.company.dunning_issue_limit = 999.0
+        self.assertEqual(small.amount_total, 400.0)
+        run.action_print_and_send()
+        self.assertEqual(small.state, 'draft', small.amount_total)
+
+    def test_no_limit(self):
+        self.company.dunning_issue_limit = 0
+        run = self.make_run()
+        run.action_print_and_send()
+        self.assertEqual(set(self.states(run).values()), {'issued'})
+
+
+@tagged('post_install', '-at_install')
+class TestEnd(EngineCase):
+    """When the last mail will have left."""
+
+    NOW = datetime(2026, 11, 24, 8)
+
+    def end(self, count=3, **values):
+        self.provider.write(values)
+        return self.provider._estimate_end([1] * count, now=self.NOW)
+
+    def test_behind_what_waits(self):
+        self.assertEqual(self.end(send_interval=60), self.NOW + timedelta(minutes=2))
+        first, _second = self.release('One', 'Two')
+        self.assertEqual(self.end(), self.NOW + timedelta(minutes=4))
+        first.partner_id.email = 'a@customer.test, b@customer.test'
+        first.sudo().email_to = 'a@customer.test, b@customer.test'
+        # Two, one, one: the next has to wait for the first to leave the hour, the last for the pace.
+        self.assertEqual(self.end(hourly_limit=4), self.NOW + timedelta(hours=1, minutes=1, seconds=1))
+        self.assertEqual(self.end(redirect_to='probe@muster.test', hourly_limit=5), self.NOW + timedelta(minutes=4))
+
+    def test_of_one_run(self):
+        """Mails of other runs that wait behind it are not the clerk's matter."""
+        self.provider.send_interval = 60
+        first = self.release('One', 'Two')
+        self.release('Three', 'Four')
+        self.assertEqual(
+            self.provider._estimate_end(now=self.NOW, run=first.run_id), self.NOW + timedelta(minutes=1))
+        self.assertEqual(self.provider._estimate_end(now=self.NOW), self.NOW + timedelta(minutes=3))
+        words = first.run_id.with_context(lang='en_US', tz='UTC').moving_info
+        self.assertIn('8:01', words)
+
+    def test_what_left_counts(self):
+        notice = self.release('One')
+        self.run_engine()
+        self.assertDelivery(notice, 'sent')
+        sent = notice.sent_at
+        self.provider.hourly_limit = 1
+        self.assertEqual(
+            self.provider._estimate_end([1], now=sent + timedelta(minutes=5)), sent + timedelta(hours=1, seconds=1))
+
+    def test_sending_hours(self):
+        calendar = self.env['resource.calendar'].create({
+            'name': 'Sending hours', 'tz': 'UTC', 'company_id': False, 'attendance_ids': [
+                Command.clear(), *(Command.create({
+                    'name': 'x', 'dayofweek': str(day), 'hour_from': 8, 'hour_to': 9, 'day_period': 'morning'})
+                    for day in range(5))]})
+        end = self.end(60, calendar_id=calendar.id, send_interval=60)
+        self.assertEqual(end, self.NOW + timedelta(minutes=59))
+        self.assertEqual(self.end(61), self.NOW + timedelta(days=1))
+        # Tuesday to Friday, then Monday.
+        self.assertEqual(self.end(60 * 4 + 1), self.NOW + timedelta(days=6))
+        # As the engine itself would find its slots.
+        for moment in ('2026-11-24 07:00:00', '2026-11-24 08:30:00', '2026-11-24 09:00:00', '2026-11-27 20:00:00'):
+            moment = fields.Datetime.to_datetime(moment)
+            self.assertEqual(self.provider._make_opening()(moment), self.provider._get_opening(moment))
+        calendar.attendance_ids.unlink()
+        self.assertIsNone(self.end(1))
+
+    def test_provider_that_does_not_send(self):
+        self.provider._pause('x', passing=True, now=self.NOW)
+        self.assertEqual(self.provider._estimate_end([1], now=self.NOW), self.provider.resume_at)
+        self.provider._pause('y')
+        self.assertIsNone(self.end(1))
+        self.provider.action_resume()
+        self.assertTrue(self.provider.tested_at)
+        self.provider.active = False
+        self.assertIsNone(self.end(1))

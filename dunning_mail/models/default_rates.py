@@ -1,9 +1,9 @@
 """Base rates of interest on arrears, as they are installed: the first day of each, and per cent a year.
 
-Germany: Basiszinssatz, BGB 247, as published by the Bundesbank. Austria: Basiszinssatz on the first day of a half-year,
-UGB 456, derived from the notices of the Oesterreichische Nationalbank. European Union: the European Central Bank's rate for
-main refinancing operations on the first day of a half-year, directive 2011/7/EU; it is the German rate and 0.88 more, and
-derived so before 2023.
+Germany: Basiszinssatz, BGB 247, as published by the Bundesbank. Austria: Basiszinssatz on the first day of a
+half-year, UGB 456, derived from the notices of the Oesterreichische Nationalbank. European Union: the European Central
+Bank's rate for main refinancing operations on the first day of a half-year, directive 2011/7/EU; it is the German rate
+and 0.88 more, and derived so before 2023.
 
 New half-years are added at the end of a list: an update installs the days after the last one that it installed before.
 """

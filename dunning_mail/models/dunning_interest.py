@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from odoo import api, models
@@ -198,7 +199,7 @@ class DunningInterest(models.AbstractModel):
 
     @api.model
     def _read_principals(self, asked, until):
-        """Read what was open of items on each day, what is set off among it.
+        """Read what was open of items on each day, what is set off among it, by one statement.
 
         :param list asked: :class:`Asked`
         :param date until: later changes are left out
@@ -207,37 +208,39 @@ class DunningInterest(models.AbstractModel):
         for model_name in ('account.move.line', 'account.move', 'account.partial.reconcile', 'account.payment'):
             self.env[model_name].flush_model()
         self.env['res.currency'].flush_model(['rounding'])
-        taken_off = defaultdict(list)
-        for line_id, day, amount in self.env.execute_query(self._get_reconciled_query(
-                [one.line_id for one in asked])):
-            taken_off[line_id].append((day, Decimal(amount)))
-        for line_id, parts in self._date_credits(asked).items():
-            taken_off[line_id] += parts
-        principals = {}
-        for line_id, due, currency_id, rounding, amount in self.env.execute_query(SQL(
+        line_ids = [one.line_id for one in asked]
+        used = [(one.line_id, *credit) for one in asked for credit in one.credits]
+        items, taken_off = {}, defaultdict(list)
+        for line_id, day, amount, currency_id, rounding in self.env.execute_query(SQL(
                 """
-                SELECT aml.id, COALESCE(aml.date_maturity, aml.date), aml.currency_id, TRIM_SCALE(c.rounding::numeric)::text,
-                       aml.amount_currency::text
+                SELECT aml.id, COALESCE(aml.date_maturity, aml.date), aml.amount_currency::text, aml.currency_id,
+                       TRIM_SCALE(c.rounding::numeric)::text
                   FROM account_move_line aml
                   JOIN res_currency c ON c.id = aml.currency_id
                  WHERE aml.id = ANY(%s) AND aml.parent_state = 'posted'
-                """, [one.line_id for one in asked])):
-            steps = {due: Decimal(amount)}
+                UNION ALL (%s)
+                UNION ALL (%s)
+                """, line_ids, self._get_reconciled_query(line_ids), self._get_set_off_query(used))):
+            if currency_id:
+                items[line_id] = (day, Decimal(amount), currency_id, Decimal(rounding))
+            else:
+                taken_off[line_id].append((day, Decimal(amount)))
+        principals = {}
+        for line_id, (due, amount, currency_id, rounding) in items.items():
+            steps = {due: amount}
             for day, part in taken_off.get(line_id, ()):
                 day = max(day or due, due)
                 if day <= until:
                     steps[day] = steps.get(day, interest.ZERO) - part
-            left, running = interest.ZERO, []
-            for day in sorted(steps):
-                left += steps[day]
-                running.append((day, left))
-            principals[line_id] = Principal(due, currency_id, Decimal(rounding), running)
+            days = sorted(steps)
+            principals[line_id] = Principal(
+                due, currency_id, rounding, list(zip(days, accumulate(map(steps.get, days)), strict=True)))
         return principals
 
     @api.model
     def _get_reconciled_query(self, line_ids):
-        """Return the :class:`~odoo.tools.SQL` query of what was reconciled with items: (item, day, amount), no day
-        where it corrects the claim.
+        """Return the :class:`~odoo.tools.SQL` query of what was reconciled with items: item, day (none where it corrects
+        the claim), amount.
 
         An exchange difference stands in the books of the day on which its payment does, and takes nothing off an item
         in a currency of its own: what it takes off another one is dated as that payment.
@@ -247,7 +250,7 @@ class DunningInterest(models.AbstractModel):
             SELECT part.debit_move_id,
                    CASE WHEN %(is_correction)s THEN NULL
                         ELSE LEAST(COALESCE(settled.max_date, part.max_date), pay.date) END AS day,
-                   SUM(part.debit_amount_currency)::text
+                   SUM(part.debit_amount_currency)::text, NULL::int, NULL
               FROM account_partial_reconcile part
               JOIN account_move_line item ON item.id = part.debit_move_id
               JOIN account_move_line credit ON credit.id = part.credit_move_id
@@ -269,33 +272,26 @@ class DunningInterest(models.AbstractModel):
         return SQL("(cm.move_type = 'out_refund' OR cm.reversed_entry_id = item.move_id)")
 
     @api.model
-    def _date_credits(self, asked):
-        """Return from which day on credits that are set off, and not reconciled, take off from items.
+    def _get_set_off_query(self, used):
+        """Return the :class:`~odoo.tools.SQL` query of credits that are set off without being reconciled: as
+        :meth:`_get_reconciled_query`. A credit that is gone takes nothing off.
 
-        :param list asked: :class:`Asked`
-        :return: dict id of the item -> list of (day, None where it corrects the claim; `Decimal`)
+        :param list used: (id of the item, id of the credit's line, id of its payment, amount)
         """
-        used = [(one.line_id, *credit) for one in asked for credit in one.credits]
-        dated = defaultdict(list)
-        if not used:
-            return dated
-        item_ids, credit_ids, payment_ids, amounts = map(list, zip(*used, strict=True))
-        # Neither line nor payment: a credit that is gone takes nothing off.
-        for line_id, day, amount in self.env.execute_query(SQL(
-                """
-                SELECT used.item_id, CASE WHEN %(is_correction)s THEN NULL ELSE LEAST(credit.date, pay.date) END,
-                       used.amount
-                  FROM unnest(%(items)s, %(credits)s, %(payments)s, %(amounts)s::text[])
-                       AS used(item_id, credit_id, payment_id, amount)
-                  JOIN account_move_line item ON item.id = used.item_id
-                  LEFT JOIN account_move_line credit ON credit.id = used.credit_id
-                  LEFT JOIN account_move cm ON cm.id = credit.move_id
-                  LEFT JOIN account_payment pay ON pay.id = COALESCE(NULLIF(used.payment_id, 0), cm.origin_payment_id)
-                 WHERE credit.id IS NOT NULL OR pay.id IS NOT NULL
-                """, is_correction=self._get_correction_condition(), items=item_ids, credits=credit_ids,
-                payments=payment_ids, amounts=[str(to_decimal(amount)) for amount in amounts])):
-            dated[line_id].append((day, Decimal(amount)))
-        return dated
+        items, credits, payments, amounts = map(list, zip(*used, strict=True)) if used else ([], [], [], [])
+        return SQL(
+            """
+            SELECT used.item_id, CASE WHEN %(is_correction)s THEN NULL ELSE LEAST(credit.date, pay.date) END,
+                   used.amount, NULL::int, NULL
+              FROM unnest(%(items)s::int[], %(credits)s::int[], %(payments)s::int[], %(amounts)s::text[])
+                   AS used(item_id, credit_id, payment_id, amount)
+              JOIN account_move_line item ON item.id = used.item_id
+              LEFT JOIN account_move_line credit ON credit.id = used.credit_id
+              LEFT JOIN account_move cm ON cm.id = credit.move_id
+              LEFT JOIN account_payment pay ON pay.id = COALESCE(NULLIF(used.payment_id, 0), cm.origin_payment_id)
+             WHERE credit.id IS NOT NULL OR pay.id IS NOT NULL
+            """, is_correction=self._get_correction_condition(), items=items, credits=credits, payments=payments,
+            amounts=[str(to_decimal(amount)) for amount in amounts])
 
     # === SINCE WHEN === #
 

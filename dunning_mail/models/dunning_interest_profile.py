@@ -38,7 +38,8 @@ class DunningInterestProfile(models.Model):
         help="What puts the customer in default. A term of payment that one side alone has set does not (BGB 286, "
              "OR 102); one that was agreed on may.")
     day_count = fields.Selection(
-        [('act_365', "Days of the calendar, over 365"), ('act_act', "Days of the calendar, over 365 or 366 of their year"),
+        [('act_365', "Days of the calendar, over 365"),
+         ('act_act', "Days of the calendar, over 365 or 366 of their year"),
          ('30_360', "Months of 30 days, over 360 (30/360 European)")],
         required=True, default='act_365', tracking=True)
     is_moved_to_workday = fields.Boolean(
@@ -59,7 +60,7 @@ class DunningInterestProfile(models.Model):
         help="The last day for which the last base rate is known to hold. For later days nothing is claimed. Empty: "
              "it holds until another one is entered.")
     rates_installed_until = fields.Date(
-        "Rates Installed Until", readonly=True, copy=False,
+        readonly=True, copy=False,
         help="The day of the last base rate that came with the software. Updates bring later ones only.")
     least_amount = fields.Monetary(
         tracking=True, help="Less interest than this is not claimed for an item.")
@@ -70,7 +71,8 @@ class DunningInterestProfile(models.Model):
     rates_warning = fields.Char(compute='_compute_rates_warning')
 
     _not_negative = models.Constraint(
-        f'CHECK(COALESCE(business_rate, 0) BETWEEN 0 AND {MAX_RATE} AND COALESCE(consumer_rate, 0) BETWEEN 0 AND {MAX_RATE})',
+        f'CHECK(COALESCE(business_rate, 0) BETWEEN 0 AND {MAX_RATE} '
+        f'AND COALESCE(consumer_rate, 0) BETWEEN 0 AND {MAX_RATE})',
         f"Margins and fixed rates are from 0 to {MAX_RATE} per cent a year.")
     _amounts_not_negative = models.Constraint(
         'CHECK(COALESCE(least_amount, 0) >= 0 AND COALESCE(lump_sum, 0) >= 0)',

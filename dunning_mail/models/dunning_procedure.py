@@ -26,7 +26,7 @@ class DunningProcedure(models.Model):
         [('customer', 'One notice for each customer'), ('level', 'One notice for each customer and level')],
         required=True, default='customer', tracking=True)
     interest_profile_id = fields.Many2one(
-        'dunning.interest.profile', string="Interest Profile", tracking=True, ondelete='restrict',
+        'dunning.interest.profile', tracking=True, ondelete='restrict',
         domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id)]",
         help="Empty: that of the company. What companies share can only have one that they share.")
     active = fields.Boolean(default=True)

@@ -110,6 +110,21 @@ class TestInterest(BaseCase):
                 calculation = self.calculate([('2020-01-01', 360)], [(LONG_AGO, Decimal(100))], begin, end, '30_360')
                 self.assertEqual(calculation.amount, days)
 
+    def test_split_at_the_end_of_february(self):
+        """Two parts are the whole, wherever it is split; other ways of counting lose or win two days there."""
+        for year in (2019, 2020):
+            whole = self.calculate([('2015-01-01', 36000)], SWISS, f'{year}-02-16', f'{year}-03-15', '30_360').amount
+            self.assertEqual(whole, 150)
+            for number in range(27):
+                cut = date(year, 2, 16) + timedelta(days=number)
+                parts = [self.calculate([('2015-01-01', 36000)], SWISS, begin, end, '30_360').amount for begin, end in (
+                    (f'{year}-02-16', str(cut)), (str(cut + timedelta(days=1)), f'{year}-03-15'))]
+                self.assertEqual(sum(parts), whole, cut)
+        # From 28 February of a leap year 32 days to the end of March, from the 29th 31.
+        for begin, days in (('2020-02-29', 32), ('2020-03-01', 31)):
+            [segment] = self.calculate([('2015-01-01', 1)], SWISS, begin, '2020-03-31', '30_360').segments
+            self.assertEqual(segment.days, days)
+
     def test_leap_years(self):
         year = [('2020-01-01', 36500)], [(LONG_AGO, Decimal(1))]
         self.check('365.00', *year, '2023-01-01', '2023-12-31')
@@ -199,7 +214,12 @@ class TestInterest(BaseCase):
     def test_no_days(self):
         for begin, end in (('2026-03-02', '2026-03-01'), ('2026-03-01', '2020-03-01')):
             for day_count in interest.DAY_COUNTS:
-                self.assertEqual(self.check('0.00', [('2026-01-01', 1000)], SWISS, begin, end, day_count).segments, ())
+                self.assertEqual(self.calculate(
+                    [('2026-01-01', 1000)], SWISS, begin, end, day_count), interest.Calculation(
+                    Decimal('0.00'), Decimal(0), ()))
+            # What is wrong is wrong also where there is nothing to reckon.
+            with self.assertRaises(ValueError):
+                self.calculate([], [], begin, end, 'bogus')
 
 
 def make_strategies():

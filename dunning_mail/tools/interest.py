@@ -8,9 +8,9 @@ Where the rules come from:
 - Which days bear interest: those after the event that begins default, the last day included; BGB 187 I. On the day of a
   payment the paid part bears none any more, as German courts reckon it.
 - A rate holds from its first day on, and a change splits the period: BGB 247, 2011/7/EU art. 2 (7).
-- `act_365`: days of the calendar over 365, as German practice reckons (no statute says it). `act_act`: each calendar year
-  over its own 365 or 366 days. `30_360`: the European method, months of 30 days, the 31st counts as the 30th and February is
-  not stretched; ISDA 2006, 4.16 (g), usual in Switzerland.
+- `act_365`: days of the calendar over 365, as German practice reckons (no statute says it). `act_act`: each calendar
+  year over its own 365 or 366 days. `30_360`: the European method, months of 30 days, the 31st counts as the 30th and
+  February is not stretched; ISDA 2006, 4.16 (g), usual in Switzerland.
 """
 
 from bisect import bisect_right

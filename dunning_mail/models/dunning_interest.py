@@ -13,6 +13,8 @@ from ..tools import interest
 
 # So many days in a row on which nobody works are looked through for the next working day.
 HOLIDAY_DAYS = 40
+# The schedule of today says nothing of what is further back, and a slip of the finger would take minutes.
+SCHEDULE_DAYS = 3650
 DETAIL_STEP = Decimal('0.000001')
 
 
@@ -48,8 +50,7 @@ class Interest:
     :ivar claim: what is left to claim of it
     :ivar profile: `dunning.interest.profile`, may be empty
     :ivar debtor_kind: `business` or `consumer`
-    :ivar default_from: first day of default, None before it has begun
-    :ivar is_in_default: whether it has begun on the day asked for
+    :ivar default_from: first day of default, None where it has not begun by the day asked for
     :ivar segments: tuple of :class:`~.interest.Segment`
     :ivar reason: why nothing is claimed, else empty: `no_profile`, `no_interest` (of such debtors), `not_begun`,
         `nothing_open`, `no_rate`, `taken`, `too_little`
@@ -59,9 +60,12 @@ class Interest:
     amount: Decimal = interest.ZERO
     claim: Decimal = interest.ZERO
     default_from: date | None = None
-    is_in_default: bool = False
     segments: tuple = ()
     reason: str = ''
+
+    @property
+    def is_in_default(self):
+        return self.default_from is not None
 
     @property
     def _bearing(self):
@@ -125,11 +129,10 @@ class DunningInterest(models.AbstractModel):
             return results
         basis = _Basis(self.env, company, day)
         principals = self._read_principals(asked, day)
-        defaults = self._find_defaults(company, asked, principals)
+        defaults = self._find_defaults(company, asked, principals, day)
         for one in asked:
             result, principal = results[one.line_id], principals.get(one.line_id)
             result.default_from = defaults.get(one.line_id)
-            result.is_in_default = bool(result.default_from and result.default_from <= day)
             result.reason = self._calculate_one(one, result, principal, basis, (taken or {}).get(one.line_id) or 0)
         return results
 
@@ -239,8 +242,8 @@ class DunningInterest(models.AbstractModel):
 
     @api.model
     def _get_reconciled_query(self, line_ids):
-        """Return the :class:`~odoo.tools.SQL` query of what was reconciled with items: item, day (none where it corrects
-        the claim), amount.
+        """Return the :class:`~odoo.tools.SQL` query of what was reconciled with items: item, day (none where it
+        corrects the claim), amount.
 
         An exchange difference stands in the books of the day on which its payment does, and takes nothing off an item
         in a currency of its own: what it takes off another one is dated as that payment.
@@ -296,13 +299,14 @@ class DunningInterest(models.AbstractModel):
     # === SINCE WHEN === #
 
     @api.model
-    def _find_defaults(self, company, asked, principals):
+    def _find_defaults(self, company, asked, principals, until):
         """Find the day after the event that put the customer in default, never before the day after the due date.
 
         :param company: `res.company` whose working schedule says what a working day is
         :param list asked: :class:`Asked`
         :param dict principals: what :meth:`_read_principals` returned
-        :return: dict id of `account.move.line` -> date, without those for which the event has not happened
+        :param date until: the last day that is asked for
+        :return: dict id of `account.move.line` -> date, without those for which the event is not over
         """
         noticed = [one.line_id for one in asked if one.profile.begin != 'due_date']
         notices = {line_id: days for line_id, *days in self.env.execute_query(
@@ -311,7 +315,7 @@ class DunningInterest(models.AbstractModel):
             principals[one.line_id].date_due for one in asked
             if one.line_id in principals and one.profile.is_moved_to_workday}
         payable |= {deadline for _left, deadline in notices.values() if deadline} if payable else set()
-        workdays = self._find_workdays(company, payable)
+        workdays = self._find_workdays(company, {due for due in payable if due < until})
         defaults = {}
         for one in asked:
             principal, notice = principals.get(one.line_id), notices.get(one.line_id)
@@ -324,7 +328,8 @@ class DunningInterest(models.AbstractModel):
                 event = max(event, left)
                 if one.profile.begin == 'deadline' and deadline:
                     event = max(event, moved.get(deadline, deadline))
-            defaults[one.line_id] = event + interest.ONE_DAY
+            if event < until:
+                defaults[one.line_id] = event + interest.ONE_DAY
         return defaults
 
     @api.model
@@ -333,10 +338,11 @@ class DunningInterest(models.AbstractModel):
 
         :param company: `res.company`, by whose working schedule it is; Monday to Friday where it has none
         :param days: set of dates
-        :return: dict day -> date, without days that are working days
+        :return: dict day -> date, without days that are working days, and those of so long ago that nobody knows
         """
         if not days:
             return {}
+        days = {day for day in days if day > max(days) - timedelta(days=SCHEDULE_DAYS)}
         first, last = min(days), max(days) + timedelta(days=HOLIDAY_DAYS)
         working = {
             first + timedelta(days=number) for number in range((last - first).days + 1)

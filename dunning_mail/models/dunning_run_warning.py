@@ -110,13 +110,13 @@ class DunningRun(models.Model):
     @api.depends('company_id', 'date', 'procedure_ids', 'state')
     def _compute_interest_warning(self):
         for run in self:
-            words = []
+            profiles = self.env['dunning.interest.profile'].sudo()
             if run.date and run.state in ('draft', 'proposed'):
                 procedures = run.sudo().procedure_ids or run.sudo().env['dunning.procedure'].search(
-                    [('interest_profile_id', '!=', False), ('company_id', 'in', [False, *run.company_id.parent_ids.ids])])
-                profiles = procedures.browse()._get_interest_profile(run.company_id).union(*(
+                    [('company_id', 'in', [False, *run.company_id.parent_ids.ids])])
+                profiles = profiles.union(*(
                     procedure._get_interest_profile(run.company_id) for procedure in procedures))
-                words = [profile.sudo()._describe_unknown_rate(run.date) for profile in profiles]
+            words = [profile._describe_unknown_rate(run.date) for profile in profiles]
             run.interest_warning = '\n'.join(filter(None, words)) or False
 
     @api.depends('state', 'notice_ids.state', 'notice_ids.level_id.attach_invoices')

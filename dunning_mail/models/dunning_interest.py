@@ -1,9 +1,11 @@
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from odoo import api, models
@@ -124,12 +126,13 @@ class DunningInterest(models.AbstractModel):
             one.line_id: Interest(one.profile, kinds.get(one.partner_id, 'consumer'), reason='no_profile')
             for one in asked}
         # A clerk reckons by what the head of accounts has set.
-        asked = [one._replace(profile=one.profile.sudo()) for one in asked if one.profile]
+        profiles = {profile: profile.sudo() for profile in {one.profile for one in asked if one.profile}}
+        asked = [one._replace(profile=profiles[one.profile]) for one in asked if one.profile]
         if not asked:
             return results
-        basis = _Basis(self.env, company, day)
         principals = self._read_principals(asked, day)
         defaults = self._find_defaults(company, asked, principals, day)
+        basis = _Basis(self.env, company, min(defaults.values(), default=day), day)
         for one in asked:
             result, principal = results[one.line_id], principals.get(one.line_id)
             result.default_from = defaults.get(one.line_id)
@@ -361,17 +364,21 @@ class DunningInterest(models.AbstractModel):
 
 
 class _Basis:
-    """What the calculations of one company and day share, looked up once."""
+    """What the calculations of one company from one day to another share, looked up once."""
 
-    def __init__(self, env, company, day):
-        self.env, self.company, self.day = env, company, day
-        self.get_rates = lru_cache(None)(lambda profile, kind: profile.sudo()._get_rates(kind))
+    def __init__(self, env, company, first, day):
+        self.env, self.company, self.first, self.day = env, company, first, day
+        self.get_rates = lru_cache(None)(self._get_rates)
         self.get_least_amount = lru_cache(None)(self._get_least_amount)
+
+    def _get_rates(self, profile, debtor_kind):
+        """Return the rates, without those that had ended before the first day."""
+        rates = profile._get_rates(debtor_kind)
+        return rates[max(bisect_right(rates, self.first, key=itemgetter(0)) - 1, 0):]
 
     def _get_least_amount(self, profile, currency_id):
         """Return the least amount in another currency; none where nobody knows the rate."""
-        currency, own = self.env['res.currency'].browse(currency_id), profile.sudo().currency_id
-        amount = profile.sudo().least_amount
+        currency, own, amount = self.env['res.currency'].browse(currency_id), profile.currency_id, profile.least_amount
         if not amount or currency == own:
             return to_decimal(amount)
         known = self._rated | self.company.currency_id

@@ -3,6 +3,8 @@ from . import dunning_shared
 from . import dunning_provider
 from . import dunning_provider_login
 from . import dunning_provider_pace
+from . import dunning_interest_profile
+from . import dunning_interest
 from . import dunning_procedure
 from . import dunning_level
 from . import dunning_level_text

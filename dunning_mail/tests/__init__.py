@@ -19,6 +19,9 @@ from . import test_filters
 from . import test_flow
 from . import test_guard
 from . import test_incoming
+from . import test_interest_ledger
+from . import test_interest_profile
+from . import test_interest_tool
 from . import test_judgement
 from . import test_judgement_properties
 from . import test_letter

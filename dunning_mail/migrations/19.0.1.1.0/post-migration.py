@@ -3,6 +3,7 @@ import logging
 import re
 
 from odoo import SUPERUSER_ID, api
+from odoo.tools import convert_file
 
 _logger = logging.getLogger(__name__)
 
@@ -29,9 +30,16 @@ def migrate(cr, version):
                 notice.write({'mail_subject': texts['mail_subject'], 'mail_body': texts['mail_body']})
         except Exception:
             _logger.info("Dunning notice %s keeps no text of its mail", notice.name, exc_info=True)
+    _install_interest_profiles(env)
     _close_documents(cr)
     _fill_log_names(cr)
     _fill_snapshots(env)
+
+
+def _install_interest_profiles(env):
+    """Bring the profiles that an installation brings; later updates bring none back that was deleted."""
+    convert_file(env, 'dunning_mail', 'data/dunning_interest_profile.xml', {}, mode='init', noupdate=True)
+    env['dunning.interest.profile']._install_rates()
 
 
 def _close_documents(cr):

@@ -5,6 +5,7 @@ from . import dunning_provider_login
 from . import dunning_provider_pace
 from . import dunning_procedure
 from . import dunning_level
+from . import dunning_level_fee
 from . import dunning_level_text
 from . import dunning_text_version
 from . import dunning_run
@@ -16,6 +17,7 @@ from . import dunning_run_exception
 from . import dunning_run_list
 from . import dunning_schedule
 from . import dunning_proposal
+from . import dunning_proposal_charge
 from . import dunning_proposal_money
 from . import dunning_proposal_values
 from . import dunning_proposal_recheck
@@ -23,7 +25,6 @@ from . import dunning_notice
 from . import dunning_notice_state
 from . import dunning_notice_text
 from . import dunning_notice_draft
-from . import dunning_notice_fee
 from . import dunning_notice_recheck
 from . import dunning_notice_channel
 from . import dunning_notice_payment
@@ -40,6 +41,8 @@ from . import dunning_notice_action
 from . import dunning_notice_address
 from . import dunning_notice_evidence
 from . import dunning_notice_line
+from . import dunning_charge
+from . import dunning_notice_charge
 from . import dunning_notice_history
 from . import dunning_notice_open
 from . import dunning_notice_list

@@ -21,6 +21,9 @@ class ResConfigSettings(models.TransientModel):
     dunning_print_list = fields.Boolean(related='company_id.dunning_print_list', readonly=False)
     dunning_retention_years = fields.Integer(related='company_id.dunning_retention_years', readonly=False)
 
+    dunning_waive_limit = fields.Monetary(related='company_id.dunning_waive_limit', readonly=False)
+    dunning_lapse_days = fields.Integer(related='company_id.dunning_lapse_days', readonly=False)
+
     def action_preview_dunning_retention(self):
         """List what the retention rule as it is saved would remove."""
         return self.company_id.action_preview_dunning_retention()

@@ -5,6 +5,7 @@ from . import test_bounce_tools
 from . import test_both_sides
 from . import test_bounces
 from . import test_budget
+from . import test_charges
 from . import test_companies
 from . import test_customer_changes
 from . import test_default_texts

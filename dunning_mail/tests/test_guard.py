@@ -15,7 +15,10 @@ WRITABLE = {
     'dunning.procedure': {'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'active'},
     'dunning.level': {
         'procedure_id', 'sequence', 'name', 'delay_days', 'deadline_days', 'repeat', 'min_amount', 'send_by_mail',
-        'report_id', 'archive_generated', 'attach_invoices', 'fee_amount', 'fee_method', 'text_ids', 'text_tone'},
+        'report_id', 'archive_generated', 'attach_invoices', 'fee_ids', 'fee_method', 'charge_interest',
+        'charge_lump_sum', 'text_ids', 'text_tone'},
+    'dunning.level.fee': {
+        'level_id', 'currency_id', 'debtor', 'amount_from', 'fixed', 'percent', 'minimum', 'maximum'},
     'dunning.level.text': {
         'kind', 'level_id', 'procedure_id', 'lang', 'mail_subject', 'mail_body', 'letter_title', 'letter_intro',
         'letter_closing'},
@@ -24,6 +27,8 @@ WRITABLE = {
     'dunning.run.exception': set(),
     'dunning.notice': {'recipient_id', 'date_deadline', 'lang', 'amount_fee'},
     'dunning.notice.line': set(),
+    'dunning.charge': set(),
+    'dunning.charge.change': {'action', 'charge_ids', 'notice_id', 'kind', 'amount', 'reason'},
     'dunning.notice.report': set(),
     'dunning.delivery.log': set(),
     'dunning.incoming.mail': {'notice_id'},
@@ -81,7 +86,12 @@ class GuardCase(DunningCommon):
             run.action_mark_printed()
         log = notice.delivery_log_ids[:1] or self.env['dunning.delivery.log'].create({'notice_id': notice.id})
         records = [
-            run, notice, notice.line_ids, log, run.exception_ids, self.provider, self.procedure, self.level_1,
+            run, notice, notice.due_line_ids, log, run.exception_ids, self.provider, self.procedure, self.level_1,
+            self.env['dunning.level.fee'].create({'level_id': self.level_3.id, 'fixed': 5}),
+            self.env['dunning.charge'].create({
+                'notice_id': notice.id, 'partner_id': partner.id, 'company_id': self.company.id, 'kind': 'cost',
+                'currency_id': self.currency.id, 'date': TODAY, 'amount': 5, 'amount_calculated': 5,
+                'state': 'claimed' if is_issued else 'draft'}),
             self.level_1.text_ids[0], self.level_1.text_ids[0]._get_version(),
             self.env['dunning.schedule'].create({'name': 'Weekly', 'user_id': self.clerk.id}),
             self.env['dunning.notice.report'].create({'notice_id': notice.id, 'address': 'acme@customer.test'}),
@@ -89,8 +99,9 @@ class GuardCase(DunningCommon):
             self.env['dunning.level.change'].create({
                 'notice_ids': notice.ids, 'level_id': self.level_1.id, 'reason': 'x'}),
             self.env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
+            self.env['dunning.charge.change'].create({'action': 'waive', 'reason': 'x'}),
             self.env['dunning.data.request'].create({'partner_ids': partner.ids}),
-            self.env['dunning.restart'].create({'move_line_ids': notice.line_ids.move_line_id.ids, 'reason': 'x'}),
+            self.env['dunning.restart'].create({'move_line_ids': notice.due_line_ids.move_line_id.ids, 'reason': 'x'}),
             self.env['dunning.run.preview'].create({'run_id': run.id}),
             self.env['dunning.text.preview'].create({'level_id': self.level_1.id, 'partner_id': partner.id}),
         ]

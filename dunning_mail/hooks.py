@@ -6,6 +6,7 @@ def post_init_hook(env):
     env['res.company'].search([('dunning_procedure_id', '=', False)]).dunning_procedure_id = env.ref(
         'dunning_mail.procedure_standard')
     env['res.lang']._install_dunning_texts()
+    env['dunning.interest.profile']._install_rates()
     _adopt_sequences(env)
 
 
@@ -66,7 +67,9 @@ def _delete_records(env):
     # With what was attached to them.
     env['dunning.incoming.mail'].search([]).unlink()
     env.flush_all()
-    for table in ('dunning_notice', 'dunning_run', 'dunning_provider', 'dunning_procedure'):
+    env.cr.execute("UPDATE res_company SET dunning_interest_profile_id = NULL")
+    for table in (
+            'dunning_notice', 'dunning_run', 'dunning_provider', 'dunning_procedure', 'dunning_interest_profile'):
         env.cr.execute(SQL("DELETE FROM %s", SQL.identifier(table)))
     env.invalidate_all()
 

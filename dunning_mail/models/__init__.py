@@ -3,6 +3,8 @@ from . import dunning_shared
 from . import dunning_provider
 from . import dunning_provider_login
 from . import dunning_provider_pace
+from . import dunning_interest_profile
+from . import dunning_interest
 from . import dunning_procedure
 from . import dunning_level
 from . import dunning_level_fee
@@ -42,6 +44,7 @@ from . import dunning_notice_address
 from . import dunning_notice_evidence
 from . import dunning_notice_line
 from . import dunning_charge
+from . import dunning_charge_action
 from . import dunning_notice_charge
 from . import dunning_notice_history
 from . import dunning_notice_open

@@ -190,7 +190,8 @@ class DunningNotice(models.Model):
         for notice in of_customer.sorted(lambda notice: (notice.level_id.sequence, notice.id)):
             candidates.append(SimpleNamespace(
                 partner_id=partner.id, currency=basis.get_currency(notice.currency_id.id),
-                notice=notice, due=[SimpleNamespace(line_id=line_id) for line_id in notice.due_line_ids.move_line_id.ids],
+                notice=notice,
+                due=[SimpleNamespace(line_id=line_id) for line_id in notice.due_line_ids.move_line_id.ids],
                 fee=bool(notice._get_fee()), level=SimpleNamespace(
                     is_cumulated=notice.level_id.fee_method == 'cumulated'),
                 charges=[{'kind': charge.kind, 'move_line_id': charge.move_line_id.id} for charge in notice.charge_ids],
@@ -202,8 +203,8 @@ class DunningNotice(models.Model):
             (candidate.notice, charge.id): charge for candidate in candidates for charge in candidate.earlier
             if candidate.notice in self}
         present = {(line.notice_id, line.charge_id.id): line for line in standing}
-        self.env['dunning.notice.line'].union(*(line for key, line in present.items() if key not in wanted)).with_context(
-            dunning_replace_lines=True).unlink()
+        gone = self.env['dunning.notice.line'].union(*(line for key, line in present.items() if key not in wanted))
+        gone.with_context(dunning_replace_lines=True).unlink()
         self.env['dunning.notice.line'].create([
             {'notice_id': notice.id, **proposal._prepare_earlier_values(charge)}
             for (notice, charge_id), charge in wanted.items() if (notice, charge_id) not in present])

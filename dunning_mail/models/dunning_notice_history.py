@@ -65,3 +65,22 @@ class DunningNoticeLine(models.Model):
         :return: list of :class:`History`
         """
         return [entry for entry in self._get_history(move_line_ids) if entry.is_counted]
+
+    @api.model
+    def _get_first_counted_query(self, move_line_ids):
+        """Return the query of the first notice that counted for items, of those that have not started again since.
+
+        :param list move_line_ids: ids of `account.move.line`
+        :return: :class:`~odoo.tools.SQL`, its columns: item, day on which it left, deadline
+        """
+        self.env['dunning.notice'].flush_model()
+        self.flush_model()
+        return SQL(
+            """
+            SELECT DISTINCT ON (l.move_line_id) l.move_line_id, n.date_left, n.date_deadline
+              FROM dunning_notice_line l
+              JOIN dunning_notice n ON n.id = l.notice_id
+             WHERE n.is_counted AND n.date_left IS NOT NULL AND l.kind = 'due' AND l.is_past IS NOT TRUE
+               AND l.move_line_id = ANY(%s)
+             ORDER BY l.move_line_id, n.date_left, n.id
+            """, list(move_line_ids))

@@ -17,7 +17,8 @@ class DunningNoticeLine(models.Model):
     company_id = fields.Many2one(related='notice_id.company_id')
     currency_id = fields.Many2one(related='notice_id.currency_id')
     state = fields.Selection(related='notice_id.state')
-    sequence = fields.Integer(readonly=True, help="Due items first, then credits, charges, and what is for information.")
+    sequence = fields.Integer(
+        readonly=True, help="Due items first, then credits, charges, and what is for information.")
     kind = fields.Selection(
         [('due', 'Due'), ('credit', 'Credit'), ('charge', 'Charge'), ('info', 'For information')],
         required=True, default='due', readonly=True)

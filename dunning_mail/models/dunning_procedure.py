@@ -1,5 +1,5 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 
 from ..tools.languages import get_language
 from .dunning_level import MAX_DAYS
@@ -25,13 +25,18 @@ class DunningProcedure(models.Model):
     grouping = fields.Selection(
         [('customer', 'One notice for each customer'), ('level', 'One notice for each customer and level')],
         required=True, default='customer', tracking=True)
+    interest_profile_id = fields.Many2one(
+        'dunning.interest.profile', tracking=True, ondelete='restrict',
+        domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id)]",
+        help="Empty: that of the company. What companies share can only have one that they share.")
     active = fields.Boolean(default=True)
 
     _grace_days_not_negative = models.Constraint(
         f'CHECK(grace_days BETWEEN 0 AND {MAX_DAYS})', "The days of grace cannot be negative, nor more than ten years.")
 
     def _get_writable_fields(self):
-        return super()._get_writable_fields() | {'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'active'}
+        return super()._get_writable_fields() | {
+            'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'interest_profile_id', 'active'}
 
     @api.depends('level_ids.sequence')
     def _compute_next_sequence(self):
@@ -42,6 +47,27 @@ class DunningProcedure(models.Model):
     def _check_company_users(self):
         users = self.env['res.company'].sudo().search([('dunning_procedure_id', 'in', self.ids)])
         users._check_dunning_company()
+
+    @api.constrains('company_id', 'interest_profile_id')
+    def _check_interest_profile(self):
+        for procedure in self.sudo().filtered('interest_profile_id'):
+            profile, company = procedure.interest_profile_id, procedure.company_id
+            if profile.company_id and not (company and company._may_use_dunning(profile)):
+                raise ValidationError(self.env._(
+                    "Interest profile “%(profile)s” belongs to %(company)s and cannot be used by dunning procedure "
+                    "“%(procedure)s”, which is not only theirs. Choose one that the same companies share.",
+                    profile=profile.name, company=profile.company_id.name, procedure=procedure.name))
+
+    def _get_interest_profile(self, company):
+        """Return the profile by which interest is reckoned: the procedure's, else the company's.
+
+        :param company: `res.company` that duns; without a procedure it decides alone
+        :return: `dunning.interest.profile`, empty where no interest is claimed
+        """
+        profile = self.sudo().interest_profile_id
+        if not profile or not profile.active or not company._may_use_dunning(profile):
+            profile = company.sudo().dunning_interest_profile_id
+        return profile.filtered('active').with_env(self.env)
 
     def _is_usable_by(self, company):
         """Whether the procedure duns the company's customers."""

@@ -78,9 +78,7 @@ class Basis:
             procedure.grace_days, procedure.grouping == 'level', procedure._is_usable_by(self.company))
 
     def _get_profile(self, level_id):
-        procedure = self.env['dunning.level'].browse(level_id).procedure_id
-        # As long as the profiles are not here.
-        return procedure._get_interest_profile(self.company) if hasattr(procedure, '_get_interest_profile') else None
+        return self.env['dunning.level'].browse(level_id).procedure_id._get_interest_profile(self.company)
 
     def _choose_lang(self, langs, level_id):
         return self.env['dunning.notice']._choose_lang_among(

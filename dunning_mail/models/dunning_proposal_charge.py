@@ -6,6 +6,7 @@ from odoo.tools import SQL, float_compare, float_round, format_amount
 
 from ..tools import judgement
 from ..tools.debt import Currency
+from .dunning_interest import Asked
 
 
 class DunningProposal(models.AbstractModel):
@@ -86,6 +87,10 @@ class DunningProposal(models.AbstractModel):
         asked = {item: profile for candidate, profile in profiles.items() if profile for item in candidate.due}
         results = self._calculate_interest(basis.company, asked, day, given_up) if asked else {}
         for candidate in candidates:
+            if unknown := {
+                    item.line_id: result for item in candidate.due
+                    if (result := results.get(item.line_id)) and result.unknown_days}:
+                candidate.hint = self.env['dunning.interest']._describe_unknown(unknown)
             for item in candidate.due:
                 line_id = item.line_id
                 candidate.lump_sum += lump_sums.get(line_id, 0.0)
@@ -109,7 +114,6 @@ class DunningProposal(models.AbstractModel):
         :param dict taken: id of an item -> what was given up of its interest
         :return: dict id of an item -> what `dunning.interest` says of it
         """
-        from .dunning_interest import Asked  # noqa: PLC0415
         return self.env['dunning.interest']._calculate(
             company, [Asked.of(item, profile) for item, profile in profiles.items()], day, taken)
 
@@ -150,10 +154,7 @@ class DunningProposal(models.AbstractModel):
 
         :return: dict partner id -> `business` or `consumer`
         """
-        partners = partners.sudo()
-        if hasattr(partners, '_get_dunning_debtor_kinds'):
-            return partners._get_dunning_debtor_kinds(company)
-        return {partner.id: 'business' if partner.is_company or partner.vat else 'consumer' for partner in partners}
+        return partners.sudo()._get_dunning_debtor_kinds(company)
 
     @api.model
     def _sum_covered(self, basis):
@@ -239,6 +240,7 @@ class DunningProposal(models.AbstractModel):
         :param describe_partner: function that says whether the run looks at the customer of an id
         :return: list of values for `dunning.run.exception`
         """
+        self.env['dunning.charge'].flush_model()
         covered = defaultdict(float)
         for of_partner in basis.debts.values():
             for debt in of_partner:

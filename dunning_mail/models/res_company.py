@@ -26,6 +26,10 @@ class ResCompany(models.Model):
         'dunning.procedure', string="Default Dunning Procedure",
         default=lambda self: self.env.ref('dunning_mail.procedure_standard', raise_if_not_found=False),
         domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', id)]")
+    dunning_interest_profile_id = fields.Many2one(
+        'dunning.interest.profile', string="Interest Profile", ondelete='restrict',
+        domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', id)]",
+        help="By which interest on arrears is reckoned. Empty: none is claimed.")
     dunning_fallback_lang = fields.Selection(
         _lang_get, string="Fallback Language of Dunning",
         help="For customers without a language, and where a level has no texts in theirs. "
@@ -179,10 +183,11 @@ class ResCompany(models.Model):
             preferred = [code for code in preferred if code in german]
         return next((code for code in preferred if code in installed), installed[0])
 
-    @api.constrains('dunning_provider_id', 'dunning_procedure_id')
+    @api.constrains('dunning_provider_id', 'dunning_procedure_id', 'dunning_interest_profile_id')
     def _check_dunning_company(self):
         for company in self:
-            for record in (company.sudo().dunning_provider_id, company.sudo().dunning_procedure_id):
+            for record in (company.sudo().dunning_provider_id, company.sudo().dunning_procedure_id,
+                           company.sudo().dunning_interest_profile_id):
                 if not company._may_use_dunning(record):
                     raise ValidationError(self.env._(
                         "“%(record)s” belongs to company %(other)s and cannot be used by %(company)s.",

@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 
 
 class ResConfigSettings(models.TransientModel):
@@ -10,6 +10,12 @@ class ResConfigSettings(models.TransientModel):
     dunning_procedure_id = fields.Many2one(
         related='company_id.dunning_procedure_id', readonly=False,
         domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id)]")
+    dunning_interest_profile_id = fields.Many2one(
+        related='company_id.dunning_interest_profile_id', readonly=False,
+        domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id), "
+               "'|', ('country_ids', '=', False), ('country_ids', 'in', dunning_country_ids)]")
+    dunning_interest_warning = fields.Char(related='dunning_interest_profile_id.rates_warning')
+    dunning_country_ids = fields.Many2many('res.country', compute='_compute_dunning_country_ids')
     dunning_fallback_lang = fields.Selection(related='company_id.dunning_fallback_lang', readonly=False)
     dunning_min_amount = fields.Monetary(related='company_id.dunning_min_amount', readonly=False)
     dunning_debit_method_ids = fields.Many2many(related='company_id.dunning_debit_method_ids', readonly=False)
@@ -20,9 +26,14 @@ class ResConfigSettings(models.TransientModel):
     dunning_print_duplex = fields.Boolean(related='company_id.dunning_print_duplex', readonly=False)
     dunning_print_list = fields.Boolean(related='company_id.dunning_print_list', readonly=False)
     dunning_retention_years = fields.Integer(related='company_id.dunning_retention_years', readonly=False)
-
     dunning_waive_limit = fields.Monetary(related='company_id.dunning_waive_limit', readonly=False)
     dunning_lapse_days = fields.Integer(related='company_id.dunning_lapse_days', readonly=False)
+
+    @api.depends('company_id')
+    def _compute_dunning_country_ids(self):
+        for settings in self:
+            settings.dunning_country_ids = (
+                settings.company_id.account_fiscal_country_id | settings.company_id.country_id)
 
     def action_preview_dunning_retention(self):
         """List what the retention rule as it is saved would remove."""

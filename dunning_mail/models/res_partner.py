@@ -27,6 +27,11 @@ class ResPartner(models.Model):
         [('level', 'As the dunning level says'), ('paper', 'Always on paper')], company_dependent=True, copy=True,
         tracking=True, groups=DUNNING_GROUPS,
         help="How your company, and those of its branches that say nothing else, write to the customer.")
+    dunning_debtor_kind = fields.Selection(
+        [('auto', 'As the record says: a company or a VAT number is a business'), ('business', 'Business'),
+         ('consumer', 'Consumer')],
+        "Debtor", company_dependent=True, copy=True, tracking=True, groups=DUNNING_GROUPS,
+        help="Businesses and consumers owe different interest, lump sums and fees.")
     dunning_email_refused = fields.Boolean(
         "Mail Address Refused", copy=False, readonly=True, groups=DUNNING_GROUPS,
         help="The address is known to refuse mail: no dunning notice goes to it until it is changed or this is "
@@ -99,6 +104,30 @@ class ResPartner(models.Model):
         return any(
             next(filter(None, (partner.with_company(one).dunning_channel for one in companies)), '') == 'paper'
             for partner in self.sudo())
+
+    def _get_dunning_debtor_kinds(self, company):
+        """Return whether these are businesses or consumers: as was said of the customer in the company, else in the
+        one whose branch it is; without that a company or a VAT number is a business.
+
+        :param company: `res.company`
+        :return: dict partner id -> `business` or `consumer`
+        """
+        if not self:
+            return {}
+        fnames = ['commercial_partner_id', 'is_company', 'vat', 'dunning_debtor_kind']
+        self.flush_model(fnames)
+        kind = self._fields['dunning_debtor_kind']
+        said = SQL(", ").join(
+            kind.to_sql(self.sudo().with_company(one), 'cp') for one in company._get_dunning_parents())
+        return dict(self.env.execute_query(SQL(
+            """
+            SELECT p.id, CASE COALESCE(%s) WHEN 'business' THEN 'business' WHEN 'consumer' THEN 'consumer'
+                              ELSE CASE WHEN cp.is_company OR TRIM(COALESCE(cp.vat, '')) NOT IN ('', '/')
+                                        THEN 'business' ELSE 'consumer' END END
+              FROM res_partner p
+              JOIN res_partner cp ON cp.id = p.commercial_partner_id
+             WHERE p.id = ANY(%s)
+            """, said, self.ids)))
 
     def write(self, vals):
         if 'email' in vals:

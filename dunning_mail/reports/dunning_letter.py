@@ -191,7 +191,8 @@ class ReportDunningLetter(models.AbstractModel):
         """
         digits = notice.currency_id.decimal_places
         rows = []
-        for charge in notice.charge_ids.filtered(lambda charge: charge.kind == 'interest' and charge.amount).sorted('id'):
+        asked = notice.charge_ids.filtered(lambda charge: charge.kind == 'interest' and charge.amount)
+        for charge in asked.sorted('id'):
             segments = [row for row in charge.detail or [] if row['days']]
             sums = sum(float(row['amount']) for row in segments)
             rows += [{

@@ -5,6 +5,7 @@ from . import test_bounce_tools
 from . import test_both_sides
 from . import test_bounces
 from . import test_budget
+from . import test_charge_interest
 from . import test_charges
 from . import test_companies
 from . import test_customer_changes
@@ -19,6 +20,9 @@ from . import test_filters
 from . import test_flow
 from . import test_guard
 from . import test_incoming
+from . import test_interest_ledger
+from . import test_interest_profile
+from . import test_interest_tool
 from . import test_judgement
 from . import test_judgement_properties
 from . import test_letter

@@ -16,7 +16,9 @@ from .common import TODAY, DunningCommon
 ROLES = {
     'portal': 'base.group_portal', 'internal': 'base.group_user', 'readonly': 'account.group_account_readonly',
     'clerk': 'account.group_account_invoice', 'head': 'account.group_account_manager'}
-CONFIGURATION = ('dunning.provider', 'dunning.procedure', 'dunning.level', 'dunning.level.text')
+CONFIGURATION = (
+    'dunning.provider', 'dunning.procedure', 'dunning.level', 'dunning.level.text', 'dunning.interest.profile',
+    'dunning.interest.rate')
 
 
 class CompaniesCase(DunningCommon):
@@ -33,20 +35,26 @@ class CompaniesCase(DunningCommon):
         cls.head = cls.strangers['head']
         cls.shared_provider = cls.env['dunning.provider'].create({
             'name': 'Shared', 'smtp_host': 'localhost', 'smtp_port': 1, 'email_from': 'mahnung@muster.test'})
+        cls.profile = cls.env['dunning.interest.profile'].create({
+            'name': 'Shared', 'business_method': 'base', 'business_rate': 9,
+            'rate_ids': [Command.create({'date_from': '2026-01-01', 'rate': 1.27})]})
         cls.foreign = cls.make_records(cls.company, cls.clerk)
         cls.shared = {
             record._name: record for record in (
-                cls.shared_provider, cls.procedure, cls.level_1, cls.level_1.text_ids[0])}
+                cls.shared_provider, cls.procedure, cls.level_1, cls.level_1.text_ids[0], cls.profile,
+                cls.profile.rate_ids)}
         cls.env.flush_all()
 
     @classmethod
     def make_configuration(cls, company):
-        """Return a procedure, a level, its texts and a provider of a company."""
+        """Return a procedure, a level, its texts, a provider and an interest profile with a rate of a company."""
         procedure = cls.procedure.copy({'name': f'Of {company.name}', 'company_id': company.id})
         provider = cls.env['dunning.provider'].create({
             'name': f'Of {company.name}', 'email_from': 'q@muster.test', 'company_id': company.id})
         level = procedure.level_ids[0]
-        return {record._name: record for record in (procedure, level, level.text_ids[0], provider)}
+        profile = cls.profile.copy({'name': f'Of {company.name}', 'company_id': company.id})
+        return {record._name: record for record in (
+            procedure, level, level.text_ids[0], provider, profile, profile.rate_ids)}
 
     @classmethod
     def make_records(cls, company, user):
@@ -152,6 +160,8 @@ class TestCompanies(CompaniesCase):
             for name, values in {
                 'dunning.provider': {'name': 'Q', 'email_from': 'q@muster.test', 'company_id': False},
                 'dunning.procedure': {'name': 'Q', 'company_id': False},
+                'dunning.interest.profile': {'name': 'Q', 'company_id': False},
+                'dunning.interest.rate': {'profile_id': self.profile.id, 'date_from': '2026-07-01', 'rate': 1},
                 'dunning.level': {'name': 'Q', 'sequence': 9, 'procedure_id': self.procedure.id},
                 'dunning.level.text': {
                     'level_id': self.level_1.id, 'lang': 'en_US', 'mail_subject': 'x', 'mail_body': 'x',
@@ -215,6 +225,9 @@ class TestCompanies(CompaniesCase):
         self.assertLessEqual({
             ('dunning.provider', 'company_id'), ('dunning.provider', 'calendar_id'),
             ('dunning.procedure', 'company_id'), ('dunning.procedure', 'level_ids'), ('dunning.level', 'procedure_id'),
+            ('dunning.procedure', 'interest_profile_id'), ('dunning.interest.profile', 'company_id'),
+            ('dunning.interest.profile', 'rate_ids'), ('dunning.interest.rate', 'profile_id'),
+            ('res.company', 'dunning_interest_profile_id'), ('res.config.settings', 'dunning_interest_profile_id'),
             ('dunning.level', 'text_ids'), ('dunning.level.text', 'level_id'), ('dunning.schedule', 'company_id'),
             ('dunning.schedule', 'user_id'), ('dunning.schedule', 'procedure_ids'), ('dunning.run', 'procedure_ids'),
             ('dunning.run', 'user_id'), ('res.partner', 'dunning_procedure_id'), ('res.company', 'dunning_provider_id'),
@@ -226,6 +239,8 @@ class TestCompanies(CompaniesCase):
         self.env.user.company_ids += self.other
         for name, values in {
             'dunning.provider': {'company_id': False}, 'dunning.procedure': {'company_id': False},
+            'dunning.interest.profile': {'company_id': False},
+            'dunning.interest.rate': {'profile_id': self.profile.id, 'date_from': '2026-07-01'},
             'dunning.level': {'procedure_id': self.procedure.id, 'sequence': 9},
             'dunning.level.text': {'level_id': self.level_2.id},
         }.items():
@@ -248,6 +263,7 @@ class TestCompanies(CompaniesCase):
         self.admin.company_ids += branch
         branch.dunning_procedure_id = self.foreign['dunning.procedure']
         branch.dunning_provider_id = self.foreign['dunning.provider']
+        branch.dunning_interest_profile_id = self.foreign['dunning.interest.profile']
         partner = self.make_partner('Of the branch')
         partner.with_user(self.admin).with_company(branch).dunning_procedure_id = self.foreign['dunning.procedure']
 
@@ -261,6 +277,7 @@ class TestCompanies(CompaniesCase):
             for name, values in {
                 'dunning.provider': {'send_interval': 77}, 'dunning.procedure': {'grace_days': 3},
                 'dunning.level': {'min_amount': 7}, 'dunning.level.text': {'letter_title': 'Mahnung'},
+                'dunning.interest.profile': {'business_rate': 8}, 'dunning.interest.rate': {'rate': 1.5},
             }.items():
                 with self.subTest(user=user.login, model=name):
                     self.shared[name].with_user(user).write(values)

@@ -12,7 +12,13 @@ WRITABLE = {
     'dunning.provider': {
         'name', 'active', 'company_id', 'provider_type', 'engine_id', 'email_from', 'send_interval', 'hourly_limit',
         'daily_limit', 'calendar_id', 'redirect_to', 'incoming_server_id', 'user_id'},
-    'dunning.procedure': {'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'active'},
+    'dunning.procedure': {
+        'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'interest_profile_id', 'active'},
+    'dunning.interest.profile': {
+        'name', 'active', 'company_id', 'country_ids', 'currency_id', 'begin', 'day_count', 'is_moved_to_workday',
+        'business_method', 'business_rate', 'consumer_method', 'consumer_rate', 'rate_ids', 'rates_until',
+        'least_amount', 'lump_sum', 'note'},
+    'dunning.interest.rate': {'profile_id', 'date_from', 'rate'},
     'dunning.level': {
         'procedure_id', 'sequence', 'name', 'delay_days', 'deadline_days', 'repeat', 'min_amount', 'send_by_mail',
         'report_id', 'archive_generated', 'attach_invoices', 'fee_ids', 'fee_method', 'charge_interest',
@@ -93,6 +99,8 @@ class GuardCase(DunningCommon):
                 'currency_id': self.currency.id, 'date': TODAY, 'amount': 5, 'amount_calculated': 5,
                 'state': 'claimed' if is_issued else 'draft'}),
             self.level_1.text_ids[0], self.level_1.text_ids[0]._get_version(),
+            self.env.ref('dunning_mail.interest_profile_de'),
+            self.env.ref('dunning_mail.interest_profile_de').rate_ids[0],
             self.env['dunning.schedule'].create({'name': 'Weekly', 'user_id': self.clerk.id}),
             self.env['dunning.notice.report'].create({'notice_id': notice.id, 'address': 'acme@customer.test'}),
             self.env['dunning.incoming.mail'].create({'digest': f'{notice.id}', 'name': 'Anfrage'}),
@@ -187,6 +195,9 @@ class GuardCase(DunningCommon):
             'dunning.provider': {'name': 'Q', 'email_from': 'q@muster.test'},
             'dunning.procedure': {'name': 'Q'},
             'dunning.level': {'procedure_id': level.id, 'name': 'Q'},
+            'dunning.interest.profile': {'name': 'Q'},
+            'dunning.interest.rate': {
+                'profile_id': records['dunning.interest.profile'].id, 'date_from': '1999-01-01', 'rate': 1},
             'dunning.level.text': {
                 'level_id': self.level_1.id, 'lang': 'fr_CH', 'mail_subject': 'x', 'mail_body': 'x',
                 'letter_title': 'x', 'letter_intro': 'x', 'letter_closing': 'x'},

@@ -162,7 +162,7 @@ class TestProperties(DunningCommon):
                 'credit': cents(notice.amount_credit), 'fee': cents(notice.amount_fee),
                 'earlier': cents(notice.amount_earlier), 'total': cents(notice.amount_total), 'lines': lines}
         reasons = {}
-        for exception in run.exception_ids.filtered(lambda exception: exception.reason != 'hint'):
+        for exception in run.exception_ids.filtered(lambda exception: exception.reason not in ('hint', 'charges')):
             key = self.keys[exception.move_line_id.id][1] if exception.move_line_id else None
             of_partner = reasons.setdefault(exception.partner_id.id, {})
             self.assertNotIn((names[exception.currency_id.id], key), of_partner)
@@ -179,7 +179,8 @@ class TestProperties(DunningCommon):
             'level_ids': [Command.create({
                 'sequence': level.number, 'name': str(level.number), 'delay_days': level.delay,
                 'deadline_days': level.deadline, 'repeat': level.repeat, 'min_amount': level.minimum / 100,
-                'fee_ids': [Command.create({'fixed': level.fee / 100})] if level.fee else False, 'fee_method': 'cumulated' if level.cumulated else 'single',
+                'fee_ids': [Command.create({'fixed': level.fee / 100})] if level.fee else False,
+                'fee_method': 'cumulated' if level.cumulated else 'single',
             }) for level in ledger.procedure.levels]} for ledger in ledgers])
 
     def make_ledgers(self, ledgers):

@@ -10,7 +10,7 @@ from .common import DunningCommon, DunningMailCommon
 MODELS = (
     'dunning.provider', 'dunning.procedure', 'dunning.level', 'dunning.level.text', 'dunning.run',
     'dunning.run.exception', 'dunning.notice', 'dunning.notice.line', 'dunning.delivery.log', 'dunning.notice.report',
-    'dunning.incoming.mail')
+    'dunning.incoming.mail', 'dunning.interest.profile', 'dunning.interest.rate')
 LOGIN_FIELDS = (
     'smtp_host', 'smtp_port', 'smtp_encryption', 'smtp_authentication', 'smtp_user', 'smtp_pass', 'smtp_pass_is_set',
     'mail_server_id', 'incoming_server_id')

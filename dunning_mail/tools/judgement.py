@@ -116,6 +116,7 @@ class Candidate:
     :ivar debtor: `business` or `consumer`
     :ivar charges: values of interest and lump sums, as `dunning.charge` has them
     :ivar earlier: charges of earlier notices that are still asked for
+    :ivar hint: what a person should know of its charges
     :ivar recipient_id: whose address it bears, and `lang` its language: nothing that is decided here
     """
     partner_id: int
@@ -129,6 +130,7 @@ class Candidate:
     debtor: str = 'consumer'
     charges: list[dict] = field(default_factory=list)
     earlier: list = field(default_factory=list)
+    hint: str = ''
     recipient_id: int = False
     lang: str = ''
 

@@ -3,6 +3,7 @@ import logging
 import re
 
 from odoo import SUPERUSER_ID, api
+from odoo.tools import convert_file
 
 _logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ def migrate(cr, version):
             _logger.info("Dunning notice %s keeps no text of its mail", notice.name, exc_info=True)
     _make_fee_rows(env)
     _make_charges(env)
+    _install_interest_profiles(env)
     _close_documents(cr)
     _fill_log_names(cr)
     _fill_snapshots(env)
@@ -107,6 +109,12 @@ def _make_charges(env):
     for company, charges in lapsed.grouped('company_id').items():
         user_env = env(context={**env.context, 'lang': company.partner_id.lang})
         charges.reason = user_env._("Before the upgrade.")
+
+
+def _install_interest_profiles(env):
+    """Bring the profiles that an installation brings; later updates bring none back that was deleted."""
+    convert_file(env, 'dunning_mail', 'data/dunning_interest_profile.xml', {}, mode='init', noupdate=True)
+    env['dunning.interest.profile']._install_rates()
 
 
 def _close_documents(cr):

@@ -24,6 +24,7 @@
         "views/dunning_procedure_views.xml",
         "views/dunning_interest_profile_views.xml",
         "views/dunning_level_views.xml",
+        "views/dunning_charge_views.xml",
         "views/dunning_notice_views.xml",
         "views/dunning_run_views.xml",
         "views/dunning_run_preview_views.xml",

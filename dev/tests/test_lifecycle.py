@@ -177,6 +177,10 @@ other = move.copy({{"invoice_date": move.invoice_date}})
 other.invoice_date_due = move.invoice_date_due
 other.action_post()
 
+for level, fee, method in zip(env.ref("dunning_mail.procedure_standard").level_ids.sorted("sequence"), (10, 5),
+                              ("single", "cumulated")):
+    level.write({{"fee_amount": fee, "fee_method": method}})
+
 def run_for(*wanted, days_ago=0, issue=True):
     with freeze_time(f"{{today - timedelta(days=days_ago)}} 10:00:00"):
         run = env["dunning.run"].create({{
@@ -230,7 +234,10 @@ move_to(notices["bounced"], "sending", "sent", "failed", sent_at=now, **mailed)
 move_to(notices["unclear"], "sending", "unclear", **mailed)
 notices["cancelled"].action_cancel()
 move_to(notices["trial"], "sending", "sent", sent_at=now, redirected_to="me@x.example", **mailed)
+# Settled since, and a fee that a person left out.
+env["account.move"].search([("partner_id", "=", partners["sent long ago"].id)])._reverse_moves(cancel=True)
 run_for("again", issue=False)
+drafts.filtered(lambda notice: notice.partner_id.name == "draft").amount_fee = 0
 run_for("taken out", issue=False)["taken out"].line_ids[0].action_take_out()
 # A file that is not the run's own, and a time zone that is none.
 notices["sent"].run_id.letters_id = env["ir.attachment"].create(
@@ -265,12 +272,15 @@ print("FACTS", json.dumps({
         "account.account_invoices", "account.action_account_original_vendor_bill",
         "account.account_invoices_without_payment", "dunning_mail.report_letter")},
     "notices": [[notice.id, notice.partner_id.name, notice.name, notice.state, notice.delivery_state, str(notice.date),
-                 str(notice.date_deadline), notice.level_id.sequence, notice.amount_total, notice.lang,
+                 str(notice.date_deadline), notice.level_id.sequence, notice.amount_fee, notice.amount_total,
+                 notice.payment_reference, notice.lang,
                  notice.is_counted, notice.is_open, notice.document_id.id, notice.document_sha256, notice.message_id,
                  notice.run_id.id, notice.company_id.id, notice.user_id.id, len(notice.delivery_log_ids)]
                 for notice in notices],
     "lines": [[line.id, line.kind, line.amount_residual, line.is_reserved, line.previous_level_id.id,
-               str(line.previous_date) if line.notice_id.is_counted else ""] for line in notices.line_ids.sorted("id")],
+               str(line.previous_date) if line.notice_id.is_counted else ""] for line in notices.line_ids.sorted("id")
+              # What a fee becomes.
+              if line.kind != "charge"],
 }))
 """
 RECORDS = """
@@ -323,6 +333,12 @@ print("FACTS", json.dumps({
     "reports": [[report.notice_id.partner_id.name, report.address == report.notice_id.email_to, report.action,
                  report.status, report.is_ours, report.is_proven]
                 for report in env["dunning.notice.report"].search([])],
+    "charges": {name: [[charge.kind, charge.amount, charge.amount_waived, charge.state, charge.reason]
+                       for notice in found for charge in notice.charge_ids] for name, found in by_name.items()},
+    "asked": all(notice.amount_fee == sum(notice.charge_line_ids.mapped("amount_residual"))
+                 for found in by_name.values() for notice in found),
+    "fees": [[fee.level_id.sequence, fee.currency_id.name, fee.debtor, fee.fixed, fee.level_id.fee_method]
+             for fee in env["dunning.level.fee"].search([])],
     "minimum": env.company.dunning_min_amount,
     "engine_owners": sorted(set(env["ir.model.data"].search([
         "|", ("name", "=", "field_ir_actions_report__pdf_engine"),
@@ -495,6 +511,25 @@ def test_upgrade_keeps_the_engine_of_every_report(upgraded):
 def test_upgrade_keeps_reports_as_data(upgraded):
     _old, _new, facts = upgraded
     assert facts["reports"] == [["sent", True, "failed", "5.1.1", True, False]]
+
+
+def test_upgrade_makes_charges_of_fees(upgraded):
+    """What has left is claimed where an item is open, and lapses where none is; amounts stay what they were."""
+    old, _new, facts = upgraded
+    assert facts["fees"] == [[1, False, "all", 10, "single"], [2, False, "all", 5, "cumulated"]]
+    assert facts["asked"]
+    fees = {name: [charge[3:] for charge in charges] for name, charges in facts["charges"].items()}
+    one = {name: states[-1][0] for name, states in fees.items()}
+    assert {name for name, state in one.items() if state == "claimed"} == {"printed", "sent", "unclear"}
+    assert fees["sent long ago"] == [["lapsed", "Before the upgrade."]]
+    assert {name for name, state in one.items() if state == "cancelled"} == {"cancelled", "cancelled draft"}
+    assert {state for name, state in one.items() if name in (
+        "draft", "excluded", "released", "handed over", "paper", "sending", "failed", "bounced", "trial")} == {"draft"}
+    # The second notice asked for its own fee and for the first one's: that one is a charge of its own.
+    assert [charge[:2] for charge in facts["charges"]["again"]] == [["fee", 10], ["fee", 5]]
+    assert [state for state, _reason in fees["again"]] == ["claimed", "draft"]
+    assert {notice[8] for notice in old["notices"] if notice[1] == "again"} == {10, 15}
+    assert facts["charges"]["draft"][0][:3] == ["fee", 0, 10]
 
 
 def test_upgrade_leaves_the_minimum_amount(before, upgraded):

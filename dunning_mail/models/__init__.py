@@ -7,6 +7,7 @@ from . import dunning_interest_profile
 from . import dunning_interest
 from . import dunning_procedure
 from . import dunning_level
+from . import dunning_level_fee
 from . import dunning_level_text
 from . import dunning_text_version
 from . import dunning_run
@@ -19,6 +20,7 @@ from . import dunning_run_list
 from . import dunning_schedule
 from . import dunning_checklist
 from . import dunning_proposal
+from . import dunning_proposal_charge
 from . import dunning_proposal_money
 from . import dunning_proposal_values
 from . import dunning_proposal_recheck
@@ -26,7 +28,6 @@ from . import dunning_notice
 from . import dunning_notice_state
 from . import dunning_notice_text
 from . import dunning_notice_draft
-from . import dunning_notice_fee
 from . import dunning_notice_recheck
 from . import dunning_notice_channel
 from . import dunning_notice_payment
@@ -44,6 +45,9 @@ from . import dunning_notice_action
 from . import dunning_notice_address
 from . import dunning_notice_evidence
 from . import dunning_notice_line
+from . import dunning_charge
+from . import dunning_charge_action
+from . import dunning_notice_charge
 from . import dunning_notice_history
 from . import dunning_notice_open
 from . import dunning_notice_list

@@ -41,6 +41,8 @@ class AccountMoveLine(models.Model):
         # What goes may have borne the fee of the customer's other drafts.
         others = notices.run_id.notice_ids.filtered(lambda notice: (
             notice.state == 'draft' and notice.partner_id in notices.partner_id))
+        self.env['dunning.charge'].sudo().search([
+            ('move_line_id', 'in', self.ids), ('notice_id', 'in', notices.ids)]).unlink()
         drafts.unlink()
         notices.filtered(lambda notice: not notice.due_line_ids).unlink()
         notices.exists()._update_level_from_lines()

@@ -42,10 +42,15 @@ class DunningLevel(models.Model):
         help="Keep the PDF of every notice that was made with this letter for good. It is a setting of the letter.")
     attach_invoices = fields.Boolean(
         tracking=True, help="Copies of the overdue invoices go along with the notice.")
-    fee_amount = fields.Monetary("Fee", currency_field='min_amount_currency_id', tracking=True)
+    fee_ids = fields.One2many('dunning.level.fee', 'level_id', string="Fees", copy=True)
     fee_method = fields.Selection(
-        [('single', 'This level only'), ('cumulated', 'Added to those of earlier notices')],
+        [('single', 'In place of those of earlier notices'), ('cumulated', 'Added to those of earlier notices')],
         required=True, default='single', tracking=True)
+    charge_interest = fields.Boolean(
+        "Interest on Arrears", tracking=True, help="By the interest profile of procedure or company; without one none.")
+    charge_lump_sum = fields.Boolean(
+        "Lump Sum", tracking=True,
+        help="Of businesses, once for each item: as much as the interest profile of procedure or company says.")
     text_ids = fields.One2many('dunning.level.text', 'level_id', string="Dunning Texts", copy=True)
     text_tone = fields.Selection(
         [('friendly', 'Friendly reminder'), ('firm', 'Firm reminder'), ('final', 'Last reminder')],
@@ -60,13 +65,13 @@ class DunningLevel(models.Model):
         f'CHECK(delay_days BETWEEN 0 AND {MAX_DAYS} AND deadline_days BETWEEN 0 AND {MAX_DAYS})',
         "Days cannot be negative, nor more than ten years.")
     _amounts_not_negative = models.Constraint(
-        'CHECK(COALESCE(fee_amount, 0) >= 0 AND COALESCE(min_amount, 0) >= 0)',
-        "Fee and minimum amount cannot be negative.")
+        'CHECK(COALESCE(min_amount, 0) >= 0)', "The minimum amount cannot be negative.")
 
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {
             'procedure_id', 'sequence', 'name', 'delay_days', 'deadline_days', 'repeat', 'min_amount', 'send_by_mail',
-            'report_id', 'archive_generated', 'attach_invoices', 'fee_amount', 'fee_method', 'text_ids', 'text_tone'}
+            'report_id', 'archive_generated', 'attach_invoices', 'fee_ids', 'fee_method', 'charge_interest',
+            'charge_lump_sum', 'text_ids', 'text_tone'}
 
     def _get_shared_owner(self):
         return self.procedure_id

@@ -47,7 +47,7 @@ class DunningNotice(models.Model):
     # What a person may change while the notice is a draft; everything else is written by methods.
     _EDITABLE_IN_DRAFT = frozenset({'recipient_id', 'date_deadline', 'lang', 'amount_fee'})
     # What is kept where a person has set it.
-    _SET_BY_HAND = {'date_deadline': 'is_deadline_set', 'amount_fee': 'is_fee_set'}
+    _SET_BY_HAND = {'date_deadline': 'is_deadline_set'}
     # What decides whether a notice is on its way, and so whether its items are reserved.
     _DECIDES_OPENNESS = frozenset({'kind', 'state', 'delivery_state', 'printed_at', 'redirected_to'})
     # Minutes until a notice that met a passing fault is tried again; after the last one it has failed.
@@ -86,9 +86,18 @@ class DunningNotice(models.Model):
         'dunning.notice.line', string="Credits Set Off", compute='_compute_lines_of_kinds')
     amount_overdue = fields.Monetary("Overdue", compute='_compute_amounts', store=True)
     amount_credit = fields.Monetary("Credits", compute='_compute_amounts', store=True)
-    amount_fee = fields.Monetary("Fee", readonly=True)
-    amount_fee_own = fields.Monetary("Fee of This Level", readonly=True)
-    amount_interest = fields.Monetary("Interest", readonly=True)
+    charge_ids = fields.One2many(
+        'dunning.charge', 'notice_id', string="Charges", readonly=True, help="What was claimed here first.")
+    is_charged = fields.Boolean(compute='_compute_is_charged', store=True)
+    charge_line_ids = fields.One2many(
+        'dunning.notice.line', string="Charges Asked For", compute='_compute_lines_of_kinds')
+    amount_fee = fields.Monetary("Fee", compute='_compute_amounts', store=True)
+    amount_interest = fields.Monetary("Interest", compute='_compute_amounts', store=True)
+    amount_lump_sum = fields.Monetary("Lump Sum", compute='_compute_amounts', store=True)
+    amount_cost = fields.Monetary("Costs", compute='_compute_amounts', store=True)
+    amount_earlier = fields.Monetary(
+        "Earlier Charges", compute='_compute_amounts', store=True,
+        help="Charges of earlier notices that are still asked for.")
     amount_total = fields.Monetary("Total", compute='_compute_amounts', store=True)
     payment_reference = fields.Char(readonly=True, copy=False, index='btree_not_null')
     state = fields.Selection(
@@ -170,6 +179,9 @@ class DunningNotice(models.Model):
     amount_credit_text = fields.Char(compute='_compute_texts')
     amount_fee_text = fields.Char(compute='_compute_texts')
     amount_interest_text = fields.Char(compute='_compute_texts')
+    amount_lump_sum_text = fields.Char(compute='_compute_texts')
+    amount_cost_text = fields.Char(compute='_compute_texts')
+    amount_earlier_text = fields.Char(compute='_compute_texts')
     amount_total_text = fields.Char(compute='_compute_texts')
     items_html = fields.Html(compute='_compute_items_html', sanitize=False)
 
@@ -199,19 +211,27 @@ class DunningNotice(models.Model):
         for notice in self:
             notice.display_name = notice.name or self.env._("Draft notice for %s", notice.partner_id.display_name)
 
-    @api.depends('line_ids.kind', 'line_ids.amount_residual', 'amount_fee', 'amount_interest')
+    @api.depends('charge_ids')
+    def _compute_is_charged(self):
+        for notice in self:
+            notice.is_charged = bool(notice.charge_ids)
+
+    @api.depends('line_ids.kind', 'line_ids.amount_residual', 'line_ids.charge_id.kind', 'line_ids.charge_id.notice_id')
     def _compute_amounts(self):
         for notice in self:
-            due = credit = 0.0
+            amounts = dict.fromkeys(('overdue', 'credit', 'fee', 'interest', 'lump_sum', 'cost', 'earlier'), 0.0)
             for line in notice.line_ids:
                 if line.kind == 'due':
-                    due += line.amount_residual
+                    amounts['overdue'] += line.amount_residual
                 elif line.kind == 'credit':
-                    credit -= line.amount_residual
+                    amounts['credit'] -= line.amount_residual
+                elif line.kind == 'charge':
+                    charge = line.charge_id
+                    amounts[charge.kind if charge.notice_id == notice else 'earlier'] += line.amount_residual
             currency = notice.currency_id or notice.company_id.currency_id
-            notice.amount_overdue = currency.round(due)
-            notice.amount_credit = currency.round(credit)
-            notice.amount_total = currency.round(due - credit + notice.amount_fee + notice.amount_interest)
+            for name, amount in amounts.items():
+                notice[f'amount_{name}'] = currency.round(amount)
+            notice.amount_total = currency.round(sum(amounts.values()) - 2 * amounts['credit'])
 
     @api.depends('kind', 'state', 'delivery_state', 'printed_at', 'redirected_to')
     def _compute_is_counted(self):
@@ -251,6 +271,7 @@ class DunningNotice(models.Model):
             of_kind = notice.line_ids.grouped('kind')
             notice.due_line_ids = of_kind.get('due')
             notice.credit_line_ids = of_kind.get('credit')
+            notice.charge_line_ids = of_kind.get('charge')
 
     @api.constrains('recipient_id', 'partner_id')
     def _check_recipient(self):
@@ -260,12 +281,9 @@ class DunningNotice(models.Model):
                     "%(recipient)s is no address of %(partner)s. A notice goes to an address of the customer who owes.",
                     recipient=notice.recipient_id.display_name, partner=notice.partner_id.display_name))
 
-    @api.constrains('amount_fee', 'date_deadline', 'date')
+    @api.constrains('date_deadline', 'date')
     def _check_claim(self):
         for notice in self:
-            if notice.amount_fee < 0:
-                raise ValidationError(self.env._(
-                    "The fee of the notice for %s cannot be negative.", notice.partner_id.display_name))
             if notice.date_deadline and notice.date_deadline < notice.date:
                 raise ValidationError(self.env._(
                     "The notice for %s cannot be payable before its own date.", notice.partner_id.display_name))
@@ -305,17 +323,28 @@ class DunningNotice(models.Model):
 
     def write(self, vals):
         is_edit = not self.env.su and bool(vals.keys() & self._get_writable_fields())
-        was_open = {notice.id: notice.is_open for notice in self} if self._DECIDES_OPENNESS & vals.keys() else {}
-        result = super().write(vals)
+        stood = {notice.id: (notice.is_open, notice.is_counted, notice.state) for notice in self} if (
+            self._DECIDES_OPENNESS & vals.keys()) else {}
+        self._check_may_write(vals)
+        self._check_numbers(vals)
+        # It is the sum of what the notice's charges say.
+        fee = vals.get('amount_fee')
+        result = super().write({fname: value for fname, value in vals.items() if fname != 'amount_fee'})
+        if fee is not None:
+            for notice in self:
+                notice._set_fee(fee)
         if is_edit and 'recipient_id' in vals and 'lang' not in vals:
             for notice in self.sudo():
                 notice.lang = notice._choose_recipients_lang()
         if is_edit:
             self.sudo().write({
                 'is_edited': True, **{mark: True for fname, mark in self._SET_BY_HAND.items() if fname in vals}})
-            if 'amount_fee' in vals:
-                self._judge_fees_anew()
-        self.filtered(lambda notice: was_open.get(notice.id, notice.is_open) != notice.is_open)._update_reserved()
+        if stood:
+            self.filtered(lambda notice: stood[notice.id][0] != notice.is_open)._update_reserved()
+            self.sudo().filtered(lambda notice: notice.is_charged and (
+                stood[notice.id][1:] != (notice.is_counted, notice.state))).charge_ids._follow_notice()
+        if 'date' in vals:
+            self.sudo().charge_ids.filtered(lambda charge: charge.state == 'draft').date = vals['date']
         return result
 
     @api.ondelete(at_uninstall=False)

@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -20,24 +21,28 @@ class DunningNotice(models.Model):
         :return: the new notices
         :raise psycopg2.errors.UniqueViolation: an item is on another open notice
         """
-        rows, lines = [], []
+        rows, lines, charges, charge_lines = [], [], [], []
         runs = {
             run.id: {'company_id': run.company_id.id, 'user_id': run.user_id.id}
             for run in self.env['dunning.run'].browse({vals['run_id'] for vals in vals_list})}
         for vals in vals_list:
             currency = self.env['res.currency'].browse(vals['currency_id'])
-            due = credit = 0.0
+            amounts = dict.fromkeys(('overdue', 'credit', 'fee', 'interest', 'lump_sum', 'cost', 'earlier'), 0.0)
             for _command, _id, line in vals['line_ids']:
                 if line['kind'] == 'due':
-                    due += line['amount_residual']
+                    amounts['overdue'] += line['amount_residual']
                 elif line['kind'] == 'credit':
-                    credit -= line['amount_residual']
+                    amounts['credit'] -= line['amount_residual']
+                elif line['kind'] == 'charge':
+                    amounts['earlier'] += line['amount_residual']
+            for _command, _id, charge in vals['charge_ids']:
+                amounts[charge['kind']] += charge['amount']
             rows.append({
-                **{fname: value for fname, value in vals.items() if fname != 'line_ids'},
+                **{fname: value for fname, value in vals.items() if fname not in ('line_ids', 'charge_ids')},
                 **runs[vals['run_id']],
-                'amount_overdue': currency.round(due),
-                'amount_credit': currency.round(credit) if credit else 0.0,
-                'amount_total': currency.round(due - credit + vals['amount_fee']),
+                **{f'amount_{name}': currency.round(amount) if amount else 0.0 for name, amount in amounts.items()},
+                'amount_total': currency.round(sum(amounts.values()) - 2 * amounts['credit']),
+                'is_charged': bool(vals['charge_ids']),
                 'state': 'draft',
                 'date_left': False,
                 'is_counted': False,
@@ -46,9 +51,18 @@ class DunningNotice(models.Model):
         notices = insert_in_sets(self, rows)
         for notice_id, vals in zip(notices._ids, vals_list, strict=True):
             for _command, _id, line in vals['line_ids']:
-                lines.append({
+                (charge_lines if line['kind'] == 'charge' else lines).append({
                     'notice_id': notice_id, **line, 'is_reserved': line['kind'] == 'due'})
-        insert_in_sets(self.env['dunning.notice.line'], lines)
+            charges += [{
+                'notice_id': notice_id, 'level_id': vals['level_id'], 'state': 'draft', 'amount_waived': 0.0, **charge,
+                'detail': json.dumps(charge['detail']) if charge['detail'] else False}
+                for _command, _id, charge in vals['charge_ids']]
+        Line = self.env['dunning.notice.line']
+        insert_in_sets(Line, lines)
+        insert_in_sets(Line, charge_lines)
+        made = insert_in_sets(self.env['dunning.charge'], charges)
+        made.move_line_id.move_id.fetch(['name'])
+        insert_in_sets(Line, [{**charge._prepare_line_values(), 'is_reserved': False} for charge in made])
         return notices
 
     def action_exclude(self):
@@ -117,8 +131,7 @@ class DunningNotice(models.Model):
         if words := verdict.gone.get(exception.move_line_id.id):
             raise UserError(self.env._(
                 "%(item)s cannot be put back. %(reason)s", item=exception.document, reason=words))
-        if verdict.lines is not None:
-            notice._replace_lines(verdict.lines)
+        notice._take_over(verdict)
         notice._judge_fees_anew()
         self._message_log(body=self.env._("Put back: %s", exception.document))
         exception.sudo().unlink()
@@ -131,7 +144,7 @@ class DunningNotice(models.Model):
                 notice._apply_level(level)
 
     def _apply_level(self, level, **values):
-        """Give a notice a level with all that hangs on it: deadline, fee, language of the texts.
+        """Give a notice a level with all that hangs on it: deadline, charges, language of the texts.
 
         A deadline or fee that a person has set is kept.
 
@@ -187,3 +200,5 @@ class DunningNotice(models.Model):
                 is_raised or line.level_id.sequence > level.sequence)).write(
                     {'level_id': level.id, 'is_level_set': True})
             notice._apply_level(level, level_change_reason=reason, is_edited=True)
+            # Another level may ask for interest and lump sums, or not.
+            notice._take_over(notice._recheck(keep_dates=True)[notice.id])

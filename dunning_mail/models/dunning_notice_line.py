@@ -17,12 +17,19 @@ class DunningNoticeLine(models.Model):
     company_id = fields.Many2one(related='notice_id.company_id')
     currency_id = fields.Many2one(related='notice_id.currency_id')
     state = fields.Selection(related='notice_id.state')
-    sequence = fields.Integer(readonly=True, help="Due items first, then credits, then what is for information.")
+    sequence = fields.Integer(
+        readonly=True, help="Due items first, then credits, charges, and what is for information.")
     kind = fields.Selection(
-        [('due', 'Due'), ('credit', 'Credit'), ('info', 'For information')],
+        [('due', 'Due'), ('credit', 'Credit'), ('charge', 'Charge'), ('info', 'For information')],
         required=True, default='due', readonly=True)
     move_line_id = fields.Many2one('account.move.line', ondelete='restrict', index=True, readonly=True)
     move_id = fields.Many2one(related='move_line_id.move_id', string="Invoice")
+    charge_id = fields.Many2one(
+        'dunning.charge', ondelete='cascade', index='btree_not_null', readonly=True,
+        help="What is asked for beside the items: of this notice, or of an earlier one.")
+    charge_kind = fields.Selection(related='charge_id.kind', string="Charge")
+    charge_state = fields.Selection(related='charge_id.state')
+    is_earlier_charge = fields.Boolean(compute='_compute_is_earlier_charge')
     payment_id = fields.Many2one(
         'account.payment', ondelete='set null', index='btree_not_null', readonly=True,
         help="A payment that is registered and not in the books yet.")
@@ -58,13 +65,20 @@ class DunningNoticeLine(models.Model):
         lines.notice_id._update_reserved()
         return lines
 
+    @api.depends('charge_id.notice_id', 'notice_id')
+    def _compute_is_earlier_charge(self):
+        for line in self:
+            line.is_earlier_charge = line.charge_id.notice_id != line.notice_id
+
     @api.depends(
         'kind', 'payment_id', 'days_overdue', 'level_id', 'previous_level_id', 'previous_date', 'notice_id.date')
     def _compute_level_reason(self):
         for line in self:
             level, previous = line.level_id, line.previous_level_id
             day = format_date(self.env, line.previous_date) if line.previous_date else ''
-            if line.payment_id:
+            if line.kind == 'charge':
+                line.level_reason = line._describe_charge()
+            elif line.payment_id:
                 line.level_reason = self.env._("On its way: registered as a payment, not in the books yet.")
             elif line.kind == 'credit':
                 line.level_reason = self.env._("Set off against the oldest items.")
@@ -105,6 +119,10 @@ class DunningNoticeLine(models.Model):
             if notice.state != 'draft':
                 raise UserError(self.env._(
                     "Dunning notice %s is not a draft, its lines are fixed.", notice.display_name))
+            if any(line.kind == 'charge' for line in self if line.notice_id == notice):
+                raise UserError(self.env._(
+                    "A charge cannot be taken out of the notice for %s. Press “Change” beside it, or waive it.",
+                    notice.partner_id.display_name))
             # Credits follow what they are set off against.
             of_notice = self.filtered(lambda line, notice=notice: line.notice_id == notice)
             lines = of_notice.filtered(lambda line: line.kind != 'credit')
@@ -122,9 +140,8 @@ class DunningNoticeLine(models.Model):
                 line._prepare_taken_out_values() for line in lines if notice.run_id])
             lines.sudo().unlink()
             verdict = notice._recheck(keep_dates=True)[notice.id]
-            if verdict.lines is not None:
-                # Credits that were set off against what was taken out leave with it.
-                notice._replace_lines(verdict.lines)
+            # Credits that were set off against what was taken out leave with it, and its charges.
+            notice._take_over(verdict)
             if again := notice.credit_line_ids.filtered(lambda line, credits=credits: (
                     (line.move_line_id, line.payment_id) in credits)):
                 raise UserError(self.env._(
@@ -156,6 +173,32 @@ class DunningNoticeLine(models.Model):
             'description': self.env._("Taken out of the notice by %s.", self.env.user.name),
         }
 
+    def _describe_charge(self):
+        """Say how a charge comes to be on this notice."""
+        self.ensure_one()
+        charge = self.charge_id
+        if charge.notice_id != self.notice_id:
+            return self.env._(
+                "Claimed on %(day)s, by %(notice)s.", day=format_date(self.env, charge.date),
+                notice=charge.notice_id.display_name)
+        if charge.reason:
+            return charge.reason
+        if charge.date_from:
+            return self.env._(
+                "From %(start)s to %(end)s.", start=format_date(self.env, charge.date_from),
+                end=format_date(self.env, charge.date_to))
+        return False
+
+    def action_change_charge(self):
+        """Ask for another amount of the charge, and the reason."""
+        return self.charge_id.action_change()
+
+    def action_waive_charge(self):
+        """Ask for the reason why the charge is given up."""
+        return self.charge_id.action_waive()
+
     def action_open_move(self):
         self.ensure_one()
+        if self.charge_id:
+            return self.charge_id.action_show_calculation()
         return self.move_id.get_formview_action()

@@ -68,8 +68,9 @@ class DunningNotice(models.Model):
         """Return the invoice's own reference, as long as it stands for all that the notice claims."""
         self.ensure_one()
         moves = self.due_line_ids.move_id
-        is_alone = len(self.due_line_ids | self.credit_line_ids) == 1
-        return moves.payment_reference if is_alone and not self.amount_fee and not self.amount_interest else False
+        is_alone = len(self.due_line_ids | self.credit_line_ids) == 1 and not self.currency_id.compare_amounts(
+            self.amount_total, self.amount_overdue - self.amount_credit)
+        return moves.payment_reference if is_alone else False
 
     def _get_own_reference(self, is_qr):
         """Return a reference of the notice's own: a QR reference, or one by ISO 11649."""

@@ -17,7 +17,7 @@ MAX_AGE_DAYS = 3
 # What is asked of the lines.
 LINE_FIELDS = (
     'notice_id', 'kind', 'move_line_id', 'name', 'date_due', 'days_overdue', 'amount_residual', 'level_id',
-    'previous_notice_id', 'previous_date', 'is_level_set', 'payment_id')
+    'previous_notice_id', 'previous_date', 'is_level_set', 'payment_id', 'charge_id')
 # Reasons that are named one by one; a notice may have hundreds of items.
 REASONS_SHOWN = 5
 
@@ -31,12 +31,16 @@ class Verdict(NamedTuple):
     :ivar values: of the notice, that would make it true
     :ivar lines: values of all its lines, that would make it true; None where they are
     :ivar gone: id of the `account.move.line` -> why it is not claimed any more
+    :ivar charges: values of all its interest and lump sums, that would make it true; None where they are
+    :ivar earlier: id of a line with a charge of an earlier notice -> what is asked for now, 0 for nothing
     """
     code: str
     words: str = ''
     values: dict = {}
     lines: list | None = None
     gone: dict = {}
+    charges: list | None = None
+    earlier: dict = {}
 
 
 class Leaving(NamedTuple):
@@ -91,6 +95,7 @@ class DunningNotice(models.Model):
                 for notice in notices:
                     verdicts[notice.id] = notice._judge_again(
                         of_notice.get(notice, lines.browse()), debts, basis, keep_dates)
+                notices._check_charges(verdicts, basis, lines)
         return verdicts
 
     @api.model
@@ -138,7 +143,7 @@ class DunningNotice(models.Model):
         elif not all(line.move_line_id for line in lines):
             return Verdict('changed' if words else 'same', '\n'.join(words), values)
         code, reasons, lines, gone = self.env['dunning.proposal']._judge_lines(
-            self, lines, debts, basis, values.get('date') or self.date)
+            self, lines.filtered(lambda line: line.kind != 'charge'), debts, basis, values.get('date') or self.date)
         shown = '\n'.join(reasons[:REASONS_SHOWN]) + (' …' if len(reasons) > REASONS_SHOWN else '')
         if code in ('settled', 'held'):
             return Verdict(code, shown, gone=gone)
@@ -336,8 +341,7 @@ class DunningNotice(models.Model):
                 notice.text_version_id = False
                 notice._check_texts()
                 notice._fix_texts()
-        if verdict.lines is not None:
-            notice._replace_lines(verdict.lines)
+        notice._take_over(verdict)
         if not notice.currency_id.compare_amounts(old, notice.amount_total):
             return verdict.words
         return self.env._(
@@ -362,7 +366,8 @@ class DunningNotice(models.Model):
     def _replace_lines(self, line_values):
         """Give an unfrozen notice the lines as they stand now."""
         self.ensure_one()
-        self.sudo().line_ids.with_context(dunning_replace_lines=True).unlink()
+        self.sudo().line_ids.filtered(lambda line: line.kind != 'charge').with_context(
+            dunning_replace_lines=True).unlink()
         self.sudo().write({'line_ids': [fields.Command.create(values) for values in line_values]})
         self._update_level_from_lines()
         self.filtered(lambda notice: notice.state == 'draft')._judge_fees_anew()

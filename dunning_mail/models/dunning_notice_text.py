@@ -21,6 +21,9 @@ PLACEHOLDERS = (
     'object.amount_credit_text',
     'object.amount_fee_text',
     'object.amount_interest_text',
+    'object.amount_lump_sum_text',
+    'object.amount_cost_text',
+    'object.amount_earlier_text',
     'object.items_html',
     'object.payment_reference',
     'object.run_id.name',
@@ -53,8 +56,7 @@ class DunningNotice(models.Model):
             or self.partner_id.sudo().with_company(self.company_id).dunning_procedure_id
             or self.company_id.sudo().dunning_procedure_id)
 
-    @api.depends('date', 'date_deadline', 'lang', 'amount_total', 'amount_fee', 'amount_interest',
-                 'line_ids.amount_residual')
+    @api.depends('date', 'date_deadline', 'lang', 'amount_total', 'line_ids.amount_residual', 'line_ids.charge_id')
     def _compute_texts(self):
         for notice in self:
             def amount(value, notice=notice):
@@ -63,18 +65,21 @@ class DunningNotice(models.Model):
             notice.date_text = format_date(self.env, notice.date, lang_code=notice.lang, date_format='long')
             notice.date_deadline_text = notice.date_deadline and format_date(
                 self.env, notice.date_deadline, lang_code=notice.lang, date_format='long')
-            for fname in ('overdue', 'credit', 'fee', 'interest', 'total'):
+            for fname in ('overdue', 'credit', 'fee', 'interest', 'lump_sum', 'cost', 'earlier', 'total'):
                 notice[f'amount_{fname}_text'] = amount(notice[f'amount_{fname}'])
 
-    @api.depends('date', 'lang', 'amount_total', 'amount_fee', 'amount_interest', 'line_ids.amount_residual')
+    @api.depends('date', 'lang', 'amount_total', 'line_ids.amount_residual', 'line_ids.charge_id')
     def _compute_items_html(self):
         for notice in self:
-            notice.items_html = self.env['ir.qweb'].with_context(lang=notice.lang)._render(
-                'dunning_mail.mail_items', {
-                    'notice': notice.with_context(lang=notice.lang),
-                    'format_amount': lambda value, notice=notice: format_amount(
-                        self.env, value, notice.currency_id, lang_code=notice.lang),
-                    'format_date': lambda day, notice=notice: format_date(self.env, day, lang_code=notice.lang)})
+            def show_amount(value, notice=notice):
+                return format_amount(self.env, value, notice.currency_id, lang_code=notice.lang)
+
+            def show_day(day, notice=notice):
+                return format_date(self.env, day, lang_code=notice.lang)
+            spoken = notice.with_context(lang=notice.lang)
+            notice.items_html = self.env['ir.qweb'].with_context(lang=notice.lang)._render('dunning_mail.mail_items', {
+                'notice': spoken, 'format_amount': show_amount, 'format_date': show_day,
+                'charges': self.env['report.dunning_mail.letter']._get_charge_values(spoken, show_amount, show_day)})
 
     @api.model
     def _get_placeholders(self):
@@ -94,6 +99,9 @@ class DunningNotice(models.Model):
             'object.amount_credit_text': self.env._("Credits"),
             'object.amount_fee_text': self.env._("Fee"),
             'object.amount_interest_text': self.env._("Interest"),
+            'object.amount_lump_sum_text': self.env._("Lump sum"),
+            'object.amount_cost_text': self.env._("Costs"),
+            'object.amount_earlier_text': self.env._("Charges of earlier notices"),
             'object.items_html': self.env._("Table of the due items (not in subject and title)"),
             'object.payment_reference': self.env._("Payment reference"),
             'object.run_id.name': self.env._("Dunning run"),

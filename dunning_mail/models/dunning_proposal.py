@@ -1,4 +1,3 @@
-from collections import defaultdict
 from functools import lru_cache
 
 from odoo import api, models
@@ -71,7 +70,7 @@ class DunningProposal(models.AbstractModel):
             (debt.items if row['is_due'] and row['is_own'] else debt.others).append(item)
         self._add_payments(debts, payments, by_move, numbers)
         self._load_history([item for debt in debts.values() for item in debt.items], replaced_run)
-        self._drop_fee_payments(debts, entity)
+        self._cover_charges(debts)
         return debts
 
     @api.model
@@ -151,30 +150,6 @@ class DunningProposal(models.AbstractModel):
             invoiced_hold_reason=invoiced_hold_reason))
 
     @api.model
-    def _drop_fee_payments(self, debts, companies):
-        """Take away what is left over of payments and only covers printed fees: it was never booked, and stays open.
-
-        :param dict debts: (partner id, currency id) -> :class:`Debt`
-        :param companies: :class:`~odoo.tools.SQL` of an array, the companies whose notices are asked
-        """
-        paying = {
-            key: debt for key, debt in debts.items()
-            if key[0] and debt.items and any(credit.is_left_over for credit in debt.credits)}
-        if not paying:
-            return
-        fees = {(partner_id, currency_id): fee for partner_id, currency_id, fee in self.env.execute_query(SQL(
-            """
-            SELECT p.commercial_partner_id, n.currency_id, SUM(LEAST(n.amount_fee, COALESCE(n.amount_fee_own, 0)))
-              FROM dunning_notice n
-              JOIN res_partner p ON p.id = n.partner_id
-             WHERE n.is_counted AND n.amount_fee > 0 AND n.company_id = ANY(%s) AND p.commercial_partner_id = ANY(%s)
-             GROUP BY p.commercial_partner_id, n.currency_id
-            """, companies, [key[0] for key in paying]))}
-        for key, debt in paying.items():
-            compare = self.env['res.currency'].browse(key[1]).compare_amounts
-            debt.drop_left_overs(float(fees.get(key) or 0), compare)
-
-    @api.model
     def _load_history(self, items, replaced_run=None):
         """Set on each item what the notices that count say, and whether an open notice holds it.
 
@@ -221,6 +196,12 @@ class DunningProposal(models.AbstractModel):
         describe = lru_cache(None)(self._describe_reason)
         candidates, exceptions = [], []
         partner_ids = partners.ids
+
+        def is_looked_at(partner_id):
+            partner = partners.browse(partner_id).with_company(company)
+            return (partner_filter is None or partner in partner_filter) and (
+                not procedures or (partner.dunning_procedure_id or default_procedure) in procedures)
+
         for partner_id, of_partner in basis.debts.items():
             if not any(debt.items for debt in of_partner):
                 continue
@@ -241,7 +222,8 @@ class DunningProposal(models.AbstractModel):
                 exceptions += [
                     self._prepare_exception_values(run, debt, item, reason.code, describe(reason))
                     for reason, item in left_out]
-        judgement.set_fees(candidates, basis.terms, lambda line_ids: self._get_earlier_fees(line_ids, company))
+        self._set_charges(candidates, basis, replaced_run)
+        exceptions += self._find_only_charges(run, basis, is_looked_at)
         hints = self._find_hints(candidates, basis, partners)
         exceptions += [self._prepare_hint_exception_values(run, candidate, hints[key]) for key, candidate in {
             (candidate.partner_id, candidate.currency.id): candidate for candidate in candidates}.items()
@@ -341,34 +323,6 @@ class DunningProposal(models.AbstractModel):
         return proposed, left_out, listed + [
             self._prepare_exception_values(run, debt, item, 'excluded', words)
             for item in items if item.line_id not in known_items]
-
-    @api.model
-    def _get_earlier_fees(self, line_ids, company):
-        """Return what the notices that counted for items asked for as the fee of their own level.
-
-        :param list line_ids: ids of `account.move.line`
-        :return: dict line id -> list of (notice id, fee in the company's currency)
-        """
-        fees = defaultdict(list)
-        if not line_ids:
-            return fees
-        amounts = {}
-        for line_id, notice_id, fee, currency_id, day in self.env.execute_query(SQL(
-                """
-                SELECT l.move_line_id, n.id, LEAST(n.amount_fee, COALESCE(n.amount_fee_own, 0)), n.currency_id, n.date
-                  FROM dunning_notice_line l
-                  JOIN dunning_notice n ON n.id = l.notice_id
-                 WHERE n.is_counted AND l.kind = 'due' AND l.is_past IS NOT TRUE AND n.amount_fee > 0
-                   AND l.move_line_id = ANY(%s)
-                 ORDER BY n.id
-                """, list(line_ids))):
-            # A fee that was waived in the draft is not asked for later.
-            if fee and notice_id not in amounts:
-                amounts[notice_id] = self.env['res.currency'].browse(currency_id)._convert(
-                    float(fee), company.currency_id, company, day)
-            if fee:
-                fees[line_id].append((notice_id, amounts[notice_id]))
-        return fees
 
     @api.model
     def _find_recipients(self, partners, company):

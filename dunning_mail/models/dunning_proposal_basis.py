@@ -14,12 +14,15 @@ class Basis:
         self.company = company
         self.day = day
         self.roundings = {debt.currency_id: debt.rounding for debt in debts.values()}
+        # Notice id -> the items that it goes on claiming, credits set off.
+        self.due_items = {}
         self.debts = defaultdict(list)
         for debt in debts.values():
             self.debts[debt.partner_id].append(debt)
         self.contact_ids = {item.contact_id for debt in debts.values() for item in debt.items if item.contact_id}
         self.get_currency = lru_cache(None)(self._get_currency)
         self.get_procedure = lru_cache(None)(self._get_procedure)
+        self.get_profile = lru_cache(None)(self._get_profile)
         self.choose_lang = lru_cache(None)(self._choose_lang)
         self.format_date = lru_cache(None)(lambda value: format_date(env, value))
 
@@ -67,9 +70,15 @@ class Basis:
             procedure.name, tuple(
                 judgement.Level(
                     level.id, level.sequence, level.delay_days, level.deadline_days, level.min_amount,
-                    level.fee_amount, level.fee_method == 'cumulated', level.repeat)
+                    tuple(judgement.Fee(
+                        fee.currency_id.id or self.company.currency_id.id, fee.debtor, fee.amount_from, fee.fixed,
+                        fee.percent, fee.minimum, fee.maximum) for fee in level.fee_ids),
+                    level.fee_method == 'cumulated', level.repeat, level.charge_interest, level.charge_lump_sum)
                 for level in procedure.level_ids.sorted('sequence')),
             procedure.grace_days, procedure.grouping == 'level', procedure._is_usable_by(self.company))
+
+    def _get_profile(self, level_id):
+        return self.env['dunning.level'].browse(level_id).procedure_id._get_interest_profile(self.company)
 
     def _choose_lang(self, langs, level_id):
         return self.env['dunning.notice']._choose_lang_among(

@@ -165,6 +165,8 @@ class DunningProposal(models.AbstractModel):
                 words.append(self.env._(
                     "Its parent company %(parent)s is on hold until %(day)s.", parent=parent.display_name,
                     day=basis.format_date(until)))
+            if candidate.hint:
+                words.append(candidate.hint)
             if words:
                 hints[partner_id, candidate.currency.id] = '\n'.join(words)
         return hints

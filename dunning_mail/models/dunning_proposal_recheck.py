@@ -26,7 +26,7 @@ class DunningProposal(models.AbstractModel):
         :param date day: for which holds are asked
         :return: as :meth:`_load_debts`
         """
-        items = lines.filtered(lambda line: line.kind != 'credit')
+        items = lines.filtered(lambda line: line.kind not in ('credit', 'charge'))
         # As for the proposal. Items that are due later get credits only after these: they need not be read.
         due_until = SQL(
             "GREATEST(%s, (SELECT MAX(LEAST(due_until, date - 1)) FROM dunning_run WHERE id = ANY(%s)))",
@@ -54,6 +54,7 @@ class DunningProposal(models.AbstractModel):
         debt.offset(currency)
         kept, codes, words, gone = self._find_faults(notice, lines, debt, basis)
         due_items = [item for line, item in kept if line.kind == 'due']
+        basis.due_items[notice.id] = due_items
         if not due_items and codes:
             return 'held' if 'held' in codes else 'settled', words, None, gone
         expected = [

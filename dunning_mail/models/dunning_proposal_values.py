@@ -5,7 +5,7 @@ from odoo.tools import format_amount, format_date
 
 NUMBERS_SHOWN = 3
 # How lines stand on a notice.
-KIND_ORDER = {'due': 1, 'credit': 2, 'info': 3}
+KIND_ORDER = {'due': 1, 'credit': 2, 'info': 4}
 
 
 class DunningProposal(models.AbstractModel):
@@ -78,9 +78,8 @@ class DunningProposal(models.AbstractModel):
             'currency_id': candidate.currency.id,
             'date': run.date,
             'date_deadline': run.date + timedelta(days=level.deadline_days),
-            'amount_fee': candidate.fee,
-            'amount_fee_own': candidate.fee_own,
             'lang': candidate.lang,
+            'charge_ids': [fields.Command.create(values) for values in self._prepare_charges_values(run, candidate)],
             'line_ids': [
                 fields.Command.create(values) for values in [
                     *(self._prepare_line_values(item, 'due', item.next_level.id, run.date)
@@ -88,6 +87,7 @@ class DunningProposal(models.AbstractModel):
                     *(self._prepare_line_values(item, 'info', item.previous_level_id, run.date)
                       for item in candidate.info),
                     *(self._prepare_credit_values(credit, amount) for credit, amount in candidate.credits),
+                    *(self._prepare_earlier_values(charge) for charge in candidate.earlier),
                 ]],
         }
 

@@ -177,6 +177,7 @@ class DunningNotice(models.Model):
         attachments.unlink()
         now = fields.Datetime.now()
         notices.line_ids._empty_personal_fields()
+        notices.charge_ids._empty_personal_fields()
         notices.delivery_log_ids._empty_personal_fields()
         self.env['dunning.incoming.mail']._remove_about(notices)
         notices.report_ids._empty_personal_fields()
@@ -200,6 +201,15 @@ class DunningNoticeLine(models.Model):
     def _get_retained_fields(self):
         # The number of the invoice.
         return super()._get_retained_fields() | {'name'}
+
+
+class DunningCharge(models.Model):
+    _inherit = 'dunning.charge'
+
+    @api.model
+    def _get_retained_fields(self):
+        # Days, rates and amounts.
+        return super()._get_retained_fields() | {'detail'}
 
 
 class DunningDeliveryLog(models.Model):

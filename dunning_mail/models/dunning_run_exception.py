@@ -42,6 +42,7 @@ class DunningRunException(models.Model):
         ('on_its_way', "Payment on its way"),
         ('outgoing', "Paid out to the customer"),
         ('hint', "Dunned, but look first"),
+        ('charges', "Only charges are open"),
         ('not_yet', "Not yet due for the next level"),
         ('grace', "Within days of grace"),
         ('last_level', "Last level reached"),
@@ -86,6 +87,17 @@ class DunningRunException(models.Model):
                 "%(user)s said that the customer owes this: it is dunned like an invoice.", user=self.env.user.name))
             exception.sudo().description = self.env._(
                 "The customer owes it, says %s. Generate the notices again.", self.env.user.name)
+
+    def action_waive_all(self):
+        """Ask for the reason why all charges of customers are given up of whom nothing else is open."""
+        exceptions = self.filtered(lambda exception: exception.reason == 'charges')
+        charges = self.env['dunning.charge'].search([
+            ('state', '=', 'claimed'), ('company_id', 'in', exceptions.company_id.ids),
+            ('partner_id.commercial_partner_id', 'in', exceptions.partner_id.ids)])
+        return charges.filtered(lambda charge: any(
+            (exception.company_id, exception.partner_id, exception.currency_id) == (
+                charge.company_id, charge.partner_id.commercial_partner_id, charge.currency_id)
+            for exception in exceptions)).action_waive()
 
     def action_start_again(self):
         """Ask for the reason why the item starts again at the first level."""

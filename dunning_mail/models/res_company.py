@@ -82,6 +82,12 @@ class ResCompany(models.Model):
              "PDFs, mails, chatter, addresses and all words about the customer are removed from finished notices whose "
              "claims are settled. Numbers, amounts, dates and states remain. 0: everything is kept for good.")
 
+    dunning_waive_limit = fields.Monetary(
+        "Clerks May Waive", help="What a clerk may give up of charges at once; more is for the head of accounts. 0: no "
+        "limit.")
+    dunning_lapse_days = fields.Integer(
+        "Charges Lapse After", default=60,
+        help="Days after all items of its notice were settled, until a charge is not asked for any more. 0: never.")
     dunning_letter_seen = fields.Char(
         readonly=True, copy=False, help="How letters looked when somebody opened one last.")
 

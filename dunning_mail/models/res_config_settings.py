@@ -28,6 +28,8 @@ class ResConfigSettings(models.TransientModel):
     dunning_issue_limit = fields.Monetary(related='company_id.dunning_issue_limit', readonly=False)
     dunning_bank_days = fields.Integer(related='company_id.dunning_bank_days', readonly=False)
     dunning_retention_years = fields.Integer(related='company_id.dunning_retention_years', readonly=False)
+    dunning_waive_limit = fields.Monetary(related='company_id.dunning_waive_limit', readonly=False)
+    dunning_lapse_days = fields.Integer(related='company_id.dunning_lapse_days', readonly=False)
 
     @api.depends('company_id')
     def _compute_dunning_country_ids(self):

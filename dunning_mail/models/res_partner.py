@@ -55,6 +55,18 @@ class ResPartner(models.Model):
         for partner in self:
             partner.dunning_notice_count = counts[partner.commercial_partner_id]
 
+    dunning_charge_count = fields.Integer(
+        "Dunning Charges", compute='_compute_dunning_charge_count', groups=DUNNING_GROUPS)
+
+    def _compute_dunning_charge_count(self):
+        counts = Counter()
+        for addressed, count in self.env['dunning.charge']._read_group(
+                [('partner_id.commercial_partner_id', 'in', self.commercial_partner_id.ids), ('state', '!=', 'draft')],
+                ['partner_id'], ['__count']):
+            counts[addressed.commercial_partner_id] += count
+        for partner in self:
+            partner.dunning_charge_count = counts[partner.commercial_partner_id]
+
     def _get_dunning_holds(self, company):
         """Return until when, and why, a company does not dun these customers.
 
@@ -181,6 +193,12 @@ class ResPartner(models.Model):
         action['domain'] = [('partner_id.commercial_partner_id', '=', self.commercial_partner_id.id)]
         action['context'] = {}
         return action
+
+    def action_open_dunning_charges(self):
+        """Open the charges of this customer."""
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.dunning_charge_action')
+        return {**action, 'domain': [('partner_id.commercial_partner_id', '=', self.commercial_partner_id.id)]}
 
     def action_request_dunning_data(self):
         """Show what dunning keeps of these persons, how long and why, and offer to remove what it need not keep.

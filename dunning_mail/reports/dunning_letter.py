@@ -4,7 +4,7 @@ import re
 import babel.dates
 from markupsafe import Markup
 
-from odoo import api, models
+from odoo import api, fields, models
 from odoo.tools import float_round, format_date, get_lang, html2plaintext, is_html_empty, posix_to_ldml
 from odoo.tools.image import image_data_uri, image_process
 from odoo.tools.misc import babel_locale_parse
@@ -15,6 +15,9 @@ from ..tools import qr
 
 # What of a notice's texts is in the letter itself; the others are in the mail.
 LETTER_TEXTS = ('letter_title', 'letter_intro', 'letter_closing')
+
+# The order in which charges stand on the letter.
+KINDS = ('fee', 'interest', 'lump_sum', 'cost')
 
 # Where the recipient's address lies, and so where the window of the envelope is (SN 010130 knows both sides, and the
 # right one is what Swiss window envelopes have; DIN 5008 form B and most of Europe: left).
@@ -123,7 +126,7 @@ class ReportDunningLetter(models.AbstractModel):
         address_lines, sender_line = self._get_address_lines(notice), self._get_sender_line(notice)
         texts = cache.get('texts', {}).get(notice.id) or notice._render_texts(LETTER_TEXTS)
         lines = {'due': [], 'credit': [], 'info': []}
-        for line in notice.line_ids:
+        for line in notice.line_ids.filtered(lambda line: line.kind != 'charge'):
             lines[line.kind].append(dict(line_values(line), open=line.amount_residual))
         carried = 0.0
         for line in lines['due'] + lines['credit']:
@@ -146,8 +149,9 @@ class ReportDunningLetter(models.AbstractModel):
             'credit_lines': lines['credit'],
             'info_lines': lines['info'],
             'overdue': amount(notice.amount_overdue),
-            'fee': not currency.is_zero(notice.amount_fee or 0.0) and amount(notice.amount_fee),
-            'interest': not currency.is_zero(notice.amount_interest or 0.0) and amount(notice.amount_interest),
+            'charges': self._get_charge_values(notice, amount, format_day),
+            'calculation': self._get_calculation_values(notice, format_number, format_day),
+            'interest': amount(notice.amount_interest),
             'total': amount(notice.amount_total),
             'total_text': notice.amount_total_text,
             'bank': self._get_bank_values(part),
@@ -155,6 +159,57 @@ class ReportDunningLetter(models.AbstractModel):
             'slip': part['method'] == 'swiss' and self._get_slip_values(part, notice.lang),
             'epc_code': part['method'] == 'epc' and qr.data_uri(qr.render_svg('\n'.join(part['lines']))),
         }
+
+    @api.model
+    def _get_charge_values(self, notice, show_amount, show_day):
+        """Return what the letter asks for beside the items: its own charges by kind, earlier ones by notice too.
+
+        :param notice: `dunning.notice`, one record
+        :param show_amount: function of an amount
+        :param show_day: function of a date
+        :return: list of dicts: `kind`, `amount`, and of an earlier notice `notice` (its number) and `date`
+        """
+        sums = {}
+        for line in notice.line_ids.filtered(lambda line: line.kind == 'charge'):
+            charge = line.charge_id
+            earlier = charge.notice_id if charge.notice_id != notice else charge.notice_id.browse()
+            key = (bool(earlier), charge.date if earlier else False, earlier.id, KINDS.index(charge.kind))
+            sums[key] = sums.get(key, 0.0) + line.amount_residual
+        return [{
+            'kind': KINDS[kind], 'amount': show_amount(amount), 'date': show_day(day),
+            'notice': notice.browse(notice_id).name or '',
+        } for (_is_earlier, day, notice_id, kind), amount in sorted(sums.items())
+            if not notice.currency_id.is_zero(amount)]
+
+    @api.model
+    def _get_calculation_values(self, notice, format_number, show_day):
+        """Return how the interest that the letter asks for was reckoned, a row for each segment.
+
+        :param notice: `dunning.notice`, one record
+        :param format_number: function of a number and its decimal places
+        :param show_day: function of a date
+        """
+        digits = notice.currency_id.decimal_places
+        rows = []
+        asked = notice.charge_ids.filtered(lambda charge: charge.kind == 'interest' and charge.amount)
+        for charge in asked.sorted('id'):
+            segments = [row for row in charge.detail or [] if row['days']]
+            sums = sum(float(row['amount']) for row in segments)
+            rows += [{
+                'name': charge.move_line_id.move_id.name or '',
+                'date_from': show_day(fields.Date.to_date(row['date_from'])),
+                'date_to': show_day(fields.Date.to_date(row['date_to'])),
+                'days': row['days'],
+                'rate': '–' if row['rate'] is None else format_number(float(row['rate']), 2),
+                'principal': format_number(float(row['principal']), digits),
+                'amount': format_number(float(row['amount']), digits + 2),
+            } for row in segments]
+            # What was given up before, or in the draft.
+            less = notice.currency_id.round(sums) - charge.amount
+            if segments and notice.currency_id.compare_amounts(less, 0) > 0:
+                rows.append({'name': charge.move_line_id.move_id.name or '', 'is_waived': True,
+                             'amount': format_number(-less, digits)})
+        return rows
 
     @api.model
     def _get_formats(self, lang_code):

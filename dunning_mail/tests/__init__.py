@@ -6,6 +6,8 @@ from . import test_both_sides
 from . import test_bounces
 from . import test_budget
 from . import test_checklist
+from . import test_charge_interest
+from . import test_charges
 from . import test_companies
 from . import test_customer_changes
 from . import test_default_texts

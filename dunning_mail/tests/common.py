@@ -193,6 +193,14 @@ class DunningCommon(TransactionCase):
         return run
 
     @staticmethod
+    def set_fee(levels, amount, method=None, **values):
+        """Give levels one row of fees, none for 0; `values` are further ones of the row."""
+        for level in levels:
+            level.write({
+                'fee_ids': [Command.clear(), *([Command.create({'fixed': amount, **values})] if amount else [])],
+                **({'fee_method': method} if method else {})})
+
+    @staticmethod
     def drop_texts(level, language):
         """Take the texts in a language off a level, those of all countries that speak it."""
         level.text_ids.filtered(lambda text: text.lang.startswith(f'{language}_')).unlink()

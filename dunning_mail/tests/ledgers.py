@@ -123,7 +123,7 @@ def find_difference(expected, left_out, ours, reasons):
     """Say what differs for one customer in one run, or return None."""
     wanted = {(notice.currency, notice.level): {
         'deadline': notice.deadline, 'overdue': notice.overdue, 'credit': notice.credit, 'fee': notice.fee,
-        'own_fee': notice.own_fee, 'total': notice.total, 'lines': notice.lines} for notice in expected}
+        'earlier': notice.earlier_fees, 'total': notice.total, 'lines': notice.lines} for notice in expected}
     found = {key: {name: value for name, value in notice.items() if name != 'id'} for key, notice in ours.items()}
     if wanted != found:
         return f"notices\n  expected {pprint.pformat(wanted)}\n  found {pprint.pformat(found)}"

@@ -95,7 +95,7 @@ class Setting:
         return half_up(cents * self.rate(currency, day))
 
 
-@dataclass
+@dataclass(eq=False)
 class Notice:
     currency: str
     level: int
@@ -104,7 +104,14 @@ class Notice:
     # (kind, (entry, item)) -> (cents, level, level before, day of the notice before)
     lines: dict
     fee: int = 0
-    own_fee: int = 0
+    # Whether it has a fee, be it waived; and whether that comes in place of earlier ones.
+    has_fee: bool = False
+    is_single: bool = False
+    # Another notice's fee stands for its own.
+    is_replaced: bool = False
+    # Earlier notices whose fees it asks for.
+    earlier: list = field(default_factory=list, repr=False)
+    run_keys: set = field(default_factory=set, repr=False)
     status: str = 'open'
     overdue: int = field(init=False)
     credit: int = field(init=False)
@@ -117,13 +124,25 @@ class Notice:
 
     @property
     def total(self):
-        return self.overdue - self.credit + self.fee
+        return self.overdue - self.credit + self.fee + self.earlier_fees
 
-    def take_outcome(self, outcome):
+    @property
+    def earlier_fees(self):
+        return sum(notice.fee for notice in self.earlier)
+
+    @property
+    def due_keys(self):
+        return {key for kind, key in self.lines if kind == 'due'}
+
+    def take_outcome(self, outcome, earlier):
         """Let the notice fare as the outcome says; a waived fee is not asked for, now or later."""
         self.status = OUTCOMES[outcome]
         if outcome == 'waived':
             self.fee = 0
+        if self.status == 'counts' and self.has_fee and self.is_single:
+            for notice in earlier:
+                if notice not in self.earlier and notice.status == 'counts' and notice.due_keys & self.run_keys:
+                    notice.is_replaced = True
         if outcome == 'postponed':
             self.deadline += POSTPONED
 
@@ -156,7 +175,8 @@ def propose(setting, ledger, run, earlier):
         found, reasons = _judge(setting, ledger, currency, run, earlier, debits, owed[currency], is_too_little)
         notices += found
         left_out.update({(currency, key): codes for key, codes in reasons.items()})
-    _add_fee(setting, ledger, setting.days[run], notices, earlier)
+    _add_fee(setting, ledger, setting.days[run], notices)
+    _add_earlier(notices, earlier)
     return notices, left_out
 
 
@@ -239,13 +259,6 @@ def _read(setting, ledger, currency, run, earlier):
                 debit.is_reserved = any(notice.status == 'open' and ('due', key) in notice.lines for notice in earlier)
             debits.append(debit)
 
-    # What is left over of a payment and only covers printed fees is not a credit; what may settle an item is.
-    asked = [debit.amount for debit in debits if debit.is_asked]
-    left_over = sum(credit.left for credit in credits if credit.kind == 'payment' and credit.is_partial)
-    fees = sum(min(notice.own_fee, notice.fee) for notice in earlier
-               if notice.status == 'counts' and notice.currency == currency)
-    if asked and left_over <= fees and left_over < min(asked):
-        credits = [credit for credit in credits if credit.kind != 'payment' or not credit.is_partial]
     debits.sort(key=lambda debit: (debit.due or 0, debit.key))
     credits.sort(key=lambda credit: (credit.due, credit.key))
     on_way.sort(key=lambda credit: (credit.due, credit.key))
@@ -396,7 +409,7 @@ def _drop_below_minimum(procedure, reached, owed, is_too_little):
     return dropped
 
 
-def _add_fee(setting, ledger, day, notices, earlier):
+def _add_fee(setting, ledger, day, notices):
     """Once per customer and run, on the notice of the highest level, of equal ones the larger; in its currency."""
     if not notices:
         return
@@ -409,11 +422,21 @@ def _add_fee(setting, ledger, day, notices, earlier):
         amount = setting.to_own(notice.overdue - notice.credit, notice.currency, day)
         if best is None or amount > best:
             bearer, best = notice, amount
-    fee = level.fee
-    if level.cumulated:
-        keys = {key for notice in notices for kind, key in notice.lines if kind == 'due'}
-        for notice in earlier:
-            if notice.status == 'counts' and keys & {key for kind, key in notice.lines if kind == 'due'}:
-                fee += setting.to_own(min(notice.own_fee, notice.fee), notice.currency, notice.day)
-    bearer.fee = setting.from_own(fee, bearer.currency, day)
-    bearer.own_fee = setting.from_own(level.fee, bearer.currency, day)
+    bearer.fee = setting.from_own(level.fee, bearer.currency, day)
+    bearer.has_fee, bearer.is_single = bool(bearer.fee), not level.cumulated
+
+
+def _add_earlier(notices, earlier):
+    """Fees that are still asked for, on the notice of the highest level in their currency, and on one at a time."""
+    keys = set().union(*(notice.due_keys for notice in notices))
+    is_single = any(notice.has_fee and notice.is_single for notice in notices)
+    for notice in notices:
+        notice.run_keys = keys
+    for old in earlier:
+        if old.status != 'counts' or not old.fee or old.is_replaced or (is_single and old.due_keys & keys):
+            continue
+        if any(other.status == 'open' and any(asked is old for asked in other.earlier) for other in earlier):
+            continue
+        bearers = [notice for notice in notices if notice.currency == old.currency]
+        if bearers:
+            max(bearers, key=lambda notice: notice.level).earlier.append(old)

@@ -88,7 +88,7 @@ class TestBadConfiguration(DunningCommon):
             self.assertSays(
                 lambda values=values: self.level_1.with_user(self.manager).write(values), self.level_1.name,
                 exception=ValidationError)
-        for values in ({'delay_days': -1}, {'deadline_days': -1}, {'fee_amount': -1}, {'min_amount': -1},
+        for values in ({'delay_days': -1}, {'deadline_days': -1}, {'min_amount': -1},
                        {'delay_days': 3651}, {'deadline_days': 2 ** 31 - 1}):
             with (self.subTest(values=values), mute_logger('odoo.sql_db'), self.assertRaises(IntegrityError),
                   self.env.cr.savepoint()):
@@ -114,8 +114,8 @@ class TestBadConfiguration(DunningCommon):
     def test_amounts_that_are_none(self):
         for value in (float('nan'), float('inf'), float('-inf')):
             self.assertSays(
-                lambda value=value: self.level_1.with_user(self.manager).write({'fee_amount': value}), str(value),
-                "Fee")
+                lambda value=value: self.level_1.with_user(self.manager).write({'min_amount': value}), str(value),
+                "Minimum Amount")
             self.assertSays(lambda value=value: self.env['dunning.level'].with_user(self.manager).create({
                 'procedure_id': self.procedure.id, 'name': 'Fourth', 'sequence': 4, 'min_amount': value}), str(value))
 

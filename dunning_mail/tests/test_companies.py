@@ -185,7 +185,7 @@ class TestCompanies(CompaniesCase):
         own = self.make_configuration(self.other)['dunning.level'].with_user(self.head)
         kept = own.archive_generated
         self.assertTrue(self.refuses(lambda: own.write({'archive_generated': not kept})))
-        own.write({'archive_generated': kept, 'fee_amount': 5})
+        own.write({'archive_generated': kept, 'min_amount': 5})
 
     @mute_logger('odoo.sql_db')
     def test_pointing_at_foreign_records(self):
@@ -280,7 +280,7 @@ class TestCompanies(CompaniesCase):
         for user in (administrator, self.head):
             for name, values in {
                 'dunning.provider': {'send_interval': 77}, 'dunning.procedure': {'grace_days': 3},
-                'dunning.level': {'fee_amount': 7}, 'dunning.level.text': {'letter_title': 'Mahnung'},
+                'dunning.level': {'min_amount': 7}, 'dunning.level.text': {'letter_title': 'Mahnung'},
                 'dunning.interest.profile': {'business_rate': 8}, 'dunning.interest.rate': {'rate': 1.5},
             }.items():
                 with self.subTest(user=user.login, model=name):
@@ -310,10 +310,10 @@ class TestCompanies(CompaniesCase):
         procedure = self.procedure.with_user(self.head)
         self.assertTrue(procedure.is_locked)
         with self.assertRaisesRegex(AccessError, "“Standard”.*shared.*administrator.*uplicate"):
-            procedure.level_ids[0].fee_amount = 7
+            procedure.level_ids[0].min_amount = 7
         copy = procedure.copy()
         self.assertEqual((copy.company_id, copy.is_locked), (self.other, False))
-        copy.level_ids[0].fee_amount = 7
+        copy.level_ids[0].min_amount = 7
         copy.level_ids[0].text_ids[0].letter_title = 'Mahnung'
         self.assertEqual(len(copy.level_ids), 3)
         self.assertEqual(self.shared_provider.with_user(self.head).copy().company_id, self.other)

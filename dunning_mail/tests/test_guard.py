@@ -21,7 +21,10 @@ WRITABLE = {
     'dunning.interest.rate': {'profile_id', 'date_from', 'rate'},
     'dunning.level': {
         'procedure_id', 'sequence', 'name', 'delay_days', 'deadline_days', 'repeat', 'min_amount', 'send_by_mail',
-        'report_id', 'archive_generated', 'attach_invoices', 'fee_amount', 'fee_method', 'text_ids', 'text_tone'},
+        'report_id', 'archive_generated', 'attach_invoices', 'fee_ids', 'fee_method', 'charge_interest',
+        'charge_lump_sum', 'text_ids', 'text_tone'},
+    'dunning.level.fee': {
+        'level_id', 'currency_id', 'debtor', 'amount_from', 'fixed', 'percent', 'minimum', 'maximum'},
     'dunning.level.text': {
         'kind', 'level_id', 'procedure_id', 'lang', 'mail_subject', 'mail_body', 'letter_title', 'letter_intro',
         'letter_closing'},
@@ -30,6 +33,8 @@ WRITABLE = {
     'dunning.run.exception': set(),
     'dunning.notice': {'recipient_id', 'date_deadline', 'lang', 'amount_fee'},
     'dunning.notice.line': set(),
+    'dunning.charge': set(),
+    'dunning.charge.change': {'action', 'charge_ids', 'notice_id', 'kind', 'amount', 'reason'},
     'dunning.notice.report': set(),
     'dunning.delivery.log': set(),
     'dunning.incoming.mail': {'notice_id'},
@@ -91,7 +96,12 @@ class GuardCase(DunningCommon):
         preflight = self.env['dunning.preflight'].create({
             'run_ids': run.ids, 'line_ids': [Command.create({'code': 'trial', 'name': 'x'})]})
         records = [
-            run, notice, notice.line_ids, log, run.exception_ids, self.provider, self.procedure, self.level_1,
+            run, notice, notice.due_line_ids, log, run.exception_ids, self.provider, self.procedure, self.level_1,
+            self.env['dunning.level.fee'].create({'level_id': self.level_3.id, 'fixed': 5}),
+            self.env['dunning.charge'].create({
+                'notice_id': notice.id, 'partner_id': partner.id, 'company_id': self.company.id, 'kind': 'cost',
+                'currency_id': self.currency.id, 'date': TODAY, 'amount': 5, 'amount_calculated': 5,
+                'state': 'claimed' if is_issued else 'draft'}),
             self.level_1.text_ids[0], self.level_1.text_ids[0]._get_version(),
             self.env.ref('dunning_mail.interest_profile_de'),
             self.env.ref('dunning_mail.interest_profile_de').rate_ids[0],
@@ -101,8 +111,9 @@ class GuardCase(DunningCommon):
             self.env['dunning.level.change'].create({
                 'notice_ids': notice.ids, 'level_id': self.level_1.id, 'reason': 'x'}),
             self.env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
+            self.env['dunning.charge.change'].create({'action': 'waive', 'reason': 'x'}),
             self.env['dunning.data.request'].create({'partner_ids': partner.ids}),
-            self.env['dunning.restart'].create({'move_line_ids': notice.line_ids.move_line_id.ids, 'reason': 'x'}),
+            self.env['dunning.restart'].create({'move_line_ids': notice.due_line_ids.move_line_id.ids, 'reason': 'x'}),
             self.env['dunning.run.preview'].create({'run_id': run.id}),
             preflight,
             preflight.line_ids[:1],

@@ -308,29 +308,31 @@ class TestCredits(JudgementCase):
         (candidate,), _reasons = self.judge(waiting, due, credits=[self.make_item(-60.0)])
         self.assertEqual((candidate.info, candidate.credits, waiting.uncovered), ([waiting], [], 45.0))
 
-    def test_left_overs_of_payments(self):
-        """(payments as (open, paid), fees printed, items open, what is a credit)."""
-        for payments, fees, open_amounts, expected in (
-                (((-10.0, -110.0),), 10.0, (50.0,), []),
-                (((-10.01, -110.0),), 10.0, (50.0,), [-10.01]),
-                (((-6.0, -110.0), (-4.0, -50.0)), 10.0, (50.0,), []),
-                (((-6.0, -110.0), (-5.0, -50.0)), 10.0, (50.0,), [-6.0, -5.0]),
-                (((-10.0, -110.0),), 10.0, (50.0, 10.0), [-10.0]),
-                (((-10.0, -110.0),), 10.0, (10.01,), []),
-                (((-10.0, -10.0), (-5.0, -100.0)), 10.0, (50.0,), [-10.0]),
-                (((-10.0, -110.0),), 0.0, (50.0,), [-10.0])):
-            with self.subTest(payments=payments, fees=fees, open_amounts=open_amounts):
-                debt = self.make_debt(
-                    *(self.make_item(amount) for amount in open_amounts),
-                    credits=[self.make_item(amount, invoiced=paid, is_payment=True) for amount, paid in payments])
-                debt.drop_left_overs(fees, self.own.compare)
+    def test_what_payments_left_for_charges(self):
+        """(payments as (open, paid), charges that each is there for, what is a credit, what is there of each)."""
+        for payments, covers, expected, covered in (
+                (((-10.0, -110.0),), ((0, 5, 10.0),), [], {5: 10.0}),
+                (((-4.0, -110.0),), ((0, 5, 10.0),), [], {5: 4.0}),
+                (((-10.01, -110.0),), ((0, 5, 10.0),), [-0.01], {5: 10.0}),
+                (((-6.0, -110.0), (-5.0, -50.0)), ((0, 5, 10.0), (1, 5, 10.0)), [-1.0], {5: 10.0}),
+                (((-15.0, -110.0),), ((0, 5, 10.0), (0, 6, 20.0)), [], {5: 10.0, 6: 5.0}),
+                (((-60.0, -110.0),), ((0, 5, 60.0),), [], {5: 60.0}),
+                # Nothing is taken that was never reconciled, nor what is there for nothing.
+                (((-10.0, -10.0),), ((0, 5, 10.0),), [-10.0], {}),
+                (((-10.0, -110.0),), (), [-10.0], {})):
+            with self.subTest(payments=payments, covers=covers):
+                credits = [self.make_item(amount, invoiced=paid, is_payment=True) for amount, paid in payments]
+                debt = self.make_debt(self.make_item(50.0), credits=credits)
+                debt.cover_charges([
+                    (credits[position].line_id, charge_id, amount) for position, charge_id, amount in covers], self.own)
                 self.assertEqual([credit.residual for credit in debt.credits], expected)
+                self.assertEqual(debt.covered, covered)
 
-    def test_left_overs_of_other_entries_are_credits(self):
+    def test_a_credit_note_is_there_for_no_charge(self):
         note = self.make_item(-5.0, invoiced=-100.0)
-        debt = self.make_debt(self.make_item(), credits=[note, self.make_item(-1.0, invoiced=-9.0, is_payment=True)])
-        debt.drop_left_overs(10.0, self.own.compare)
-        self.assertEqual(debt.credits, [note])
+        debt = self.make_debt(self.make_item(), credits=[note])
+        debt.cover_charges([(note.line_id, 5, 10.0)], self.own)
+        self.assertEqual((debt.credits, note.residual), ([note], -5.0))
 
     def test_sum_overdue(self):
         debt = self.make_debt(
@@ -560,72 +562,87 @@ class TestMinimum(JudgementCase):
 @tagged('post_install', '-at_install')
 class TestFees(JudgementCase):
 
-    def set_fees(self, *candidates, earlier=None):
-        """(fee, own fee) of each candidate; which items were asked for is kept in `asked`."""
-        self.asked = []
+    def set_fees(self, *candidates):
+        """The fee of each candidate."""
+        judgement.set_fees(candidates, self.make_terms())
+        return [candidate.fee for candidate in candidates]
 
-        def get_earlier_fees(line_ids):
-            self.asked += line_ids
-            return earlier or {}
-
-        judgement.set_fees(candidates, self.make_terms(), get_earlier_fees)
-        return [(candidate.fee, candidate.fee_own) for candidate in candidates]
-
-    def make_candidate(self, level, *amounts, currency=None, partner_id=7):
+    def make_candidate(self, level, *amounts, currency=None, partner_id=7, **values):
         due = [self.make_item(amount, uncovered=amount) for amount in amounts or (100.0,)]
-        return judgement.Candidate(partner_id, currency or self.own, level, due, [], [])
+        return judgement.Candidate(partner_id, currency or self.own, level, due, [], [], **values)
 
-    def test_single(self):
-        candidate = self.make_candidate(make_level(2, fee=20.0))
-        self.assertEqual(self.set_fees(candidate, earlier={1: [(5, 10.0)]}), [(20.0, 20.0)])
-        self.assertEqual(self.asked, [])
+    def make_level(self, number, fee):
+        return make_level(number, fees=(judgement.Fee(self.own.id, fixed=fee),))
 
     def test_none(self):
-        self.assertEqual(self.set_fees(self.make_candidate(make_level(1))), [(0.0, 0.0)])
-
-    def test_cumulated_each_notice_once(self):
-        level = make_level(2, fee=20.0, is_cumulated=True)
-        candidate = self.make_candidate(level, 100.0, 50.0, 30.0)
-        earlier = {1: [(5, 10.0)], 2: [(5, 10.0), (6, 3.5)]}
-        self.assertEqual(self.set_fees(candidate, earlier=earlier), [(33.5, 20.0)])
-        self.assertEqual(self.asked, [1, 2, 3])
-
-    def test_cumulated_without_a_fee_of_its_own(self):
-        candidate = self.make_candidate(make_level(3, is_cumulated=True))
-        self.assertEqual(self.set_fees(candidate, earlier={1: [(5, 10.0)]}), [(10.0, 0.0)])
+        self.assertEqual(self.set_fees(self.make_candidate(make_level(1))), [0.0])
 
     def test_once_for_each_customer(self):
         """On the notice of the highest level, of equal ones on the larger in the company's currency."""
-        own = self.make_candidate(make_level(1, fee=5.0), 900.0)
-        foreign = self.make_candidate(make_level(2, fee=20.0), 100.0, currency=self.foreign)
-        other = self.make_candidate(make_level(1, fee=5.0), 10.0, partner_id=8)
-        self.assertEqual(self.set_fees(own, foreign, other), [(0.0, 0.0), (40.0, 40.0), (5.0, 5.0)])
-        own = self.make_candidate(make_level(2, fee=20.0), 60.0)
-        foreign = self.make_candidate(make_level(2, fee=20.0), 100.0, currency=self.foreign)
-        self.assertEqual(self.set_fees(own, foreign), [(20.0, 20.0), (0.0, 0.0)])
+        own = self.make_candidate(self.make_level(1, 5.0), 900.0)
+        foreign = self.make_candidate(self.make_level(2, 20.0), 100.0, currency=self.foreign)
+        other = self.make_candidate(self.make_level(1, 5.0), 10.0, partner_id=8)
+        self.assertEqual(self.set_fees(own, foreign, other), [0.0, 40.0, 5.0])
+        own = self.make_candidate(self.make_level(2, 20.0), 60.0)
+        foreign = self.make_candidate(self.make_level(2, 20.0), 100.0, currency=self.foreign)
+        self.assertEqual(self.set_fees(own, foreign), [20.0, 0.0])
 
     def test_lower_level_does_not_bear_the_fee_of_a_higher_one(self):
         own = self.make_candidate(make_level(1), 900.0)
         foreign = self.make_candidate(make_level(2), 50.0, currency=self.foreign)
-        self.assertEqual(self.set_fees(own, foreign), [(0.0, 0.0), (0.0, 0.0)])
-        own = self.make_candidate(make_level(1, fee=5.0), 900.0)
-        self.assertEqual(self.set_fees(own, foreign), [(0.0, 0.0), (0.0, 0.0)])
-
-    def test_in_the_currency_of_the_notice(self):
-        own = self.make_candidate(make_level(1), 400.0)
-        foreign = self.make_candidate(make_level(2, fee=20.0, is_cumulated=True), 100.0, currency=self.foreign)
-        self.assertEqual(self.set_fees(own, foreign, earlier={1: [(5, 2.5)]}), [(0.0, 0.0), (45.0, 40.0)])
+        self.assertEqual(self.set_fees(own, foreign), [0.0, 0.0])
+        own = self.make_candidate(self.make_level(1, 5.0), 900.0)
+        self.assertEqual(self.set_fees(own, foreign), [0.0, 0.0])
 
     def test_of_two_same_amounts(self):
-        foreign = self.make_candidate(make_level(1, fee=5.0), 100.0, currency=self.foreign)
-        own = self.make_candidate(make_level(1, fee=5.0), 50.0)
-        self.assertEqual(self.set_fees(foreign, own), [(0.0, 0.0), (5.0, 5.0)])
+        foreign = self.make_candidate(self.make_level(1, 5.0), 100.0, currency=self.foreign)
+        own = self.make_candidate(self.make_level(1, 5.0), 50.0)
+        self.assertEqual(self.set_fees(foreign, own), [0.0, 5.0])
 
     def test_credits_count_for_the_amount(self):
-        own = self.make_candidate(make_level(1, fee=5.0), 100.0)
+        own = self.make_candidate(self.make_level(1, 5.0), 100.0)
         own.due[0].uncovered = 40.0
-        foreign = self.make_candidate(make_level(1, fee=5.0), 100.0, currency=self.foreign)
-        self.assertEqual(self.set_fees(own, foreign), [(0.0, 0.0), (10.0, 10.0)])
+        foreign = self.make_candidate(self.make_level(1, 5.0), 100.0, currency=self.foreign)
+        self.assertEqual(self.set_fees(own, foreign), [0.0, 10.0])
+
+    def test_which_row_holds(self):
+        """(rows, amount in the company's currency, debtor, fee)."""
+        Fee, own = judgement.Fee, self.own.id
+        steps = (Fee(own, fixed=5.0), Fee(own, amount_from=100.0, fixed=10.0), Fee(own, amount_from=500.0, fixed=20.0))
+        kinds = (Fee(own, fixed=5.0), Fee(own, 'business', fixed=40.0), Fee(own, 'consumer', fixed=2.5))
+        for rows, amount, debtor, expected in (
+                (steps, 99.99, 'consumer', 5.0), (steps, 100.0, 'consumer', 10.0), (steps, 499.99, 'consumer', 10.0),
+                (steps, 500.0, 'consumer', 20.0), (steps[1:], 99.99, 'consumer', 0.0),
+                (kinds, 100.0, 'business', 40.0), (kinds, 100.0, 'consumer', 2.5), (kinds[:2], 100.0, 'consumer', 5.0),
+                # What is reached goes before who it is for.
+                ((Fee(own, amount_from=50.0, fixed=7.0), *kinds), 60.0, 'business', 7.0),
+                ((Fee(own, percent=1.5),), 1234.56, 'consumer', 18.52),
+                ((Fee(own, fixed=5.0, percent=1.0),), 200.0, 'consumer', 7.0),
+                ((Fee(own, percent=1.0, minimum=10.0),), 200.0, 'consumer', 10.0),
+                ((Fee(own, percent=1.0, minimum=1.0, maximum=15.0),), 2000.0, 'consumer', 15.0)):
+            with self.subTest(rows=rows, amount=amount, debtor=debtor):
+                candidate = self.make_candidate(make_level(1, fees=rows), amount, debtor=debtor)
+                self.assertEqual(self.set_fees(candidate), [expected])
+
+    def test_in_the_currency_of_the_notice(self):
+        """Its own rows; without one those of the company's currency, measured and converted at the day's rate."""
+        Fee = judgement.Fee
+        own = (Fee(self.own.id, fixed=20.0), Fee(self.own.id, amount_from=100.0, fixed=30.0))
+        for rows, amount, expected in (
+                (own, 199.0, 40.0), (own, 200.0, 60.0),
+                ((*own, Fee(self.foreign.id, fixed=25.0)), 500.0, 25.0),
+                ((*own, Fee(self.foreign.id, amount_from=1000.0, fixed=25.0)), 500.0, 0.0),
+                ((*own, Fee(self.foreign.id, 'business', fixed=25.0)), 500.0, 60.0),
+                ((Fee(99, fixed=25.0),), 500.0, 0.0)):
+            with self.subTest(rows=rows, amount=amount):
+                candidate = self.make_candidate(make_level(1, fees=rows), amount, currency=self.foreign)
+                self.assertEqual(self.set_fees(candidate), [expected])
+
+    def test_beside_a_lump_sum(self):
+        """A lump sum is for what pursuing the claim costs."""
+        for lump_sum, expected in ((0.0, 50.0), (40.0, 10.0), (50.0, 0.0), (80.0, 0.0)):
+            candidate = self.make_candidate(self.make_level(2, 50.0), 1000.0, lump_sum=lump_sum)
+            self.assertEqual(self.set_fees(candidate), [expected], lump_sum)
 
 
 @tagged('post_install', '-at_install')

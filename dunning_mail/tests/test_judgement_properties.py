@@ -43,7 +43,8 @@ class Books:
         self.terms = judgement.Terms(day(self.day), self.currencies['own'], setting.minimum / 100)
         self.customer = judgement.Customer(judgement.Procedure(
             'Random', tuple(judgement.Level(
-                level.number, level.number, level.delay, level.deadline, level.minimum / 100, level.fee / 100,
+                level.number, level.number, level.delay, level.deadline, level.minimum / 100,
+                (judgement.Fee(CURRENCIES['own'], fixed=level.fee / 100),) if level.fee else (),
                 level.cumulated, level.repeat) for level in ledger.procedure.levels),
             ledger.procedure.grace, ledger.procedure.per_level), hold_until=day(ledger.hold))
         # By ids of the items, which follow the order of the ledger.
@@ -53,12 +54,8 @@ class Books:
     def propose(self):
         """Return what :func:`reference.propose` says of the ledger, in the words of :func:`find_difference`."""
         candidates, reasons, debts = [], {}, {}
-        for name, currency in self.currencies.items():
-            debt = debts[CURRENCIES[name]] = self.make_debt(name)
-            if debt.items:
-                debt.drop_left_overs(sum(
-                    min(notice.own_fee, notice.fee) for notice in self.earlier
-                    if notice.status == 'counts' and notice.currency == name) / 100, currency.compare)
+        for name in self.currencies:
+            debts[CURRENCIES[name]] = self.make_debt(name)
         names = {number: name for name, number in CURRENCIES.items()}
         for debt, found, left_out in judgement.judge(
                 list(debts.values()), self.customer, lambda number: self.currencies[names[number]], self.terms):
@@ -67,7 +64,8 @@ class Books:
                 key = names[debt.currency_id], item and self.keys[item.line_id]
                 assert key not in reasons
                 reasons[key] = reason.code
-        judgement.set_fees(candidates, self.terms, self.get_earlier_fees)
+        judgement.set_fees(candidates, self.terms)
+        judgement.set_earlier(candidates, self.make_earlier(), {})
         return dict(map(self.read_candidate, candidates)), reasons
 
     def make_debt(self, name):
@@ -136,11 +134,13 @@ class Books:
                 item.reserved_by = notice_id
                 item.blocked_by = item.blocked_by or judgement.Reason('reserved')
 
-    def get_earlier_fees(self, line_ids):
-        return {line_id: [
-            (notice_id, self.setting.to_own(min(notice.own_fee, notice.fee), notice.currency, notice.day) / 100)
-            for notice_id, notice in enumerate(self.earlier, 1)
-            if notice.status == 'counts' and ('due', self.keys[line_id]) in notice.lines] for line_id in line_ids}
+    def make_earlier(self):
+        """Fees of notices that counted, which no other notice asks for and none stands for."""
+        return [judgement.Earlier(
+            number, 1, CURRENCIES[notice.currency], 'fee', notice.fee / 100, day(notice.day), None, str(number),
+            [self.keys.index(key) for key in notice.due_keys]) for number, notice in enumerate(self.earlier)
+            if notice.status == 'counts' and notice.fee and not notice.is_replaced and not any(
+                other.status == 'open' and notice in other.earlier for other in self.earlier)]
 
     def read_candidate(self, candidate):
         lines = {}
@@ -154,11 +154,12 @@ class Books:
             lines['credit', self.keys[credit.line_id]] = (-cents(amount), None, None, None)
         overdue = sum(cents(item.residual) for item in candidate.due)
         credit = sum(cents(amount) for _credit, amount in candidate.credits)
+        earlier = sum(cents(charge.amount) for charge in candidate.earlier)
         name = next(name for name, number in CURRENCIES.items() if number == candidate.currency.id)
         return (name, candidate.level.sequence), {
             'deadline': self.day + candidate.level.deadline_days, 'overdue': overdue, 'credit': credit,
-            'fee': cents(candidate.fee), 'own_fee': cents(candidate.fee_own),
-            'total': overdue - credit + cents(candidate.fee), 'lines': lines}
+            'fee': cents(candidate.fee), 'earlier': earlier, 'total': overdue - credit + cents(candidate.fee) + earlier,
+            'lines': lines}
 
 
 @tagged('post_install', '-at_install')
@@ -180,7 +181,8 @@ class TestJudgementProperties(BaseCase):
                 difference = find_difference(expected, left_out, *Books(setting, ledger, run, earlier).propose())
                 self.assertIsNone(difference, f"run {run}")
                 for index, notice in enumerate(expected):
-                    notice.take_outcome(ledger.outcomes[run][index % len(ledger.outcomes[run])])
+                    outcomes = ledger.outcomes[run]
+                    notice.take_outcome(outcomes[index % len(outcomes)], earlier)
                 earlier += expected
             checked.append(len(earlier))
 

@@ -73,7 +73,7 @@ class LetterFitCase(DunningCommon):
         cls.company.partner_id.bank_ids.active = False
         cls.env['res.partner.bank'].create({
             'acc_number': 'CH4431999123000889012', 'partner_id': cls.company.partner_id.id})
-        cls.procedure.level_ids.fee_amount = 20
+        cls.set_fee(cls.procedure.level_ids, 20)
         cls.partner = cls.make_partner('Kunde AG', ref='K-1', email=False)
         cls.notice = cls.make_notice(cls.partner, 5)
 

@@ -13,9 +13,11 @@ class TestLevelChange(DunningCommon):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.level_1.write({'fee_amount': 0, 'deadline_days': 10})
-        cls.level_2.write({'fee_amount': 20, 'deadline_days': 5})
-        cls.level_3.write({'fee_amount': 30, 'deadline_days': 3})
+        cls.level_1.deadline_days = 10
+        cls.level_2.deadline_days = 5
+        cls.set_fee(cls.level_2, 20)
+        cls.level_3.deadline_days = 3
+        cls.set_fee(cls.level_3, 30)
 
     def change(self, notices, level, reason='Der Chef will es so', user=None):
         self.env['dunning.level.change'].with_user(user or self.clerk).create({
@@ -25,10 +27,10 @@ class TestLevelChange(DunningCommon):
         self.make_invoice(self.make_partner('Acme'), 100)
         notice = self.make_run().notice_ids
         self.change(notice, self.level_3)
-        self.assertEqual((notice.level_id, notice.line_ids.level_id), (self.level_3, self.level_3))
+        self.assertEqual((notice.level_id, notice.due_line_ids.level_id), (self.level_3, self.level_3))
         self.assertEqual((notice.date_deadline, notice.amount_fee, notice.amount_total), (self.days(3), 30.0, 130.0))
         self.assertEqual(notice.level_change_reason, 'Der Chef will es so')
-        self.assertIn('Der Chef will es so', notice.line_ids.level_reason)
+        self.assertIn('Der Chef will es so', notice.due_line_ids.level_reason)
         body = notice.message_ids[0].body
         for words in ('Der Chef will es so', self.level_1.name, self.level_3.name):
             self.assertIn(words, body)
@@ -37,7 +39,7 @@ class TestLevelChange(DunningCommon):
         notice.run_id.action_print_and_send()
         notice.run_id._hand_out_letters()
         notice.run_id.action_mark_printed()
-        self.assertEqual(notice.line_ids.move_line_id.dunning_level_id, self.level_3, "what was sent counts")
+        self.assertEqual(notice.due_line_ids.move_line_id.dunning_level_id, self.level_3, "what was sent counts")
 
     def test_lower(self):
         old = self.make_invoice(self.make_partner('Acme'), 100)
@@ -82,7 +84,7 @@ class TestLevelChange(DunningCommon):
         self.pay(invoice, 40)
         notice.run_id.action_print_and_send()
         self.assertEqual((notice.state, notice.amount_overdue), ('issued', 60.0))
-        self.assertEqual((notice.level_id, notice.line_ids.is_level_set), (self.level_2, True))
+        self.assertEqual((notice.level_id, notice.due_line_ids.is_level_set), (self.level_2, True))
 
     def test_not_after_issue(self):
         self.make_invoice(self.make_partner('Acme'))

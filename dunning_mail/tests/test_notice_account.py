@@ -91,7 +91,7 @@ class TestAccountOfInvoices(AccountCase):
             self.make_invoice_for(account)
         # what names none goes with the others
         self.make_invoice(self.partner, currency=self.chf, due='2026-10-05').partner_bank_id = False
-        self.procedure.level_ids.fee_amount = 10
+        self.set_fee(self.procedure.level_ids, 10)
         notice = self.propose()
         self.assertEqual(len(notice), 1)
         self.assertIn(self.printed(SECOND), notice.hints.replace('\u00a0', ' '))

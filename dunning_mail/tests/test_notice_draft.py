@@ -12,7 +12,8 @@ from .common import DunningCommon, OneCustomerCase
 class TestDraft(OneCustomerCase):
 
     def test_fee_and_deadline_follow_the_level(self):
-        self.level_2.write({'fee_amount': 40, 'deadline_days': 5})
+        self.level_2.deadline_days = 5
+        self.set_fee(self.level_2, 40)
         old = self.make_invoice(self.partner, 100)
         self.dun()
         new = self.make_invoice(self.partner, 20, due=self.days(-1))

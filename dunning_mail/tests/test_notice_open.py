@@ -16,7 +16,7 @@ class OpenCase(DunningCommon):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.level_1.fee_amount = 20
+        cls.set_fee(cls.level_1, 20)
         cls.partner = cls.make_partner('Acme', ref='K10042')
 
     def make_notice(self, *invoices, **values):

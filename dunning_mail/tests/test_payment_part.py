@@ -265,7 +265,7 @@ class TestSwissPaymentPart(PaymentPartCase):
 
     def test_fee_needs_a_reference_of_its_own(self):
         self.make_account(IBAN, self.chf)
-        self.level_1.fee_amount = 20
+        self.set_fee(self.level_1, 20)
         notice = self.issue(self.make_partner('Kunde AG'))
         self.assertEqual(notice.amount_fee, 20)
         self.assertTrue(qr.is_creditor_reference(notice.payment_reference))

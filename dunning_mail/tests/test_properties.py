@@ -82,7 +82,7 @@ class TestProperties(DunningCommon):
             yield 'several levels'
         if notice.fee:
             yield 'fee'
-        if notice.fee > notice.own_fee:
+        if notice.earlier:
             yield 'cumulated'
 
     # === COMPARING === #
@@ -120,7 +120,7 @@ class TestProperties(DunningCommon):
                 outcomes = ledger.outcomes[number]
                 for index, notice in enumerate(expected):
                     outcome = outcomes[index % len(outcomes)]
-                    notice.take_outcome(outcome)
+                    notice.take_outcome(outcome, earlier[position])
                     if (notice.currency, notice.level) in ours:
                         by_outcome.setdefault(outcome, []).append(ours[notice.currency, notice.level]['id'])
                 earlier[position] += expected
@@ -147,7 +147,7 @@ class TestProperties(DunningCommon):
         notices = {}
         for notice in run.notice_ids:
             lines = {}
-            for line in notice.line_ids:
+            for line in notice.line_ids.filtered(lambda line: line.kind != 'charge'):
                 _ledger, key = (
                     self.payment_keys[line.payment_id.id] if line.payment_id else self.keys[line.move_line_id.id])
                 self.assertNotIn((line.kind, key), lines)
@@ -160,9 +160,9 @@ class TestProperties(DunningCommon):
             of_partner[key] = {
                 'id': notice.id, 'deadline': day(notice.date_deadline), 'overdue': cents(notice.amount_overdue),
                 'credit': cents(notice.amount_credit), 'fee': cents(notice.amount_fee),
-                'own_fee': cents(notice.amount_fee_own), 'total': cents(notice.amount_total), 'lines': lines}
+                'earlier': cents(notice.amount_earlier), 'total': cents(notice.amount_total), 'lines': lines}
         reasons = {}
-        for exception in run.exception_ids.filtered(lambda exception: exception.reason != 'hint'):
+        for exception in run.exception_ids.filtered(lambda exception: exception.reason not in ('hint', 'charges')):
             key = self.keys[exception.move_line_id.id][1] if exception.move_line_id else None
             of_partner = reasons.setdefault(exception.partner_id.id, {})
             self.assertNotIn((names[exception.currency_id.id], key), of_partner)
@@ -179,7 +179,8 @@ class TestProperties(DunningCommon):
             'level_ids': [Command.create({
                 'sequence': level.number, 'name': str(level.number), 'delay_days': level.delay,
                 'deadline_days': level.deadline, 'repeat': level.repeat, 'min_amount': level.minimum / 100,
-                'fee_amount': level.fee / 100, 'fee_method': 'cumulated' if level.cumulated else 'single',
+                'fee_ids': [Command.create({'fixed': level.fee / 100})] if level.fee else False,
+                'fee_method': 'cumulated' if level.cumulated else 'single',
             }) for level in ledger.procedure.levels]} for ledger in ledgers])
 
     def make_ledgers(self, ledgers):

@@ -549,7 +549,7 @@ class TestLevels(ProposalCommon):
 
     def set_fees(self, method='single'):
         for level, fee in zip(self.procedure.level_ids.sorted('sequence'), (0, 20, 30), strict=True):
-            level.write({'fee_amount': fee, 'fee_method': method})
+            self.set_fee(level, fee, method)
 
     def test_no_fee_as_installed(self):
         self.make_invoice(self.make_partner('Acme'))
@@ -566,7 +566,8 @@ class TestLevels(ProposalCommon):
         self.set_fees('cumulated')
         self.make_invoice(self.make_partner('Acme'), 100)
         notices = [self.dun(self.days(days)).notice_ids for days in (0, 15, 30)]
-        self.assertEqual([notice.amount_fee for notice in notices], [0.0, 20.0, 50.0])
+        self.assertEqual([(notice.amount_fee, notice.amount_earlier) for notice in notices], [
+            (0.0, 0.0), (20.0, 0.0), (30.0, 20.0)])
         self.assertEqual(notices[2].amount_total, 150.0)
 
     def test_cumulated_fee_without_cancelled_notices(self):
@@ -576,7 +577,8 @@ class TestLevels(ProposalCommon):
         self.dun(self.days(15)).notice_ids.action_cancel()
         again = self.dun(self.days(16)).notice_ids
         self.assertEqual((again.level_id, again.amount_fee), (self.level_2, 20.0))
-        self.assertEqual(self.dun(self.days(31)).notice_ids.amount_fee, 50.0)
+        last = self.dun(self.days(31)).notice_ids
+        self.assertEqual((last.amount_fee, last.amount_earlier), (30.0, 20.0))
 
     def test_waived_fee_does_not_come_back(self):
         self.set_fees('cumulated')
@@ -587,10 +589,11 @@ class TestLevels(ProposalCommon):
         run.action_print_and_send()
         run._hand_out_letters()
         run.action_mark_printed()
-        self.assertEqual(self.dun(self.days(30)).notice_ids.amount_fee, 30.0)
+        last = self.dun(self.days(30)).notice_ids
+        self.assertEqual((last.amount_fee, last.amount_earlier), (30.0, 0.0))
 
     def test_fee_once_per_customer_with_two_currencies(self):
-        self.level_1.fee_amount = 10
+        self.set_fee(self.level_1, 10)
         self.make_invoice(self.make_partner('Small'), 5, currency=self.foreign)
         partner = self.make_partner('Acme')
         self.make_invoice(partner, 100)
@@ -611,16 +614,16 @@ class TestLevels(ProposalCommon):
         fees = {notice.currency_id: notice.amount_fee for notice in run.notice_ids}
         self.assertEqual(fees, {self.currency: 20.0, self.foreign: 0.0})
         run = self.make_run(self.days(30))
-        fees = {notice.currency_id: notice.amount_fee for notice in run.notice_ids}
-        self.assertEqual(fees, {self.currency: 50.0, self.foreign: 0.0}, "30, and the 20 of before")
+        fees = {notice.currency_id: (notice.amount_fee, notice.amount_earlier) for notice in run.notice_ids}
+        self.assertEqual(fees, {self.currency: (30.0, 20.0), self.foreign: (0.0, 0.0)}, "30, and the 20 of before")
 
     def test_fee_is_no_credit_when_paid(self):
-        """Fees are not booked: who pays the claim alone has paid."""
-        self.level_1.fee_amount = 10
+        """Fees are not booked: who pays the claim alone has paid, and a person is told of the fee."""
+        self.set_fee(self.level_1, 10)
         invoice = self.make_invoice(self.make_partner('Acme'), 100)
         self.dun()
         self.pay(invoice)
-        self.assertNothing(self.make_run(self.days(15)))
+        self.assertNothing(self.make_run(self.days(15)), 'charges')
 
 
 @tagged('post_install', '-at_install')
@@ -847,7 +850,7 @@ class TestFeePayments(ProposalCommon):
 
     def setUp(self):
         super().setUp()
-        self.level_1.fee_amount = 10
+        self.set_fee(self.level_1, 10)
         self.partner = self.make_partner('Acme')
 
     def pay_with_fee(self, invoice, amount):
@@ -877,7 +880,7 @@ class TestFeePayments(ProposalCommon):
 
     def test_more_than_the_fee(self):
         self.dun_and_pay(10.05)
-        self.assertEqual(self.credits(self.make_run(self.days(1))), [-10.05], "to the customer's favour")
+        self.assertEqual(self.credits(self.make_run(self.days(1))), [-0.05], "what is more")
 
     def test_fee_in_foreign_currency(self):
         """10 in the company's currency were printed as 20."""
@@ -896,10 +899,12 @@ class TestFeePayments(ProposalCommon):
         self.make_unallocated(self.partner, 9)
         self.assertEqual(self.credits(self.make_run(self.days(1))), [-9.0])
 
-    def test_what_settles_an_invoice_is_a_credit(self):
-        self.level_1.fee_amount = 60
+    def test_fee_first_though_it_would_settle_an_invoice(self):
+        """It was paid with the notice's items: it is there for the notice's charges."""
+        self.set_fee(self.level_1, 60)
         self.dun_and_pay(50)
-        self.assertNothing(self.make_run(self.days(1)), 'covered')
+        notice = self.make_run(self.days(1)).notice_ids
+        self.assertEqual((notice.amount_overdue, notice.amount_credit, notice.amount_earlier), (50.0, 0.0, 10.0))
 
     def test_credit_note_is_a_credit(self):
         self.dun_and_pay(0)
@@ -943,7 +948,8 @@ class TestFeePayments(ProposalCommon):
         self.level_2.fee_method = 'cumulated'
         self.make_invoice(self.partner, 100)
         self.assertEqual(self.dun().notice_ids.amount_fee, 10.0)
-        self.assertEqual(self.dun(self.days(15)).notice_ids.amount_fee, 10.0, "those of before, and nothing more")
+        notice = self.dun(self.days(15)).notice_ids
+        self.assertEqual((notice.amount_fee, notice.amount_earlier), (0.0, 10.0), "those of before, and nothing more")
 
 
 @tagged('post_install', '-at_install')

@@ -106,7 +106,7 @@ class TestRights(DunningCommon):
         values = {
             'state': 'issued', 'delivery_state': 'sent', 'delivery_info': 'x', 'level_id': self.level_3.id,
             'partner_id': self.company.partner_id.id, 'currency_id': self.foreign.id, 'date': '2026-01-01',
-            'amount_overdue': 1.0, 'amount_total': 1.0, 'amount_interest': 1.0, 'amount_fee_own': 1.0,
+            'amount_overdue': 1.0, 'amount_total': 1.0, 'amount_interest': 1.0, 'amount_earlier': 1.0,
             'printed_at': '2026-11-24 08:00:00', 'printed_by': self.clerk.id, 'document_sha256': 'x',
             'document_id': False, 'message_id': '<x@y>', 'sent_at': '2026-11-24 08:00:00', 'email_to': 'x@y.test',
             'provider_id': self.provider.id, 'name': 'MA/1', 'is_counted': True, 'is_open': False,

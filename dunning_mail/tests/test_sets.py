@@ -9,7 +9,7 @@ from odoo.addons.dunning_mail.models.sets import insert_in_sets
 from .common import DunningCommon
 
 # What differs between any two records.
-OWN = {'id', 'create_date', 'write_date', 'notice_id', 'run_id'}
+OWN = {'id', 'create_date', 'write_date', 'notice_id', 'run_id', 'charge_id'}
 
 
 @tagged('post_install', '-at_install')
@@ -51,22 +51,28 @@ class TestSets(DunningCommon):
 
     def test_notices_and_lines_as_the_orm_makes_them(self):
         partners = self.make_customers(3)
-        self.level_1.fee_amount = 10
+        self.set_fee(self.level_1, 10)
         self.dun(partner_ids=partners.ids)
         run, values, _exceptions = self.propose(partners)
         self.assertFalse(values, "nothing is due on the same day")
         run.date = run.due_until = self.days(15)
-        self.env['dunning.level'].search([]).fee_method = 'cumulated'
+        self.set_fee(self.level_2, 20, 'cumulated')
         values, _exceptions = self.env['dunning.proposal'].sudo().with_company(self.company)._propose(run)
         kinds = {line['kind'] for notice in values for _command, _id, line in notice['line_ids']}
-        self.assertEqual(kinds, {'due', 'credit'})
+        self.assertEqual(kinds, {'due', 'credit', 'charge'})
+        def by_notice(record):
+            return record.notice_id.id, record._name == 'dunning.notice.line' and record.sequence, record.id
+
         inserted = self.env['dunning.notice'].sudo()._insert_proposed(values)
         found = self.stored_values(inserted)
-        lines = self.stored_values(inserted.line_ids.sorted('id'))
+        lines = self.stored_values(inserted.line_ids.sorted(by_notice))
+        charges = self.stored_values(inserted.charge_ids.sorted(by_notice))
+        self.assertTrue(charges)
         inserted.unlink()
         created = self.env['dunning.notice'].sudo().create(values)
         self.assertEqual(found, self.stored_values(created))
-        self.assertEqual(lines, self.stored_values(created.line_ids.sorted('id')))
+        self.assertEqual(lines, self.stored_values(created.line_ids.sorted(by_notice)))
+        self.assertEqual(charges, self.stored_values(created.charge_ids.sorted(by_notice)))
         self.assertEqual(inserted._name, created._name)
 
     def test_information_lines_as_the_orm_makes_them(self):

@@ -112,6 +112,7 @@ class Debt:
     :ivar others: debits that take credits and are not dunned: not due yet, or another company's of the same entity
     :ivar rounding: the smallest amount of the currency
     :ivar left_over: what no debit has taken of the credits that are in the books
+    :ivar covered: id of a charge -> what of it is there already
     """
     partner_id: int
     currency_id: int
@@ -120,19 +121,22 @@ class Debt:
     others: list[Item] = field(default_factory=list)
     rounding: float = 0.0
     left_over: float = 0.0
+    covered: dict[int, float] = field(default_factory=dict)
 
-    def drop_left_overs(self, fees, compare):
-        """Take away what is left over of payments and only covers printed fees, which were never booked.
+    def cover_charges(self, covers, currency):
+        """Keep what is left of payments for the charges that they are there for; it is no credit.
 
-        It is no credit as long as it does not exceed those fees, and is too little to settle any open item. A payment
-        that nobody has reconciled yet is always a credit: better to claim too little than what was paid.
-
-        :param float fees: of the notices that counted
-        :param compare: as that of the debt's :class:`Currency`
+        :param list covers: (credit's line id, charge id, amount of the charge), in the order in which they are covered
+        :param Currency currency: of the debt
         """
-        left_over = -sum(credit.residual for credit in self.credits if credit.is_left_over)
-        if compare(left_over, fees) <= 0 and compare(left_over, min(item.residual for item in self.items)) < 0:
-            self.credits = [credit for credit in self.credits if not credit.is_left_over]
+        by_line = {credit.line_id: credit for credit in self.credits if credit.is_left_over}
+        for line_id, charge_id, amount in covers:
+            if credit := by_line.get(line_id):
+                part = min(-credit.residual, currency.round(amount - self.covered.get(charge_id, 0.0)))
+                if currency.compare(part, 0) > 0:
+                    credit.residual = currency.round(credit.residual + part)
+                    self.covered[charge_id] = currency.round(self.covered.get(charge_id, 0.0) + part)
+        self.credits = [credit for credit in self.credits if currency.compare(credit.residual, 0) < 0]
 
     def offset(self, currency):
         """Set credits off against debits; sets `uncovered` and `credit_parts` of the items, and `left_over`.

@@ -5,8 +5,9 @@ else is said; how they are rounded, compared and converted comes with the :class
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import NamedTuple
 
 from .debt import Currency, Item, Reason, sum_credits
 
@@ -33,16 +34,38 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Fee:
+    """A row of a level's fees, in its own currency; `maximum` 0: none.
+
+    :ivar debtor: `all`, `business` or `consumer`
+    """
+    currency_id: int
+    debtor: str = 'all'
+    amount_from: float = 0.0
+    fixed: float = 0.0
+    percent: float = 0.0
+    minimum: float = 0.0
+    maximum: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Level:
-    """A level; its amounts are in the company's currency."""
+    """A level; its minimum amount is in the company's currency.
+
+    :ivar fees: tuple of :class:`Fee`
+    :ivar is_cumulated: its fee is added to the earlier ones, in place of which it comes otherwise
+    :ivar charges_interest: and `charges_lump_sum`: whether they are asked for beside the items
+    """
     id: int
     sequence: int
     delay_days: int
     deadline_days: int
     min_amount: float = 0.0
-    fee: float = 0.0
+    fees: tuple[Fee, ...] = ()
     is_cumulated: bool = False
     repeat: bool = False
+    charges_interest: bool = False
+    charges_lump_sum: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +111,12 @@ class Candidate:
 
     :ivar info: items that are named beside those that are due
     :ivar credits: list of (credit, positive amount)
-    :ivar fee: with those of earlier notices where the level cumulates; `fee_own` without them
+    :ivar fee: of this notice
+    :ivar lump_sum: what is asked for, now or before, as lump sums of the items that are due
+    :ivar debtor: `business` or `consumer`
+    :ivar charges: values of interest and lump sums, as `dunning.charge` has them
+    :ivar earlier: charges of earlier notices that are still asked for
+    :ivar hint: what a person should know of its charges
     :ivar recipient_id: whose address it bears, and `lang` its language: nothing that is decided here
     """
     partner_id: int
@@ -98,7 +126,11 @@ class Candidate:
     info: list[Item]
     credits: list[tuple[Item, float]]
     fee: float = 0.0
-    fee_own: float = 0.0
+    lump_sum: float = 0.0
+    debtor: str = 'consumer'
+    charges: list[dict] = field(default_factory=list)
+    earlier: list = field(default_factory=list)
+    hint: str = ''
     recipient_id: int = False
     lang: str = ''
 
@@ -106,6 +138,23 @@ class Candidate:
     def amount(self):
         """What is left open of the items that are due."""
         return sum(item.uncovered for item in self.due)
+
+
+class Earlier(NamedTuple):
+    """A charge of an earlier notice that is still asked for.
+
+    :ivar move_line_id: the item that it is for, None for a fee
+    :ivar item_ids: of a fee, the items that its notice claimed
+    """
+    id: int
+    partner_id: int
+    currency_id: int
+    kind: str
+    amount: float
+    date: date
+    move_line_id: int | None
+    notice_name: str
+    item_ids: list | None
 
 
 # === WHO, AND WHY NOT === #
@@ -338,44 +387,73 @@ def group_by_level(debt, items, currency, procedure, per_account=False):
 
 # === WITH WHICH FEE === #
 
-def set_fees(candidates, terms, get_earlier_fees):
+def set_fees(candidates, terms):
     """Put a fee on one notice of each customer: that of the highest level, of equal ones the larger.
 
-    Fees are in the company's currency, converted on the day of the notice.
-
     :param candidates: list of :class:`Candidate` of all customers
-    :param get_earlier_fees: function that returns, for ids of items, a dict id -> list of (notice id, fee in the
-        company's currency): what notices that counted asked for as the fee of their own level
     """
     by_partner = defaultdict(list)
     for candidate in candidates:
         by_partner[candidate.partner_id].append(candidate)
-    bearers = []
     for of_partner in by_partner.values():
         bearer = choose_bearer(of_partner, terms)
-        if bearer.level.fee or bearer.level.is_cumulated:
-            bearers.append((bearer, [item.line_id for candidate in of_partner for item in candidate.due]))
-    earlier_fees = get_earlier_fees([
-        line_id for bearer, due in bearers if bearer.level.is_cumulated for line_id in due])
-    for bearer, due in bearers:
-        bearer.fee, bearer.fee_own = get_fees(bearer.level, due, bearer.currency, terms, earlier_fees)
+        bearer.fee = get_fee(bearer, terms)
 
 
-def get_fees(level, due, currency, terms, earlier_fees):
-    """Return what a notice asks for as fee.
+def get_fee(bearer, terms):
+    """Return the fee of a notice, in its currency.
 
-    :param Level level: of the notice
-    :param due: ids of the items that the customer's notices claim
-    :param Currency currency: of the notice
-    :param dict earlier_fees: as for :func:`set_fees`
-    :return: (fee with the earlier ones where the level cumulates, fee of the level itself)
+    The row holds that has the highest amount which is reached; where several have the same, the one for this kind of
+    debtor. A lump sum is for what pursuing the claim costs: of a fee beside it, what exceeds it is left.
+
+    :param bearer: :class:`Candidate`, or what has its `level`, `amount`, `currency`, `debtor` and `lump_sum`
     """
-    fee = level.fee
-    if level.is_cumulated:
-        # Each earlier notice once, however many of its items are dunned again.
-        fee += sum({
-            notice_id: earlier for line_id in due for notice_id, earlier in earlier_fees.get(line_id, ())}.values())
-    return terms.from_company(fee, currency), terms.from_company(level.fee, currency)
+    currency = bearer.currency
+    rows = [fee for fee in bearer.level.fees if fee.debtor in ('all', bearer.debtor)]
+    own = [fee for fee in rows if fee.currency_id == currency.id]
+    rows = own or [fee for fee in rows if fee.currency_id == terms.currency.id]
+    if not rows:
+        return 0.0
+    is_converted = not own
+    measure = terms.to_company(bearer.amount, currency) if is_converted else bearer.amount
+    unit = terms.currency if is_converted else currency
+    reached = [fee for fee in rows if unit.compare(measure, fee.amount_from) >= 0]
+    if not reached:
+        return 0.0
+    row = max(reached, key=lambda fee: (fee.amount_from, fee.debtor != 'all'))
+    amount = max(row.fixed + measure * row.percent / 100, row.minimum)
+    if row.maximum:
+        amount = min(amount, row.maximum)
+    amount = terms.from_company(amount, currency) if is_converted else currency.round(amount)
+    return max(0.0, currency.round(amount - bearer.lump_sum))
+
+
+def set_earlier(candidates, earlier, covered):
+    """Name charges of earlier notices on the notice of the highest level that the customer has in their currency.
+
+    Left out is what is there already, and what a charge of the new notices stands for: interest of the same item, and
+    the fee of a notice with some of the same items where the new fee is not added to it.
+
+    :param list candidates: :class:`Candidate` of all customers, in the order of their levels
+    :param list earlier: :class:`Earlier`
+    :param dict covered: id of a charge -> what of it is there
+    """
+    bearers, due, single, interest = {}, defaultdict(set), set(), set()
+    for candidate in candidates:
+        bearers[candidate.partner_id, candidate.currency.id] = candidate
+        due[candidate.partner_id].update(item.line_id for item in candidate.due)
+        if candidate.fee and not candidate.level.is_cumulated:
+            single.add(candidate.partner_id)
+        interest.update(values['move_line_id'] for values in candidate.charges if values['kind'] == 'interest')
+    for charge in earlier:
+        bearer = bearers.get((charge.partner_id, charge.currency_id))
+        if not bearer or (charge.kind == 'interest' and charge.move_line_id in interest) or (
+                charge.kind == 'fee' and charge.partner_id in single
+                and due[charge.partner_id].intersection(charge.item_ids or ())):
+            continue
+        left = bearer.currency.round(charge.amount - covered.get(charge.id, 0.0))
+        if bearer.currency.compare(left, 0) > 0:
+            bearer.earlier.append(charge._replace(amount=left))
 
 
 def choose_bearer(candidates, terms):

@@ -1,4 +1,5 @@
 from . import base_partner_merge
+from . import dunning_charge_change
 from . import dunning_data_request
 from . import dunning_level_change
 from . import dunning_notice_confirm

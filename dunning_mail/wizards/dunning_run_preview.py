@@ -62,8 +62,9 @@ class DunningRunPreview(models.TransientModel):
     @api.model
     def _describe_notice(self, values):
         currency = self.env['res.currency'].browse(values['currency_id'])
-        amount = values['amount_fee'] + sum(
-            line['amount_residual'] for _command, _id, line in values['line_ids'] if line['kind'] != 'info')
+        amount = sum(
+            line['amount_residual'] for _command, _id, line in values['line_ids'] if line['kind'] != 'info') + sum(
+            charge['amount'] for _command, _id, charge in values['charge_ids'])
         return {
             'partner': self.env['res.partner'].sudo().browse(values['partner_id']).display_name,
             'level': self.env['dunning.level'].browse(values['level_id']).name,

@@ -30,10 +30,85 @@ def migrate(cr, version):
                 notice.write({'mail_subject': texts['mail_subject'], 'mail_body': texts['mail_body']})
         except Exception:
             _logger.info("Dunning notice %s keeps no text of its mail", notice.name, exc_info=True)
+    _make_fee_rows(env)
+    _make_charges(env)
     _install_interest_profiles(env)
     _close_documents(cr)
     _fill_log_names(cr)
     _fill_snapshots(env)
+
+
+def _make_fee_rows(env):
+    """The fixed fee of a level becomes a row, in the currency of whichever company uses the level."""
+    env.cr.execute("""
+        SELECT l.id, l.fee_amount
+          FROM dunning_level l
+         WHERE l.fee_amount > 0 AND NOT EXISTS (SELECT 1 FROM dunning_level_fee f WHERE f.level_id = l.id)
+    """)
+    env['dunning.level.fee'].create([
+        {'level_id': level_id, 'fixed': amount} for level_id, amount in env.cr.fetchall()])
+
+
+def _make_charges(env):
+    """What notices said as fee becomes a charge, and a line of the notice that says what it said.
+
+    Of notices that counted it is still claimed where an item is open, and not where a later notice's fee came in its
+    place. What is settled lapses: nobody is asked for old fees. Of what has not left yet it is a draft.
+    """
+    env.flush_all()
+    env.cr.execute("""
+        WITH fee AS (
+            SELECT n.*, v.fee_method,
+                   -- With those of earlier notices: what was its own.
+                   CASE WHEN v.fee_method = 'cumulated' THEN LEAST(n.amount_fee, COALESCE(n.amount_fee_own, 0))
+                        ELSE COALESCE(n.amount_fee, 0) END AS own,
+                   GREATEST(COALESCE(n.amount_fee_own, 0), CASE WHEN v.fee_method = 'cumulated'
+                        THEN 0 ELSE COALESCE(n.amount_fee, 0) END) AS calculated
+              FROM dunning_notice n
+              JOIN dunning_level v ON v.id = n.level_id
+             WHERE (n.amount_fee > 0 OR n.amount_fee_own > 0)
+               AND NOT EXISTS (SELECT 1 FROM dunning_charge c WHERE c.notice_id = n.id)),
+        made AS (
+            INSERT INTO dunning_charge (
+                notice_id, partner_id, company_id, currency_id, level_id, kind, date, amount, amount_calculated,
+                amount_waived, is_set, state, reason, create_uid, create_date, write_uid, write_date)
+            SELECT n.id, n.partner_id, n.company_id, n.currency_id, n.level_id, 'fee', n.date, n.own, n.calculated,
+                   n.calculated - n.own, n.own < n.calculated,
+                   CASE WHEN n.state = 'cancelled' THEN 'cancelled'
+                        WHEN n.is_counted IS NOT TRUE THEN 'draft'
+                        WHEN n.own = 0 AND n.amount_fee = 0 THEN 'waived'
+                        WHEN EXISTS (
+                            SELECT 1
+                              FROM dunning_notice_line l
+                              JOIN dunning_notice_line m ON m.move_line_id = l.move_line_id AND m.kind = 'due'
+                              JOIN fee later ON later.id = m.notice_id AND later.is_counted
+                               AND later.fee_method = 'single' AND later.id <> n.id
+                               AND (later.date_left, later.id) > (n.date_left, n.id)
+                             WHERE l.notice_id = n.id AND l.kind = 'due') THEN 'replaced'
+                        WHEN EXISTS (
+                            SELECT 1
+                              FROM dunning_notice_line l
+                              JOIN account_move_line aml ON aml.id = l.move_line_id
+                             WHERE l.notice_id = n.id AND l.kind = 'due' AND aml.parent_state = 'posted'
+                               AND aml.reconciled IS NOT TRUE AND aml.amount_residual_currency <> 0) THEN 'claimed'
+                        ELSE 'lapsed' END,
+                   NULL, 1, now() AT TIME ZONE 'UTC', 1, now() AT TIME ZONE 'UTC'
+              FROM fee n
+         RETURNING id, notice_id, date)
+        INSERT INTO dunning_notice_line (notice_id, kind, sequence, charge_id, date_invoice, amount_residual)
+        SELECT made.notice_id, 'charge', 3, made.id, made.date, COALESCE(n.amount_fee, 0)
+          FROM made
+          JOIN dunning_notice n ON n.id = made.notice_id
+    """)
+    env.cr.execute("""
+        UPDATE dunning_notice n SET is_charged = TRUE
+         WHERE is_charged IS NOT TRUE AND EXISTS (SELECT 1 FROM dunning_charge c WHERE c.notice_id = n.id)
+    """)
+    env.invalidate_all()
+    lapsed = env['dunning.charge'].search([('state', '=', 'lapsed'), ('reason', '=', False)])
+    for company, charges in lapsed.grouped('company_id').items():
+        user_env = env(context={**env.context, 'lang': company.partner_id.lang})
+        charges.reason = user_env._("Before the upgrade.")
 
 
 def _install_interest_profiles(env):

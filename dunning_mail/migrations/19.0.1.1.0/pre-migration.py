@@ -197,3 +197,13 @@ def migrate(cr, version):
                SELECT 1 FROM ir_attachment a
                 WHERE a.id = r.letters_id AND a.res_model = 'dunning.run' AND a.res_id = r.id AND a.res_field IS NULL);
     """)
+    # As they are: what they will be computed from is made afterwards.
+    cr.execute("""
+        ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS amount_lump_sum numeric DEFAULT 0;
+        ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS amount_cost numeric DEFAULT 0;
+        ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS amount_earlier numeric DEFAULT 0;
+        ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS is_charged boolean;
+        ALTER TABLE dunning_notice ALTER COLUMN amount_lump_sum DROP DEFAULT;
+        ALTER TABLE dunning_notice ALTER COLUMN amount_cost DROP DEFAULT;
+        ALTER TABLE dunning_notice ALTER COLUMN amount_earlier DROP DEFAULT;
+    """)

@@ -1,0 +1,346 @@
+import logging
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.tools import SQL, format_date, formatLang, get_lang
+
+_logger = logging.getLogger(__name__)
+
+# How a charge stands among the lines of a notice: after items and credits.
+CHARGE_SEQUENCE = 3
+
+
+class DunningCharge(models.Model):
+    """One thing that a notice claims beside the items: a fee, the interest or lump sum of an item, costs.
+
+    ========= ============================================================= ======================================
+    state     means                                                         may become
+    ========= ============================================================= ======================================
+    draft     its notice has not reached the customer                       claimed, cancelled; waived: left out
+    claimed   its notice counts; printed, not in the books                  replaced, waived, lapsed, cancelled;
+                                                                            draft: the notice came back
+    replaced  a later notice's charge stands for it                         claimed: that one does not count
+    waived    a person gave it up, with a reason                            claimed (*Reinstate*)
+    lapsed    its items were settled long ago                               --
+    cancelled with its notice                                               --
+    ========= ============================================================= ======================================
+
+    All changes of `state` go through `_set_state()`, behind named setters. Nothing is written by a person: what she may
+    do goes through `_change_amount()`, `_waive()` and `_reinstate()`, each with a reason.
+    """
+    _name = 'dunning.charge'
+    _description = 'Dunning Charge'
+    _inherit = ['dunning.guard']
+    _order = 'date desc, id desc'
+
+    _STATE_TRANSITIONS = {
+        'draft': ('claimed', 'waived', 'cancelled'),
+        'claimed': ('draft', 'replaced', 'waived', 'lapsed', 'cancelled'),
+        'replaced': ('claimed',),
+        'waived': ('claimed',),
+    }
+
+    notice_id = fields.Many2one(
+        'dunning.notice', required=True, ondelete='cascade', index=True, readonly=True,
+        help="The notice that claimed it first.")
+    partner_id = fields.Many2one(
+        'res.partner', string="Customer", required=True, ondelete='restrict', index=True, readonly=True)
+    company_id = fields.Many2one('res.company', required=True, readonly=True, index=True)
+    currency_id = fields.Many2one('res.currency', required=True, readonly=True)
+    level_id = fields.Many2one(related='notice_id.level_id', store=True)
+    kind = fields.Selection(
+        [('fee', 'Fee'), ('interest', 'Interest'), ('lump_sum', 'Lump sum'), ('cost', 'Costs')],
+        required=True, readonly=True)
+    move_line_id = fields.Many2one(
+        'account.move.line', string="Item", ondelete='set null', index='btree_not_null', readonly=True)
+    debtor_kind = fields.Selection(
+        [('business', 'Business'), ('consumer', 'Consumer')], readonly=True,
+        help="What the customer was when it was reckoned.")
+    date = fields.Date(required=True, readonly=True, help="The date of the notice.")
+    date_from = fields.Date("From", readonly=True)
+    date_to = fields.Date("To", readonly=True)
+    amount = fields.Monetary(readonly=True, help="What the customer is asked for, tax contained.")
+    amount_calculated = fields.Monetary("Calculated", readonly=True)
+    amount_waived = fields.Monetary("Waived", compute='_compute_amount_waived', store=True)
+    detail = fields.Json(readonly=True, help="The calculation, a row for each segment.")
+    reason = fields.Char(readonly=True)
+    is_set = fields.Boolean("Set by Hand", readonly=True)
+    replaced_by_id = fields.Many2one(
+        'dunning.charge', string="Replaced By", ondelete='set null', index='btree_not_null', readonly=True)
+    state = fields.Selection(
+        [('draft', 'Draft'), ('claimed', 'Claimed'), ('replaced', 'Replaced'), ('waived', 'Waived'),
+         ('lapsed', 'Lapsed'), ('cancelled', 'Cancelled')],
+        required=True, default='draft', readonly=True)
+    line_ids = fields.One2many('dunning.notice.line', 'charge_id', string="Stands On")
+    calculation = fields.Html(compute='_compute_calculation', sanitize=False)
+
+    _amount_not_negative = models.Constraint('CHECK(amount >= 0)', "A charge cannot be negative.")
+    # What is still asked for is a small part of what was.
+    _claimed = models.Index("(company_id, partner_id) WHERE state = 'claimed'")
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        charges = super().create(vals_list)
+        self.env['dunning.notice.line'].create([charge._prepare_line_values() for charge in charges])
+        return charges
+
+    @api.depends('state', 'amount', 'amount_calculated')
+    def _compute_amount_waived(self):
+        for charge in self:
+            charge.amount_waived = charge._get_waived(charge.state, charge.amount, charge.amount_calculated)
+
+    @api.model
+    def _get_waived(self, state, amount, calculated):
+        """Return what was given up of a charge. What was lowered in the draft counts as waived by the difference."""
+        return calculated if state == 'waived' else max(0.0, calculated - amount)
+
+    @api.depends('detail')
+    @api.depends_context('lang')
+    def _compute_calculation(self):
+        for charge in self:
+            charge.calculation = charge.detail and self.env['ir.qweb']._render('dunning_mail.charge_calculation', {
+                'rows': charge._get_calculation_rows()})
+
+    def _get_calculation_rows(self, show_amount=None, show_day=None):
+        """Return the calculation as it is read, a dict for each segment.
+
+        :param show_amount: function of an amount, by default in the user's language
+        :param show_day: function of a date, by default in the user's language
+        """
+        self.ensure_one()
+        show_amount = show_amount or (lambda amount: formatLang(self.env, amount, currency_obj=self.currency_id))
+        show_day = show_day or (lambda day: format_date(self.env, day))
+        lang = get_lang(self.env)
+        return [{
+            'item': self.sudo().move_line_id.move_id.name or '',
+            'date_from': show_day(fields.Date.to_date(row['date_from'])),
+            'date_to': show_day(fields.Date.to_date(row['date_to'])),
+            'days': row['days'],
+            'rate': lang.format('%.2f', float(row['rate'])) if row['rate'] is not None else '–',
+            'principal': show_amount(float(row['principal'])),
+            'amount': show_amount(float(row['amount'])),
+        } for row in self.detail or [] if row['days']]
+
+    @api.depends('kind', 'notice_id.name')
+    def _compute_display_name(self):
+        labels = dict(self._fields['kind']._description_selection(self.env))
+        for charge in self:
+            charge.display_name = f'{labels.get(charge.kind, "")} {charge.notice_id.name or ""}'.strip()
+
+    def _prepare_line_values(self):
+        """Return the values of the `dunning.notice.line` on the notice that claims this charge first."""
+        self.ensure_one()
+        return {
+            'notice_id': self.notice_id.id,
+            **self._prepare_charge_line_values(
+                self.id, self.amount, self.move_line_id.move_id.name or False, self.date)}
+
+    @api.model
+    def _prepare_charge_line_values(self, charge_id, amount, name, day):
+        """Return the values of a `dunning.notice.line` that asks for a charge.
+
+        :param str name: number of the entry that it is for, or of the earlier notice that claimed it first
+        :param date day: of the notice that claimed it first
+        """
+        return {
+            'kind': 'charge', 'sequence': CHARGE_SEQUENCE, 'charge_id': charge_id, 'name': name, 'date_invoice': day,
+            'amount_residual': amount}
+
+    # === THE FUNNEL === #
+
+    def _set_state(self, target, **values):
+        """Move charges to another state; those that may not go there are left alone and logged.
+
+        :param str target: the state to reach
+        :param values: further values to write
+        :return: the charges that were moved
+        """
+        allowed = self.filtered(lambda charge: target in self._STATE_TRANSITIONS.get(charge.state, ()))
+        for charge in self - allowed:
+            _logger.info("Dunning charge %s: no way from state %s to %s", charge.id, charge.state, target)
+        if allowed:
+            allowed.sudo().write({'state': target, **values})
+        return allowed
+
+    def _set_claimed(self):
+        """Say that the customer has been asked for charges."""
+        return self._set_state('claimed', replaced_by_id=False)
+
+    def _set_draft(self):
+        """Say that the notice of charges came back: nobody has been asked for them."""
+        return self._set_state('draft')
+
+    def _set_replaced(self, charge):
+        """Say that a later notice's charge stands for these.
+
+        :param charge: one `dunning.charge`
+        """
+        return self._set_state('replaced', replaced_by_id=charge.id)
+
+    def _set_waived(self, reason):
+        """Say that a person gave charges up.
+
+        :param str reason: in the user's words
+        """
+        return self._set_state('waived', reason=reason)
+
+    def _set_lapsed(self, reason):
+        """Say that nobody is asked for charges any more, since their items were settled long ago."""
+        return self._set_state('lapsed', reason=reason)
+
+    def _set_cancelled(self):
+        """Say that the notice of charges was cancelled."""
+        return self._set_state('cancelled')
+
+    # === WHAT COMES OF A NOTICE === #
+
+    def _follow_notice(self):
+        """Bring charges to what has become of the notices that claim them first.
+
+        Nothing of it asks what was before: a notice may come back, be sent again, and be cancelled.
+        """
+        draft, claimed = (
+            self.filtered(lambda charge, state=state: charge.state == state) for state in ('draft', 'claimed'))
+        cancelled = (draft | claimed).filtered(lambda charge: charge.notice_id.state == 'cancelled')
+        back = (claimed - cancelled).filtered(lambda charge: not charge.notice_id.is_counted)
+        arrived = (draft - cancelled).filtered(lambda charge: charge.notice_id.is_counted)
+        cancelled._set_cancelled()
+        back._set_draft()
+        # What they stood for is asked for again.
+        gone = cancelled | back
+        if gone:
+            self.search([('replaced_by_id', 'in', gone.ids), ('state', '=', 'replaced')])._set_claimed()
+        left_out = arrived.filtered(lambda charge: charge.currency_id.is_zero(charge.amount))
+        for charge, earlier in arrived._find_replaced().items():
+            earlier._set_replaced(charge)
+        for reason, charges in left_out.grouped('reason').items():
+            charges._set_waived(reason)
+        (arrived - left_out)._set_claimed()
+
+    def _find_replaced(self):
+        """Find the earlier charges for which these stand: interest of the same item, which contains it, and the fee
+        of an earlier notice of the same items where the level's fee is single.
+
+        What stands on the notice beside them is asked for by itself.
+
+        :return: dict `dunning.charge` of these -> earlier ones
+        """
+        if not self:
+            return {}
+        self.flush_model()
+        for model_name in ('dunning.notice', 'dunning.notice.line', 'dunning.level'):
+            self.env[model_name].flush_model()
+        found = {}
+        for charge_id, earlier_ids in self.env.execute_query(SQL(
+                """
+                SELECT new.id, ARRAY_AGG(c.id)
+                  FROM dunning_charge new
+                  JOIN dunning_notice n ON n.id = new.notice_id
+                  JOIN dunning_level v ON v.id = n.level_id
+                  JOIN dunning_charge c ON c.kind = new.kind AND c.company_id = new.company_id AND c.state = 'claimed'
+                   AND c.notice_id <> new.notice_id
+                 WHERE new.id = ANY(%s)
+                   AND NOT EXISTS (SELECT 1 FROM dunning_notice_line l
+                                    WHERE l.notice_id = new.notice_id AND l.charge_id = c.id)
+                   AND (new.kind = 'interest' AND c.move_line_id = new.move_line_id
+                        OR new.kind = 'fee' AND v.fee_method = 'single' AND c.partner_id = new.partner_id AND EXISTS (
+                           SELECT 1
+                             FROM dunning_notice_line l
+                             JOIN dunning_notice_line m ON m.move_line_id = l.move_line_id AND m.kind = 'due'
+                             JOIN dunning_notice s ON s.id = m.notice_id
+                              AND s.run_id = n.run_id AND s.partner_id = n.partner_id
+                            WHERE l.notice_id = c.notice_id AND l.kind = 'due' AND l.is_past IS NOT TRUE))
+                 GROUP BY new.id
+                """, self.ids)):
+            found[self.browse(charge_id)] = self.browse(earlier_ids)
+        return found
+
+    # === WHAT ITEMS HAVE === #
+
+    @api.model
+    def _read_of_items(self, line_ids, notices=None):
+        """Read what notices ask, or asked, for items beside the items themselves.
+
+        :param list line_ids: ids of `account.move.line`
+        :param notices: `dunning.notice` whose own charges do not count
+        :return: three dicts by id of the item: what was given up of its interest; what is asked for as its interest;
+            its lump sum, also one that was waived, as 0
+        """
+        given_up, claimed, lump_sums = {}, {}, {}
+        self.flush_model()
+        for line_id, kind, state, amount, waived in self.env.execute_query(SQL(
+                """
+                SELECT move_line_id, kind, state, amount::float, amount_waived::float
+                  FROM dunning_charge
+                 WHERE move_line_id = ANY(%s) AND kind IN ('interest', 'lump_sum')
+                   AND state NOT IN ('draft', 'cancelled') AND notice_id <> ALL(%s)
+                """, line_ids, notices.ids if notices else [])):
+            if kind == 'interest':
+                given_up[line_id] = given_up.get(line_id, 0.0) + (waived or 0.0)
+                if state == 'claimed':
+                    claimed[line_id] = claimed.get(line_id, 0.0) + amount
+            else:
+                lump_sums[line_id] = lump_sums.get(line_id, 0.0) + (amount if state != 'waived' else 0.0)
+        return given_up, claimed, lump_sums
+
+    # === WHAT LAPSES === #
+
+    @api.model
+    def _process(self):
+        """Let charges lapse whose items were settled long ago; the scheduled action of each day."""
+        companies = self.env['res.company'].search([('dunning_lapse_days', '>', 0)])
+        for company in companies:
+            charges = self._find_lapsed(company)
+            charges._set_lapsed(self.env._("Its items were settled more than %s days ago.", company.dunning_lapse_days))
+
+    @api.model
+    def _find_lapsed(self, company):
+        """Find claimed charges of which nothing was paid and whose items are all settled for longer than the company
+        waits.
+
+        :param company: `res.company`
+        """
+        self.flush_model()
+        for model_name in ('dunning.notice', 'dunning.notice.line', 'account.move.line', 'account.partial.reconcile'):
+            self.env[model_name].flush_model()
+        last_day = company._get_dunning_day() - timedelta(days=company.dunning_lapse_days)
+        return self.browse(row[0] for row in self.env.execute_query(SQL(
+            """
+            SELECT c.id
+              FROM dunning_charge c
+              LEFT JOIN LATERAL (
+                   SELECT BOOL_OR(aml.parent_state = 'posted' AND aml.reconciled IS NOT TRUE
+                                  AND aml.amount_residual_currency <> 0) AS is_open,
+                          MAX((SELECT MAX(part.max_date) FROM account_partial_reconcile part
+                                WHERE part.debit_move_id = aml.id AND part.debit_amount_currency <> 0)) AS settled_on
+                     FROM dunning_notice_line l
+                     JOIN account_move_line aml ON aml.id = l.move_line_id
+                    WHERE l.notice_id = c.notice_id AND l.kind = 'due'
+                      AND (c.move_line_id IS NULL OR l.move_line_id = c.move_line_id)) item ON TRUE
+             WHERE c.state = 'claimed' AND c.company_id = %s AND item.is_open IS NOT TRUE
+               AND COALESCE(item.settled_on, c.date) < %s
+               -- What is paid does not lapse.
+               AND NOT EXISTS (SELECT 1 FROM (%s) AS cover
+                                JOIN account_move_line aml ON aml.id = cover.credit_id
+                               WHERE cover.charge_id = c.id AND aml.reconciled IS NOT TRUE
+                                 AND aml.amount_residual_currency < 0)
+            """, company.id, last_day, self._get_cover_query(SQL("c.state = 'claimed'")))))
+
+    @api.model
+    def _get_cover_query(self, condition):
+        """Return the query of which credit is there for which charge: one that settled an item of a notice is there for
+        the charges that the notice asks for.
+
+        :param condition: :class:`~odoo.tools.SQL` on the charge `c` and the reconciliation `part`
+        :return: :class:`~odoo.tools.SQL`: credit_id, charge_id, amount, date
+        """
+        return SQL(
+            """
+            SELECT DISTINCT part.credit_move_id AS credit_id, c.id AS charge_id, c.amount, c.date
+              FROM dunning_charge c
+              JOIN dunning_notice_line asked ON asked.charge_id = c.id
+              JOIN dunning_notice n ON n.id = asked.notice_id AND n.is_counted
+              JOIN dunning_notice_line l ON l.notice_id = n.id AND l.kind = 'due'
+              JOIN account_partial_reconcile part ON part.debit_move_id = l.move_line_id
+             WHERE c.state = 'claimed' AND c.amount > 0 AND %s
+            """, condition)

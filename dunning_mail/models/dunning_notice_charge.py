@@ -1,0 +1,349 @@
+from types import SimpleNamespace
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.fields import Command
+from odoo.tools import format_amount
+
+from ..tools import judgement
+from .dunning_proposal_basis import Basis
+
+# What is reckoned for each item.
+ITEM_KINDS = ('interest', 'lump_sum')
+
+
+class DunningNotice(models.Model):
+    """What a notice asks for beside the items: one fee for each customer and run, also after drafts were left out, put
+    back, changed or settled; interest and lump sums of its items; charges of earlier notices."""
+    _inherit = 'dunning.notice'
+
+    charge_count = fields.Integer("Charge Count", compute='_compute_charge_count')
+
+    @api.depends('charge_ids', 'line_ids.charge_id')
+    def _compute_charge_count(self):
+        for notice in self:
+            notice.charge_count = len(notice._get_all_charges())
+
+    def _get_all_charges(self):
+        """Return the charges that the notice claims, and those of earlier ones that it asks for."""
+        return self.charge_ids | self.line_ids.charge_id
+
+    def action_open_charges(self):
+        """Open the charges of these notices."""
+        action = self.env['ir.actions.act_window']._for_xml_id('dunning_mail.dunning_charge_action')
+        return {**action, 'domain': [('id', 'in', self._get_all_charges().ids)], 'context': {}}
+
+    # === ONE FEE FOR EACH CUSTOMER AND RUN === #
+
+    def _judge_fees_anew(self):
+        """Put the fee of each customer of a run on the draft that bears it now, as the proposal would.
+
+        What was issued keeps the fee that it has, except for these notices themselves. A fee that a person has set
+        stays, and is the customer's fee.
+        """
+        notices = self.sudo().filtered(lambda notice: notice.kind == 'dunning' and notice.run_id)
+        if not notices:
+            return
+        siblings = notices.search([
+            ('kind', '=', 'dunning'), ('run_id', 'in', notices.run_id.ids),
+            ('partner_id', 'in', notices.partner_id.ids), ('state', 'in', ('draft', 'issued'))])
+        for (run, _partner), of_customer in siblings.grouped(lambda notice: (notice.run_id, notice.partner_id)).items():
+            free = of_customer.filtered(lambda notice: notice.state == 'draft' or (
+                notice in notices and not notice._is_frozen()))
+            if free:
+                free._share_fee(of_customer, Basis(run.env, run.company_id, run.date, {}))
+
+    def _get_fee(self):
+        """Return the fee that the notice claims, a `dunning.charge`."""
+        return self.charge_ids.filtered(lambda charge: charge.kind == 'fee' and charge.state != 'cancelled')[:1]
+
+    def _share_fee(self, of_customer, basis):
+        """Decide which of a customer's notices bears the fee, and write what has changed.
+
+        :param of_customer: all notices of the customer and run that are not excluded or cancelled
+        :param basis: :class:`~.dunning_proposal_basis.Basis` of the run
+        """
+        fees = dict.fromkeys(self, 0.0)
+        bearers = [bearer for notice in self if (bearer := notice._make_bearer(basis))]
+        # Waived is decided too.
+        is_borne = any(notice._get_fee() for notice in of_customer - self) or any(
+            notice._get_fee().is_set for notice in self)
+        if bearers and not is_borne:
+            bearer = judgement.choose_bearer(bearers, basis.terms)
+            if bearer.level.fees:
+                proposal = self.env['dunning.proposal'].sudo()
+                partner = bearer.notice.partner_id
+                bearer.debtor = proposal._get_debtor_kinds(partner, basis.company)[partner.id]
+                _given_up, _claimed, lump_sums = self.env['dunning.charge']._read_of_items(
+                    bearer.notice.due_line_ids.move_line_id.ids, bearer.notice)
+                bearer.lump_sum = bearer.notice.amount_lump_sum + sum(lump_sums.values())
+                fees[bearer.notice] = judgement.get_fee(bearer, basis.terms)
+        for notice, fee in fees.items():
+            if not notice._get_fee().is_set:
+                notice._put_fee(fee, bearers)
+        of_customer.filtered(lambda notice: notice.state == 'draft')._place_earlier(of_customer, basis)
+
+    def _make_bearer(self, basis):
+        """Return the notice as :func:`~.judgement.choose_bearer` looks at it, None where it can bear no fee."""
+        self.ensure_one()
+        currency = basis.get_currency(self.currency_id.id)
+        level = next((level for level in basis.get_procedure(self.level_id.procedure_id).levels
+                      if level.id == self.level_id.id), None)
+        if not level or currency.get_rate() is None:
+            return None
+        return SimpleNamespace(
+            notice=self, level=level, amount=self.amount_overdue - self.amount_credit, currency=currency,
+            debtor='consumer', lump_sum=0.0)
+
+    def _put_fee(self, amount, bearers=()):
+        """Write the fee that the rules give to a notice."""
+        self.ensure_one()
+        fee = self._get_fee()
+        if self.currency_id.is_zero(amount):
+            fee.filtered(lambda charge: charge.state == 'draft').unlink()
+        elif not fee:
+            debtor = next((bearer.debtor for bearer in bearers if bearer.notice == self), False)
+            self._add_charge('fee', amount, debtor_kind=debtor)
+        elif fee.state == 'draft' and self.currency_id.compare_amounts(fee.amount, amount):
+            fee._write_amount(amount, amount_calculated=amount)
+
+    def _set_fee(self, amount):
+        """Change the fee as a person says it.
+
+        :param float amount: 0 leaves it out
+        :raise UserError: it is negative, or the notice is not a draft
+        """
+        self.ensure_one()
+        if amount < 0:
+            raise UserError(self.env._(
+                "The fee of the notice for %s cannot be negative.", self.partner_id.display_name))
+        reason = self.env._("Set by %s.", self.env.user.name)
+        fee = self._get_fee().with_env(self.env)
+        if fee and self.currency_id.compare_amounts(fee.amount, amount):
+            fee._change_amount(amount, reason)
+        elif not fee and not self.currency_id.is_zero(amount):
+            self.sudo()._add_charge('fee', amount, is_set=True, reason=reason)
+            self._judge_fees_anew()
+
+    def _add_charge(self, kind, amount, **values):
+        """Claim one more thing on a notice that has not left.
+
+        :param values: further values of the `dunning.charge`
+        :return: the charge
+        """
+        self.ensure_one()
+        notice = self.sudo()
+        amount = notice.currency_id.round(amount)
+        return self.env['dunning.charge'].sudo().create({
+            'notice_id': notice.id, 'partner_id': notice.partner_id.id, 'company_id': notice.company_id.id,
+            'currency_id': notice.currency_id.id, 'kind': kind, 'date': notice.date, 'amount': amount,
+            'amount_calculated': amount, **values})
+
+    def action_add_charge(self):
+        """Ask what is to be claimed beside the items, and why."""
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window', 'name': self.env._("Add Charge"), 'res_model': 'dunning.charge.change',
+            'view_mode': 'form', 'target': 'new',
+            'context': {'default_notice_id': self.id, 'default_action': 'add', 'default_kind': 'cost'}}
+
+    def _add_charge_by_hand(self, kind, amount, reason):
+        """Claim costs or a fee on a draft, as a person says it.
+
+        :param str kind: `cost` or `fee`
+        :param str reason: in the user's words
+        :raise UserError: it is no draft, the amount is not positive, or it has a fee already
+        """
+        self.ensure_one()
+        self.check_access('write')
+        if self.state != 'draft':
+            raise UserError(self.env._("Dunning notice %s is not a draft.", self.display_name))
+        if kind not in ('cost', 'fee') or self.currency_id.compare_amounts(amount, 0) <= 0:
+            raise UserError(self.env._("Enter what the notice for %s asks for.", self.partner_id.display_name))
+        if kind == 'fee' and self._get_fee():
+            raise UserError(self.env._(
+                "The notice for %s has a fee already: change that one.", self.partner_id.display_name))
+        charge = self._add_charge(kind, amount, is_set=True, reason=reason).with_env(self.env)
+        charge._log_on_notice(self.env._(
+            "Added: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=reason,
+            amount=format_amount(self.env, charge.amount, charge.currency_id)))
+        self.sudo().is_edited = True
+        self._judge_fees_anew()
+
+    # === CHARGES OF EARLIER NOTICES === #
+
+    def _place_earlier(self, of_customer, basis):
+        """Name on drafts of one customer the charges of earlier notices that they ask for, as the proposal would.
+
+        :param of_customer: all notices of the customer and run that are not excluded or cancelled
+        :param basis: :class:`~.dunning_proposal_basis.Basis` of the run
+        """
+        if not self:
+            return
+        proposal = self.env['dunning.proposal'].sudo()
+        partner = self.partner_id.commercial_partner_id
+        earlier = proposal._read_earlier(partner.ids, basis.company, notices=self)
+        standing = self.line_ids.filtered(lambda line: line.charge_id and line.charge_id.notice_id != line.notice_id)
+        if not earlier and not standing:
+            return
+        candidates = []
+        for notice in of_customer.sorted(lambda notice: (notice.level_id.sequence, notice.id)):
+            candidates.append(SimpleNamespace(
+                partner_id=partner.id, currency=basis.get_currency(notice.currency_id.id),
+                notice=notice,
+                due=[SimpleNamespace(line_id=line_id) for line_id in notice.due_line_ids.move_line_id.ids],
+                fee=bool(notice._get_fee()), level=SimpleNamespace(
+                    is_cumulated=notice.level_id.fee_method == 'cumulated'),
+                charges=[{'kind': charge.kind, 'move_line_id': charge.move_line_id.id} for charge in notice.charge_ids],
+                earlier=[]))
+        basis = Basis(basis.env, basis.company, basis.day, proposal._load_for_recheck(
+            self, self._fetch_lines(), basis.day))
+        judgement.set_earlier(candidates, earlier, proposal._sum_covered(basis))
+        wanted = {
+            (candidate.notice, charge.id): charge for candidate in candidates for charge in candidate.earlier
+            if candidate.notice in self}
+        present = {(line.notice_id, line.charge_id.id): line for line in standing}
+        gone = self.env['dunning.notice.line'].union(*(line for key, line in present.items() if key not in wanted))
+        gone.with_context(dunning_replace_lines=True).unlink()
+        self.env['dunning.notice.line'].create([
+            {'notice_id': notice.id, **proposal._prepare_earlier_values(charge)}
+            for (notice, charge_id), charge in wanted.items() if (notice, charge_id) not in present])
+
+    # === READ AGAIN === #
+
+    def _check_charges(self, verdicts, basis, lines):
+        """Ask again what these notices claim beside their items, all of them together, and amend their verdicts.
+
+        Interest ends on the day in the letter. An amount that a person has set stays, as long as it is not more than
+        what is owed.
+
+        :param dict verdicts: notice id -> :class:`~.dunning_notice_recheck.Verdict`
+        :param basis: :class:`~.dunning_proposal_basis.Basis`
+        :param lines: the notices' `dunning.notice.line`
+        """
+        by_day = {}
+        asking = self.filtered(lambda notice: (
+            notice.kind == 'dunning' and verdicts[notice.id].code in ('same', 'changed')))
+        for notice in asking:
+            verdict = verdicts[notice.id]
+            level = notice._get_level_after(verdict)
+            if not (notice.is_charged or level.charge_interest or level.charge_lump_sum):
+                continue
+            day = verdict.values.get('date') or notice.date
+            by_day.setdefault(day, []).append(Asking(
+                notice=notice, currency=basis.get_currency(notice.currency_id.id), level=SimpleNamespace(
+                    id=level.id, charges_interest=level.charge_interest, charges_lump_sum=level.charge_lump_sum),
+                due=basis.due_items.get(notice.id, []), charges=[], lump_sum=0.0))
+        for day, candidates in by_day.items():
+            self.env['dunning.proposal']._set_item_charges(candidates, basis, day, self)
+            for candidate in candidates:
+                candidate.notice._amend_verdict(verdicts, candidate.charges)
+        charge_lines = lines.filtered(lambda line: line.kind == 'charge' and line.notice_id in asking)
+        if charge_lines:
+            charge_lines._check_earlier(verdicts, basis)
+
+    def _get_level_after(self, verdict):
+        """Return the level that the notice has once its verdict is applied."""
+        self.ensure_one()
+        if verdict.lines is None:
+            return self.level_id
+        due = [values['level_id'] for values in verdict.lines if values['kind'] == 'due']
+        return self.env['dunning.level'].browse(due).sorted('sequence')[-1:] or self.level_id
+
+    def _amend_verdict(self, verdicts, expected):
+        """Say in a verdict that interest and lump sums have changed.
+
+        :param list expected: values of the `dunning.charge` of the items, as they should be
+        """
+        self.ensure_one()
+        present = {
+            (charge.kind, charge.move_line_id.id): charge for charge in self.charge_ids
+            if charge.kind in ITEM_KINDS and charge.state != 'cancelled'}
+        values = []
+        for charge in expected:
+            own = present.get((charge['kind'], charge['move_line_id']))
+            if own and own.is_set:
+                charge = {**charge, 'amount': min(own.amount, charge['amount']), 'reason': own.reason, 'is_set': True}
+            values.append(charge)
+        new = {(charge['kind'], charge['move_line_id']): self.currency_id.round(charge['amount']) for charge in values}
+        old = {key: self.currency_id.round(charge.amount) for key, charge in present.items()}
+        if new == old:
+            return
+        verdict, words = verdicts[self.id], []
+        labels = dict(self.env['dunning.charge']._fields['kind']._description_selection(self.env))
+        for kind in ITEM_KINDS:
+            sums = [sum(amount for key, amount in amounts.items() if key[0] == kind) for amounts in (new, old)]
+            if self.currency_id.compare_amounts(*sums):
+                words.append(self.env._(
+                    "%(kind)s: %(new)s instead of %(old)s.", kind=labels[kind],
+                    new=format_amount(self.env, sums[0], self.currency_id),
+                    old=format_amount(self.env, sums[1], self.currency_id)))
+        verdicts[self.id] = verdict._replace(
+            code='changed', charges=values, words='\n'.join(filter(None, [verdict.words, *words])))
+
+    def _take_over(self, verdict):
+        """Give a notice that has not left the lines and charges that a verdict says.
+
+        :param verdict: :class:`~.dunning_notice_recheck.Verdict`
+        """
+        self.ensure_one()
+        notice = self.sudo()
+        if verdict.lines is not None:
+            notice._replace_lines(verdict.lines)
+        for line in notice.line_ids.filtered(lambda line: line.id in verdict.earlier):
+            if verdict.earlier[line.id]:
+                line.amount_residual = verdict.earlier[line.id]
+            else:
+                line.with_context(dunning_replace_lines=True).unlink()
+        if verdict.charges is not None:
+            notice.charge_ids.filtered(lambda charge: charge.kind in ITEM_KINDS and charge.state == 'draft').unlink()
+            notice.charge_ids = [Command.create({
+                'partner_id': notice.partner_id.id, 'company_id': notice.company_id.id,
+                'currency_id': notice.currency_id.id, 'date': notice.date, **values}) for values in verdict.charges]
+            if notice.state == 'draft':
+                notice._judge_fees_anew()
+            notice._place_own_earlier()
+
+    def _place_own_earlier(self):
+        """Take off a notice the earlier charges for which one of its own stands now."""
+        items = self.charge_ids.filtered(lambda charge: charge.kind == 'interest').move_line_id
+        self.line_ids.filtered(lambda line: (
+            line.charge_id.kind == 'interest' and line.charge_id.notice_id != self
+            and line.charge_id.move_line_id in items)).with_context(dunning_replace_lines=True).unlink()
+
+
+class DunningNoticeLine(models.Model):
+    _inherit = 'dunning.notice.line'
+
+    def _check_earlier(self, verdicts, basis):
+        """Say in the verdicts of notices what of earlier charges is not asked for any more.
+
+        :param dict verdicts: notice id -> :class:`~.dunning_notice_recheck.Verdict`
+        :param basis: :class:`~.dunning_proposal_basis.Basis`
+        """
+        states = dict(self.env['dunning.charge']._fields['state']._description_selection(self.env))
+        for line in self:
+            notice, charge = line.notice_id, line.charge_id
+            if charge.notice_id == notice:
+                continue
+            debts = basis.debts.get(notice.partner_id.commercial_partner_id.id, ())
+            covered = sum(
+                debt.covered.get(charge.id, 0.0) for debt in debts if debt.currency_id == notice.currency_id.id)
+            is_asked = charge.state == 'claimed'
+            left = max(0.0, notice.currency_id.round(charge.amount - covered)) if is_asked else 0.0
+            if not notice.currency_id.compare_amounts(left, line.amount_residual):
+                continue
+            verdict = verdicts[notice.id]
+            words = self.env._("%(charge)s is not asked for any more: %(state)s.", charge=charge.display_name,
+                               state=states[charge.state]) if not is_asked else self.env._(
+                "%(charge)s: %(amount)s of it is there, what a payment left.", charge=charge.display_name,
+                amount=format_amount(self.env, covered, notice.currency_id))
+            verdicts[notice.id] = verdict._replace(
+                code='changed', earlier={**verdict.earlier, line.id: left},
+                words='\n'.join(filter(None, [verdict.words, words])))
+
+
+class Asking(SimpleNamespace):
+    """What a notice asks for, in place of a :class:`~.judgement.Candidate`; two are the same only if they are one."""
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__

@@ -1,0 +1,281 @@
+from collections import defaultdict
+from functools import partial
+
+from odoo import api, models
+from odoo.tools import SQL, float_compare, float_round, format_amount
+
+from ..tools import judgement
+from ..tools.debt import Currency
+from .dunning_interest import Asked
+
+
+class DunningProposal(models.AbstractModel):
+    """What is asked for beside the items: fees, interest, lump sums, and charges of earlier notices."""
+    _inherit = 'dunning.proposal'
+
+    # === WHAT IS THERE FOR CHARGES === #
+
+    @api.model
+    def _cover_charges(self, debts):
+        """Take what payments left after the items of a notice for the charges of that notice.
+
+        :param dict debts: (partner id, currency id) -> :class:`~.debt.Debt`
+        """
+        left = {
+            credit.line_id: debt for debt in debts.values() if debt.partner_id
+            for credit in debt.credits if credit.is_left_over and credit.line_id}
+        if not left:
+            return
+        Charge = self.env['dunning.charge']
+        Charge.flush_model()
+        covers = defaultdict(list)
+        for credit_id, charge_id, amount, currency_id in self.env.execute_query(SQL(
+                """
+                SELECT cover.credit_id, cover.charge_id, cover.amount::float, c.currency_id
+                  FROM (%s) AS cover
+                  JOIN dunning_charge c ON c.id = cover.charge_id
+                 ORDER BY cover.credit_id, cover.date, cover.charge_id
+                """, Charge._get_cover_query(SQL("part.credit_move_id = ANY(%s)", list(left))))):
+            debt = left[credit_id]
+            if debt.currency_id == currency_id:
+                covers[debt.partner_id, currency_id].append((credit_id, charge_id, amount))
+        for key, of_debt in covers.items():
+            rounding = debts[key].rounding
+            debts[key].cover_charges(of_debt, Currency(
+                key[1], rounding, partial(float_round, precision_rounding=rounding),
+                partial(float_compare, precision_rounding=rounding), lambda: None))
+
+    # === CHARGES OF A PROPOSAL === #
+
+    @api.model
+    def _set_charges(self, candidates, basis, replaced_run=None):
+        """Say of each notice that is proposed what it asks for beside the items.
+
+        :param list candidates: :class:`~.judgement.Candidate`, judged
+        :param basis: :class:`~.dunning_proposal_basis.Basis`
+        :param replaced_run: `dunning.run` whose drafts count for nothing
+        """
+        if not candidates:
+            return
+        partners = self.env['res.partner'].browse({candidate.partner_id for candidate in candidates})
+        charging = [candidate for candidate in candidates if self._is_charging(candidate.level)]
+        if charging:
+            kinds = self._get_debtor_kinds(partners, basis.company)
+            for candidate in charging:
+                candidate.debtor = kinds[candidate.partner_id]
+            self._set_item_charges(charging, basis, basis.day)
+            judgement.set_fees(candidates, basis.terms)
+        earlier = self._read_earlier(partners.ids, basis.company, replaced_run)
+        if earlier:
+            judgement.set_earlier(candidates, earlier, self._sum_covered(basis))
+
+    # === INTEREST AND LUMP SUMS === #
+
+    @api.model
+    def _set_item_charges(self, candidates, basis, day, notices=None):
+        """Say what interest and lump sums notices ask for, and which lump sums their items have anyway.
+
+        :param list candidates: :class:`~.judgement.Candidate`, or what has its `level`, `currency` and `due`
+        :param basis: :class:`~.dunning_proposal_basis.Basis`
+        :param date day: of the notices, the last one that bears interest
+        :param notices: `dunning.notice` whose own charges are reckoned anew
+        """
+        profiles = {candidate: basis.get_profile(candidate.level.id) for candidate in candidates if (
+            candidate.level.charges_interest or candidate.level.charges_lump_sum)}
+        line_ids = [item.line_id for candidate in candidates for item in candidate.due]
+        given_up, claimed, lump_sums = self.env['dunning.charge']._read_of_items(line_ids, notices)
+        asked = {item: profile for candidate, profile in profiles.items() if profile for item in candidate.due}
+        results = self._calculate_interest(basis.company, asked, day, given_up) if asked else {}
+        for candidate in candidates:
+            if unknown := {
+                    item.line_id: result for item in candidate.due
+                    if (result := results.get(item.line_id)) and result.unknown_days}:
+                candidate.hint = self.env['dunning.interest']._describe_unknown(unknown)
+            for item in candidate.due:
+                line_id = item.line_id
+                candidate.lump_sum += lump_sums.get(line_id, 0.0)
+                if not (result := results.get(line_id)):
+                    continue
+                if candidate.level.charges_interest:
+                    candidate.charges += self._prepare_interest_values(result, item, claimed.get(line_id, 0.0))
+                amount = self._convert_lump_sum(profiles[candidate], candidate.currency, basis)
+                if (candidate.level.charges_lump_sum and amount and line_id not in lump_sums
+                        and result.is_in_default and result.debtor_kind == 'business'):
+                    candidate.charges.append(self._prepare_charge_values(
+                        'lump_sum', amount, result.debtor_kind, line_id))
+                    candidate.lump_sum += amount
+
+    @api.model
+    def _calculate_interest(self, company, profiles, day, taken):
+        """Ask for the interest of items, all of them together.
+
+        :param dict profiles: :class:`~.debt.Item` -> `dunning.interest.profile`
+        :param date day: the last one that bears interest
+        :param dict taken: id of an item -> what was given up of its interest
+        :return: dict id of an item -> what `dunning.interest` says of it
+        """
+        return self.env['dunning.interest']._calculate(
+            company, [Asked.of(item, profile) for item, profile in profiles.items()], day, taken)
+
+    @api.model
+    def _prepare_interest_values(self, result, item, claimed):
+        """Return the values of the charge for the interest of an item, in a list that may be empty.
+
+        :param result: what `dunning.interest` says of the item
+        :param item: :class:`~.debt.Item`
+        :param float claimed: what earlier notices ask for as its interest: the new one stands for it
+        """
+        amount = float(result.claim)
+        # What became known late leaves less than was claimed, or nothing.
+        is_less = claimed > amount and result.reason in ('', 'nothing_open', 'taken', 'too_little')
+        if not amount and not is_less:
+            return []
+        return [self._prepare_charge_values(
+            'interest', amount, result.debtor_kind, item.line_id, result.date_from or False, result.date_to or False,
+            result.detail) | ({'reason': self.env._(
+                "Less than was claimed before: a payment or credit became known later.")} if is_less else {})]
+
+    @api.model
+    def _convert_lump_sum(self, profile, currency, basis):
+        """Return a profile's lump sum in the currency of a notice."""
+        if not profile.lump_sum or profile.currency_id.id == currency.id:
+            return profile.lump_sum
+        rate = basis.get_currency(profile.currency_id.id).get_rate()
+        return rate and currency.round(profile.lump_sum * rate / currency.get_rate())
+
+    @api.model
+    def _is_charging(self, level):
+        """Whether a :class:`~.judgement.Level` asks for anything beside the items."""
+        return bool(level.fees or level.charges_interest or level.charges_lump_sum)
+
+    @api.model
+    def _get_debtor_kinds(self, partners, company):
+        """Return whether customers are businesses or consumers.
+
+        :return: dict partner id -> `business` or `consumer`
+        """
+        return partners.sudo()._get_dunning_debtor_kinds(company)
+
+    @api.model
+    def _sum_covered(self, basis):
+        """Return what is there of charges: a dict of their ids."""
+        covered = {}
+        for debts in basis.debts.values():
+            for debt in debts:
+                covered.update(debt.covered)
+        return covered
+
+    @api.model
+    def _read_earlier(self, partner_ids, company, replaced_run=None, notices=None):
+        """Read the charges of customers that are still asked for and stand on no open notice.
+
+        :param partner_ids: ids of commercial partners
+        :param company: `res.company`
+        :param replaced_run: `dunning.run` whose drafts count for nothing
+        :param notices: `dunning.notice` on which they may stand
+        :return: list of :class:`~.judgement.Earlier`, oldest first
+        """
+        for model_name in ('dunning.charge', 'dunning.notice', 'dunning.notice.line'):
+            self.env[model_name].flush_model()
+        self.env['res.partner'].flush_model(['commercial_partner_id'])
+        return [judgement.Earlier(*row) for row in self.env.execute_query(SQL(
+            """
+            SELECT c.id, p.commercial_partner_id, c.currency_id, c.kind, c.amount::float, c.date, c.move_line_id,
+                   n.name, CASE c.kind WHEN 'fee' THEN ARRAY(
+                       SELECT l.move_line_id FROM dunning_notice_line l
+                        WHERE l.notice_id = n.id AND l.kind = 'due' AND l.is_past IS NOT TRUE
+                          AND l.move_line_id IS NOT NULL) END
+              FROM dunning_charge c
+              JOIN dunning_notice n ON n.id = c.notice_id
+              JOIN res_partner p ON p.id = c.partner_id
+             WHERE c.state = 'claimed' AND c.amount > 0 AND c.company_id = %s AND p.commercial_partner_id = ANY(%s)
+               AND NOT EXISTS (
+                   SELECT 1 FROM dunning_notice_line l
+                     JOIN dunning_notice o ON o.id = l.notice_id AND o.is_open
+                    WHERE l.charge_id = c.id AND o.id <> ALL(%s)
+                      AND NOT (o.state = 'draft' AND o.run_id IS NOT DISTINCT FROM %s))
+             ORDER BY c.date, c.id
+            """, company.id, list(partner_ids), notices.ids if notices else [],
+            replaced_run.id if replaced_run else 0))]
+
+    # === VALUES === #
+
+    @api.model
+    def _prepare_charges_values(self, run, candidate):
+        """Return the values of each `dunning.charge` of a notice that is proposed; a hook for other addons."""
+        charges = list(candidate.charges)
+        if candidate.fee:
+            charges.append(self._prepare_charge_values(
+                'fee', candidate.fee, candidate.debtor, date_from=False, date_to=False))
+        return [{
+            **values, 'partner_id': candidate.partner_id, 'company_id': run.company_id.id,
+            'currency_id': candidate.currency.id, 'date': run.date} for values in charges]
+
+    @api.model
+    def _prepare_charge_values(self, kind, amount, debtor, move_line_id=False, date_from=False, date_to=False,
+                               detail=None):
+        """Return the values of a `dunning.charge` that do not come from its notice."""
+        return {
+            'kind': kind, 'amount': amount, 'amount_calculated': amount, 'debtor_kind': debtor,
+            'move_line_id': move_line_id, 'date_from': date_from, 'date_to': date_to, 'detail': detail or False,
+            'reason': False}
+
+    @api.model
+    def _prepare_earlier_values(self, charge):
+        """Return the values of the `dunning.notice.line` that names a charge of an earlier notice.
+
+        :param charge: :class:`~.judgement.Earlier`
+        """
+        return self.env['dunning.charge']._prepare_charge_line_values(
+            charge.id, charge.amount, charge.notice_name, charge.date)
+
+    # === ONLY CHARGES ARE OPEN === #
+
+    @api.model
+    def _find_only_charges(self, run, basis, describe_partner):
+        """Find customers of whom nothing is open but charges of earlier notices.
+
+        :param run: `dunning.run`
+        :param basis: :class:`~.dunning_proposal_basis.Basis`
+        :param describe_partner: function that says whether the run looks at the customer of an id
+        :return: list of values for `dunning.run.exception`
+        """
+        self.env['dunning.charge'].flush_model()
+        covered = defaultdict(float)
+        for of_partner in basis.debts.values():
+            for debt in of_partner:
+                covered[debt.partner_id, debt.currency_id] += sum(debt.covered.values())
+        values = []
+        for partner_id, currency_id, amount, day, names in self.env.execute_query(SQL(
+                """
+                SELECT p.commercial_partner_id, c.currency_id, SUM(c.amount)::float, MIN(c.date),
+                       ARRAY_AGG(DISTINCT n.name)
+                  FROM dunning_charge c
+                  JOIN dunning_notice n ON n.id = c.notice_id
+                  JOIN res_partner p ON p.id = c.partner_id
+                 WHERE c.state = 'claimed' AND c.amount > 0 AND c.company_id = %s
+                   AND NOT EXISTS (
+                       SELECT 1 FROM account_move_line aml
+                         JOIN account_account aa ON aa.id = aml.account_id
+                         JOIN res_partner ip ON ip.id = aml.partner_id
+                        WHERE ip.commercial_partner_id = p.commercial_partner_id AND %s
+                          AND aml.amount_residual_currency > 0 AND aml.company_id = ANY(%s))
+                 GROUP BY p.commercial_partner_id, c.currency_id
+                 ORDER BY p.commercial_partner_id, c.currency_id
+                """, run.company_id.id, self._get_open_condition(), self._get_companies_query(run.company_id.root_id))):
+            if not describe_partner(partner_id):
+                continue
+            currency = self.env['res.currency'].browse(currency_id)
+            paid = covered.get((partner_id, currency_id), 0.0)
+            words = self.env._(
+                "Nothing is open but charges of earlier notices: %s. Waive them, or ask the customer for them.",
+                format_amount(self.env, amount, currency))
+            if paid:
+                words = self.env._(
+                    "%(words)s Of that, %(amount)s is there: what a payment left.", words=words,
+                    amount=format_amount(self.env, paid, currency))
+            values.append({
+                'run_id': run.id, 'partner_id': partner_id, 'currency_id': currency_id, 'move_line_id': False,
+                'amount': amount, 'date_due': day, 'document': ', '.join(name for name in names if name),
+                'notice_id': False, 'reason': 'charges', 'description': words})
+        return values

@@ -17,6 +17,7 @@ from . import dunning_run_list
 from . import dunning_schedule
 from . import dunning_proposal
 from . import dunning_proposal_money
+from . import dunning_proposal_rest
 from . import dunning_proposal_values
 from . import dunning_proposal_recheck
 from . import dunning_notice

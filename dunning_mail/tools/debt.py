@@ -46,7 +46,7 @@ class Reason:
 class Rest:
     """That an item, or part of it, rests: a promise, a dispute, an answer keep it out.
 
-    :ivar amount: as much of the item as there is, where it is None; 0: nothing rests, the words are told beside the item
+    :ivar amount: as much of the item as there is, where it is None; 0: nothing rests, and the words are told beside it
     :ivar until: the last day on which it rests, None where that is not known
     :ivar words: why, for a clerk
     :ivar is_contested: the customer says that it is not owed

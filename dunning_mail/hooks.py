@@ -64,7 +64,8 @@ def _delete_records(env):
     Levels, scheduled actions and reports would be held back by the notices.
     """
     # With what was attached to them.
-    env['dunning.incoming.mail'].search([]).unlink()
+    for model in ('dunning.incoming.mail', 'dunning.dispute', 'dunning.promise'):
+        env[model].search([]).unlink()
     env.flush_all()
     for table in ('dunning_notice', 'dunning_run', 'dunning_provider', 'dunning_procedure'):
         env.cr.execute(SQL("DELETE FROM %s", SQL.identifier(table)))

@@ -144,7 +144,7 @@ class DunningDispute(models.Model):
         if model not in ('dunning.notice', 'account.move', 'account.move.line', 'res.partner'):
             return self.env['account.move.line']
         records = self.env[model].browse(ids)
-        company = records.company_id if model == 'dunning.notice' else self.env.company
+        company = self.env.company if model == 'res.partner' else records.company_id[:1]
         return self.env['account.move.line']._find_dunning_debits(records, company, company._get_dunning_day())
 
     def _get_writable_fields(self):
@@ -207,7 +207,7 @@ class DunningDispute(models.Model):
         disputes = {}
         for dispute_id, amount, reason_id, target, *item in self.env.execute_query(SQL(
                 """
-                SELECT d.id, d.amount::float, d.reason_id, d.date_target, aml.id, COALESCE(aml.date_maturity, aml.date),
+                SELECT d.id, COALESCE(d.amount, 0)::float, d.reason_id, d.date_target, aml.id, COALESCE(aml.date_maturity, aml.date),
                        aml.amount_residual_currency::float
                   FROM dunning_dispute d
                   JOIN dunning_dispute_item_rel rel ON rel.dispute_id = d.id

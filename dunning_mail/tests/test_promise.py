@@ -152,6 +152,18 @@ class TestValuing(RestCase):
         self.assertEqual((promise.state, promise.amount_received), ('broken', 100.0))
         self.assertEqual(self.partner.dunning_missed_count, 1)
 
+    def test_payment_on_its_way(self):
+        """Registered and not in the books yet: nobody is told that it was not kept."""
+        invoice = self.make_invoice(self.partner)
+        promise = self.promise(invoice)
+        payment = self.make_payment(self.partner, 100.0, invoice, day=self.days(9))
+        self.go_to(13)
+        self.assertEqual((promise.state, promise.is_missed, len(self.activities(promise))), ('open', False, 0))
+        self.assertEqual(self.claimed(13), {}, "covered by what is on its way")
+        payment.action_cancel()
+        self.go_to(14)
+        self.assertEqual((promise.state, len(self.activities(promise))), ('broken', 1))
+
     def test_credit_note(self):
         invoice = self.make_invoice(self.partner)
         promise = self.promise(invoice)

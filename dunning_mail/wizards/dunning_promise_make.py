@@ -7,7 +7,7 @@ from dateutil.relativedelta import relativedelta
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..models.dunning_promise import MAX_LINES
+from ..models.dunning_promise_making import MAX_LINES
 from ..tools import promise as tools
 
 # Days looked at for one on which people work.

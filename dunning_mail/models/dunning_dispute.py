@@ -80,7 +80,7 @@ class DunningDispute(models.Model):
         readonly=True, copy=False, aggregator='avg', help="How long it took; of an open one, until this morning.")
     refund_ids = fields.One2many('account.move', 'dunning_dispute_id', string="Credit Notes", readonly=True)
     product_categ_id = fields.Many2one(
-        'product.category', compute='_compute_product_categ_id', store=True,
+        'product.category', string="Product Category", compute='_compute_product_categ_id', store=True,
         help="Of the dearest line of the invoices.")
 
     # === COMPUTES === #

@@ -38,7 +38,7 @@ class DunningPromiseMake(models.TransientModel):
     falls_due_whole = fields.Boolean(
         "Falls Due as a Whole", default=True, help="Once an instalment is late, the whole plan is over.")
     stops_interest = fields.Boolean("No Interest", help="As long as it is kept, no interest is asked for.")
-    missed_count = fields.Integer(compute='_compute_of_items')
+    missed_count = fields.Integer("Promises Not Kept", compute='_compute_of_items')
 
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {
@@ -156,7 +156,7 @@ class DunningPromiseMakeLine(models.TransientModel):
     _inherit = ['dunning.guard']
     _order = 'date, id'
 
-    make_id = fields.Many2one('dunning.promise.make', required=True, ondelete='cascade')
+    make_id = fields.Many2one('dunning.promise.make', string="Promise", required=True, ondelete='cascade')
     currency_id = fields.Many2one(related='make_id.currency_id')
     date = fields.Date(required=True)
     amount = fields.Monetary(required=True)

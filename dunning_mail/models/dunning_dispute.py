@@ -61,7 +61,7 @@ class DunningDispute(models.Model):
     move_names = fields.Char("Documents", compute='_compute_move_names')
     amount = fields.Monetary("Contested", tracking=True, help="All of the items, or part of it. Empty: all.")
     reason_id = fields.Many2one(
-        'dunning.dispute.reason', string="Reason", required=True, ondelete='restrict', tracking=True, index=True)
+        'dunning.dispute.reason', required=True, ondelete='restrict', tracking=True, index=True)
     note = fields.Text("The Customer's Words")
     file = fields.Binary(attachment=True)
     file_name = fields.Char()
@@ -207,8 +207,8 @@ class DunningDispute(models.Model):
         disputes = {}
         for dispute_id, amount, reason_id, target, *item in self.env.execute_query(SQL(
                 """
-                SELECT d.id, COALESCE(d.amount, 0)::float, d.reason_id, d.date_target, aml.id, COALESCE(aml.date_maturity, aml.date),
-                       aml.amount_residual_currency::float
+                SELECT d.id, COALESCE(d.amount, 0)::float, d.reason_id, d.date_target, aml.id,
+                       COALESCE(aml.date_maturity, aml.date), aml.amount_residual_currency::float
                   FROM dunning_dispute d
                   JOIN dunning_dispute_item_rel rel ON rel.dispute_id = d.id
                   JOIN account_move_line aml ON aml.id = rel.item_id AND aml.parent_state = 'posted'

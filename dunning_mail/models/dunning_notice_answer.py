@@ -23,7 +23,7 @@ class DunningNotice(models.Model):
         "Rests Until", readonly=True, copy=False,
         help="The customer has answered: until then its items are not dunned, unless the answer is handled before. "
              "Once for each notice.")
-    answer_from = fields.Char("Answer From", readonly=True, copy=False)
+    answer_from = fields.Char(readonly=True, copy=False)
     answer_text = fields.Text("What the Customer Writes", readonly=True, copy=False)
     promise_ids = fields.Many2many('dunning.promise', compute='_compute_agreements')
     dispute_ids = fields.Many2many('dunning.dispute', compute='_compute_agreements')

@@ -1,5 +1,6 @@
 import logging
 from collections import defaultdict
+from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,11 +23,13 @@ class Facts(NamedTuple):
     :ivar money: :class:`~.promise.Money`
     :ivar items: list of (id of the `account.move.line`, due date, what is open)
     :ivar state: of the promise, as it was valued last
+    :ivar made: the day of the promise
     """
     terms: tools.Promise
     money: tools.Money
     items: list
     state: str
+    made: date
 
 
 class DunningPromise(models.Model):
@@ -64,6 +67,8 @@ class DunningPromise(models.Model):
         'account.move.line', 'dunning_promise_item_rel', 'promise_id', 'item_id', string="Items", readonly=True)
     move_names = fields.Char("Documents", compute='_compute_move_names')
     opened = fields.Json(readonly=True, help="What was open of each item when it was promised.")
+    credited_before = fields.Monetary(
+        readonly=True, help="Credit notes that were reconciled with the items when it was promised.")
     line_ids = fields.One2many('dunning.promise.line', 'promise_id', string="Instalments", readonly=True)
     amount = fields.Monetary("Promised", compute='_compute_amount', store=True)
     falls_due_whole = fields.Boolean(
@@ -113,7 +118,7 @@ class DunningPromise(models.Model):
         it open, nor was it.
 
         :param condition: :class:`~odoo.tools.SQL` on the promise `p`
-        :param bool with_parts: read too what came when
+        :param bool with_parts: read too on which days something was paid
         :return: dict promise id -> :class:`Facts`
         """
         self.flush_model()
@@ -122,45 +127,54 @@ class DunningPromise(models.Model):
         self.env['res.partner'].flush_model(['commercial_partner_id'])
         self.env['res.company'].flush_model(['dunning_promise_grace_days'])
         found, of_item = {}, defaultdict(list)
-        for promise_id, state, made, whole, grace, rounding, item_id, due, left, opened in self.env.execute_query(SQL(
-                """
-                SELECT p.id, p.state, p.date, COALESCE(p.falls_due_whole, FALSE), c.dunning_promise_grace_days,
-                       currency.rounding::float, aml.id, COALESCE(aml.date_maturity, aml.date),
-                       GREATEST(aml.amount_residual_currency, 0)::float, (p.opened ->> aml.id::text)::float
-                  FROM dunning_promise p
-                  JOIN res_company c ON c.id = p.company_id
-                  JOIN res_currency currency ON currency.id = p.currency_id
-                  JOIN res_partner own ON own.id = p.partner_id
-                  LEFT JOIN (dunning_promise_item_rel rel
-                       JOIN account_move_line aml ON aml.id = rel.item_id AND aml.parent_state = 'posted'
-                       JOIN res_partner debtor ON debtor.id = aml.partner_id
-                  ) ON rel.promise_id = p.id AND debtor.commercial_partner_id = own.commercial_partner_id
-                 WHERE %s
-                """, condition)):
+        for (promise_id, state, made, whole, grace, rounding, before, item_id, due, left, opened, credited) in (
+                self.env.execute_query(SQL(
+                    """
+                    SELECT p.id, p.state, p.date, COALESCE(p.falls_due_whole, FALSE), c.dunning_promise_grace_days,
+                           currency.rounding::float, COALESCE(p.credited_before, 0)::float, aml.id,
+                           COALESCE(aml.date_maturity, aml.date), GREATEST(aml.amount_residual_currency, 0)::float,
+                           (p.opened ->> aml.id::text)::float, (
+                           SELECT SUM(part.debit_amount_currency)::float
+                             FROM account_partial_reconcile part
+                             JOIN account_move_line refund ON refund.id = part.credit_move_id
+                             JOIN account_move move ON move.id = refund.move_id AND move.move_type = 'out_refund'
+                            WHERE part.debit_move_id = aml.id)
+                      FROM dunning_promise p
+                      JOIN res_company c ON c.id = p.company_id
+                      JOIN res_currency currency ON currency.id = p.currency_id
+                      JOIN res_partner own ON own.id = p.partner_id
+                      LEFT JOIN (dunning_promise_item_rel rel
+                           JOIN account_move_line aml ON aml.id = rel.item_id AND aml.parent_state = 'posted'
+                           JOIN res_partner debtor ON debtor.id = aml.partner_id
+                      ) ON rel.promise_id = p.id AND debtor.commercial_partner_id = own.commercial_partner_id
+                     WHERE %s
+                    """, condition))):
             if promise_id not in found:
-                terms = tools.Promise(made, [], grace or 0, whole, rounding)
-                found[promise_id] = Facts(terms, tools.Money(0.0, 0.0, []), [], state)
+                terms = tools.Promise([], grace or 0, whole, rounding)
+                found[promise_id] = Facts(terms, tools.Money(0.0, 0.0, -before, []), [], state, made)
             facts = found[promise_id]
             if item_id:
                 facts.items.append((item_id, due, left))
                 of_item[item_id].append(facts)
                 facts.money.opened += opened or 0.0
                 facts.money.left += left
+                facts.money.credited += credited or 0.0
+        for facts in found.values():
+            facts.money.credited = max(0.0, facts.money.credited)
         for promise_id, day, amount in self.env.execute_query(SQL(
                 "SELECT promise_id, date, amount::float FROM dunning_promise_line WHERE promise_id = ANY(%s) "
                 "ORDER BY date, id", list(found))) if found else ():
             found[promise_id].terms.lines.append((day, amount))
-        for item_id, day, amount, is_credit_note in self.env.execute_query(SQL(
+        for item_id, day, amount in self.env.execute_query(SQL(
                 """
-                SELECT part.debit_move_id, part.max_date, part.debit_amount_currency::float,
-                       move.move_type = 'out_refund'
+                SELECT part.debit_move_id, part.max_date, part.debit_amount_currency::float
                   FROM account_partial_reconcile part
                   JOIN account_move_line credit ON credit.id = part.credit_move_id
-                  JOIN account_move move ON move.id = credit.move_id
+                  JOIN account_move move ON move.id = credit.move_id AND move.move_type <> 'out_refund'
                  WHERE part.debit_move_id = ANY(%s) AND part.debit_amount_currency <> 0
                 """, list(of_item))) if of_item and with_parts else ():
             for facts in of_item[item_id]:
-                facts.money.parts.append(tools.Part(day, amount, is_credit_note))
+                facts.money.parts.append(tools.Part(day, amount))
         return found
 
     @api.model
@@ -176,7 +190,7 @@ class DunningPromise(models.Model):
             terms, money = facts.terms, facts.money
             is_missed = facts.state != 'open' or bool(terms.find_late(money, day))
             if is_missed:
-                rests += [Rest(line_id, 0.0, None, describe_missed(terms.made))
+                rests += [Rest(line_id, 0.0, None, describe_missed(facts.made))
                           for line_id, _due, _left in facts.items if line_id in asked]
             if facts.state == 'open' and terms.lines:
                 until = terms.get_limit(terms.lines[-1][0])
@@ -207,7 +221,7 @@ class DunningPromise(models.Model):
             return
         state, is_missed = terms.value(money, today), bool(terms.find_late(money, today))
         was_missed = self.is_missed
-        if is_missed and not was_missed and self._is_on_its_way(money.received):
+        if is_missed and not was_missed and self._is_on_its_way(money):
             state, is_missed = 'open', False
         values = {
             'state': state, 'is_missed': is_missed, 'amount_received': self.currency_id.round(money.received),
@@ -220,10 +234,10 @@ class DunningPromise(models.Model):
         elif was_missed and not is_missed:
             self.activity_unlink(['dunning_mail.mail_activity_promise'])
 
-    def _is_on_its_way(self, received):
+    def _is_on_its_way(self, money):
         """Whether all that is missing is registered as a payment that is not in the books yet.
 
-        :param float received: what has come
+        :param money: :class:`~.promise.Money`
         """
         self.ensure_one()
         proposal, moves = self.env['dunning.proposal'], set(self.item_ids.move_id.ids)
@@ -232,7 +246,7 @@ class DunningPromise(models.Model):
         on_way = -sum(
             float(payment['residual']) for payment in payments if payment['currency_id'] == self.currency_id.id
             and (not payment['named'] or moves & set(payment['named'])))
-        return self.currency_id.compare_amounts(received + on_way, self.amount) >= 0
+        return self.currency_id.compare_amounts(money.paid + on_way, money.get_required(self.amount)) >= 0
 
     def _ask_about_missed(self):
         self.ensure_one()

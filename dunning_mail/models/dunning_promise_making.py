@@ -52,6 +52,7 @@ class DunningPromise(models.Model):
             'user_id': self.env.uid, 'date': company._get_dunning_day(), 'previous_id': previous.id,
             'item_ids': [fields.Command.set(items.ids)],
             'opened': {str(item.id): item.amount_residual_currency for item in items.sudo()},
+            'credited_before': self._sum_credit_notes(items),
             'line_ids': [fields.Command.create({'date': day, 'amount': amount}) for day, amount in lines],
             'next_date': lines[0][0]})
         for old in previous:
@@ -62,6 +63,13 @@ class DunningPromise(models.Model):
         for move in promise.item_ids.move_id:
             move._message_log(body=words)
         return promise.with_env(self.env)
+
+    @api.model
+    def _sum_credit_notes(self, items):
+        """Return what credit notes have taken off these items."""
+        partials = items.sudo().matched_credit_ids
+        return sum(partials.filtered(
+            lambda partial: partial.credit_move_id.move_id.move_type == 'out_refund').mapped('debit_amount_currency'))
 
     @api.model
     def _merge_lines(self, lines, currency):

@@ -133,13 +133,20 @@ class TestDispute(RestCase):
 
     def test_beside_a_promise(self):
         invoice = self.make_invoice(self.partner)
-        self.dispute(invoice, amount=30.0)
+        dispute = self.dispute(invoice, amount=30.0)
         with self.assertRaisesRegex(UserError, 'only'):
             self.promise(invoice, lines=[(10, 71.0)])
         promise = self.promise(invoice)
         self.assertEqual((promise.amount, self.claimed()), (70.0, {}))
+        # The credit note for what is contested pays nothing of what is promised.
+        refund = self.credit(dispute, 30.0)
+        self.assertEqual((dispute.state, promise.state, promise.next_date, self.claimed()), (
+            'accepted', 'open', self.days(10), {}))
+        refund.button_draft()
+        refund.button_cancel()
         # Contested after it was promised: both rest, and never more than there is.
         self.dispute(invoice, amount=40.0)
+        self.assertEqual(self.claimed(), {})
         self.assertEqual(self.exceptions[invoice.name, 'resting']['amount'], 100.0)
 
     def test_how_much(self):

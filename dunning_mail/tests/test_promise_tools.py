@@ -32,12 +32,13 @@ def day(number):
 class PromiseCase(BaseCase):
 
     def make(self, *lines, grace=2, whole=False):
-        return Promise(TODAY, [(day(number), amount) for number, amount in lines], grace, whole)
+        return Promise([(day(number), amount) for number, amount in lines], grace, whole)
 
     def pay(self, *parts, opened=100.0):
         """What came: (day, amount), a third value for a credit note."""
-        parts = [Part(day(number), amount, bool(kind)) for number, amount, *kind in parts]
-        return Money(opened, opened - sum(part.amount for part in parts), parts)
+        credited = sum(amount for _number, amount, *kind in parts if any(kind))
+        paid = [Part(day(number), amount) for number, amount, *kind in parts if not any(kind)]
+        return Money(opened, opened - credited - sum(part.amount for part in paid), credited, paid)
 
 
 @tagged('post_install', '-at_install')
@@ -70,6 +71,11 @@ class TestValue(PromiseCase):
         self.assertStates(self.make((10, 100.0)), self.pay((40, 100.0, 'refund')), {50: 'kept'})
         self.assertStates(self.make((10, 100.0)), self.pay((5, 30.0, 'refund')), {13: 'broken'})
         self.assertStates(self.make((10, 100.0)), self.pay((5, 30.0, 'refund'), (9, 10.0)), {13: 'partly'})
+        # It is no payment either: of what was promised for less than all, as much is to be paid as before.
+        part = self.make((10, 70.0))
+        self.assertStates(part, self.pay((5, 30.0, 'refund')), {12: 'open', 13: 'broken'})
+        self.assertStates(part, self.pay((5, 30.0, 'refund'), (9, 70.0)), {9: 'kept'})
+        self.assertEqual(part.get_resting(self.pay((5, 30.0, 'refund')), day(9)), 70.0)
 
     def test_nothing_is_left_to_pay(self):
         """Less was owed than what was promised for: paid otherwise meanwhile."""
@@ -77,7 +83,7 @@ class TestValue(PromiseCase):
 
     def test_undone(self):
         """What was reconciled when it was promised is set free again: that is no negative payment."""
-        money = Money(60.0, 100.0, [])
+        money = Money(60.0, 100.0, 0.0, [])
         self.assertEqual(money.received, 0.0)
         self.assertStates(self.make((10, 60.0)), money, {0: 'open', 13: 'broken'})
 
@@ -134,7 +140,8 @@ class TestResting(PromiseCase):
             total, before = sum(amount for _day, amount in lines), None
             for number in range(0, 60, 3):
                 rest = promise.get_resting(money, day(number))
-                self.assertLessEqual(rest, max(0.0, total - money.received) + 1e-9)
+                self.assertLessEqual(rest, max(0.0, total - money.paid) + 1e-9)
+                self.assertLessEqual(rest, money.left + 1e-9)
                 self.assertTrue(before is None or rest <= before + 1e-9, "less and less rests as time goes by")
                 before = rest
             self.assertEqual(before, 0.0, "nothing rests for ever")

@@ -17,17 +17,19 @@ class Model:
 
     def __init__(self, grace):
         self.grace = grace
-        self.open, self.due, self.promises, self.disputes = {}, {}, [], []
+        self.open, self.due, self.credited, self.promises, self.disputes = {}, {}, {}, [], []
 
     def get_dunnable(self, day):
         """What of each invoice may be dunned on a day at most."""
         rests = dict.fromkeys(self.open, 0.0)
-        for lines, whole, opened in self.promises:
-            received = sum(opened.values()) - sum(self.open[name] for name in opened)
-            late = sum(amount for due, amount in lines if due + self.grace < day)
-            total = sum(amount for _due, amount in lines)
-            left = min(total - late, max(0.0, total - received))
-            if whole and received < late - 0.005:
+        for lines, whole, opened, credited_then in self.promises:
+            credited = sum(self.credited[name] for name in opened) - credited_then
+            owed = sum(opened.values()) - credited
+            paid = owed - sum(self.open[name] for name in opened)
+            late = min(owed, sum(amount for due, amount in lines if due + self.grace < day))
+            total = min(owed, sum(amount for _due, amount in lines))
+            left = min(total - late, max(0.0, total - paid))
+            if whole and paid < late - 0.005:
                 left = 0.0
             self.lay(left, opened, rests)
         for name, amount in self.disputes:
@@ -61,6 +63,7 @@ class TestSequences(RestCase):
             move = self.make_invoice(self.partner, 100.0 + 10 * number, due=self.days(-60 + 10 * number))
             self.moves[move.name] = move
             self.model.open[move.name], self.model.due[move.name] = move.amount_total, move.invoice_date_due
+            self.model.credited[move.name] = 0.0
         for _step in range(STEPS):
             step = source.choice([
                 self.step_promise, self.step_promise, self.step_pay, self.step_pay, self.step_unreconcile,
@@ -101,7 +104,7 @@ class TestSequences(RestCase):
     # What may happen.
 
     def step_promise(self, source):
-        covered = {name for _lines, _whole, opened in self.model.promises for name in opened}
+        covered = {name for _lines, _whole, opened, _credited in self.model.promises for name in opened}
         names = [name for name in self.moves if name not in covered and self.model.open[name] > 0.005]
         names = names[:source.randint(1, 3)]
         items = self.receivable(self.env['account.move'].union(*(self.moves[name] for name in names)))
@@ -117,7 +120,7 @@ class TestSequences(RestCase):
             falls_due_whole=whole and count > 1)
         self.records[promise] = entry = (
             [(line.date, line.amount) for line in promise.line_ids], promise.falls_due_whole,
-            {name: self.model.open[name] for name in names})
+            {name: self.model.open[name] for name in names}, sum(self.model.credited[name] for name in names))
         self.model.promises.append(entry)
 
     def step_pay(self, source):
@@ -169,6 +172,7 @@ class TestSequences(RestCase):
             refund = self.make_invoice(self.partner, amount, move_type='out_refund', due=self.days(self.today))
             (self.receivable(self.moves[name]) | self.receivable(refund)).reconcile()
             self.model.open[name] -= amount
+            self.model.credited[name] += amount
             self.drop_over()
 
     def step_morning(self, source):

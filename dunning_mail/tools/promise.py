@@ -9,56 +9,53 @@ from datetime import date, timedelta
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What came: an amount, and the day of its value; `is_credit_note`: no money, but less to pay."""
+    """What was paid: an amount, and the day of its value."""
     day: date
     amount: float
-    is_credit_note: bool = False
 
 
 @dataclass(slots=True)
 class Money:
     """What was open of the items of a promise when it was made, and what is open now.
 
-    :ivar parts: list of :class:`Part`, all that is reconciled with the items
+    A credit note corrects the claim, whatever its day: it is no payment, and less is to be paid by it.
+
+    :ivar credited: what credit notes have taken off since
+    :ivar parts: list of :class:`Part`, the payments that are reconciled with the items
     """
     opened: float
     left: float
+    credited: float
     parts: list[Part]
 
     @property
     def received(self):
-        """What was open less what is open; nothing where more is open than was."""
+        """What was open less what is open, credit notes with it; nothing where more is open than was."""
         return max(0.0, self.opened - self.left)
 
-    def left_at(self, day):
-        """What was open at the end of a day, by the days of value. A credit note corrects the claim: it has no day."""
-        return self.left + sum(part.amount for part in self.parts if part.day > day and not part.is_credit_note)
+    @property
+    def paid(self):
+        """What of that is no credit note."""
+        return max(0.0, self.opened - self.credited - self.left)
 
-    def received_by(self, day):
-        """What had come by the end of a day."""
-        return max(0.0, self.opened - self.left_at(day))
+    def paid_by(self, day):
+        """What was paid by the end of a day, by the days of value."""
+        return max(0.0, self.paid - sum(part.amount for part in self.parts if part.day > day))
 
-    def has_come_by(self, day, since, nothing):
-        """Whether money had come by the end of a day, credit notes aside.
-
-        :param date since: the day of the promise
-        :param float nothing: less than that is nothing
-        """
-        credited = sum(part.amount for part in self.parts if part.is_credit_note and part.day >= since)
-        return self.received_by(day) - credited >= nothing
+    def get_required(self, amount):
+        """How much of a promised amount is still to be paid at all."""
+        return min(amount, max(0.0, self.opened - self.credited))
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
     """A promise as it was made.
 
-    :ivar made: the day of it
     :ivar lines: list of (day, amount), by day
     :ivar grace: days after which a line is late
     :ivar falls_due_whole: all of it is over once one line is late
     :ivar rounding: the smallest amount of the currency
     """
-    made: date
     lines: list[tuple[date, float]]
     grace: int = 0
     falls_due_whole: bool = False
@@ -78,8 +75,7 @@ class Promise:
         for day, amount in self.lines:
             total += amount
             limit = self.get_limit(day)
-            if limit < today and money.received_by(limit) < total - self.nothing and (
-                    money.left_at(limit) >= self.nothing):
+            if limit < today and money.paid_by(limit) < money.get_required(total) - self.nothing:
                 late.append(day)
         return late
 
@@ -95,28 +91,28 @@ class Promise:
         late = self.find_late(money, today)
         end = self.get_limit(late[0] if late and self.falls_due_whole else self.lines[-1][0])
         total = sum(amount for _day, amount in self.lines)
-        if not (late and self.falls_due_whole) and (
-                money.received_by(end) >= total - self.nothing or money.left_at(end) < self.nothing):
+        if not (late and self.falls_due_whole) and money.paid_by(end) >= money.get_required(total) - self.nothing:
             return 'kept'
         if end >= today:
             return 'open'
-        return 'partly' if money.has_come_by(end, self.made, self.nothing) else 'broken'
+        return 'partly' if money.paid_by(end) >= self.nothing else 'broken'
 
     def get_next_day(self, money):
         """Return the day of the first line that is not paid; None where all are."""
         total = 0.0
         for day, amount in self.lines:
             total += amount
-            if money.left >= self.nothing and money.received < total - self.nothing:
+            if money.paid < money.get_required(total) - self.nothing:
                 return day
         return None
 
     def get_resting(self, money, day):
         """Return what rests on a day: what the lines that are not late yet still promise."""
-        rest, received = 0.0, money.received
+        rest, total, before = 0.0, 0.0, money.paid
         for line_day, amount in self.lines:
-            left = max(0.0, amount - received)
-            received = max(0.0, received - amount)
+            total += amount
+            required = money.get_required(total)
+            left, before = max(0.0, required - before), max(before, required)
             if self.get_limit(line_day) >= day:
                 rest += left
             elif self.falls_due_whole and left >= self.nothing:

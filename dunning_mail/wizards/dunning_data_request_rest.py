@@ -20,7 +20,7 @@ class DunningDataRequest(models.TransientModel):
 
     @api.depends('partner_ids')
     def _compute_description(self):
-        super()._compute_description()
+        result = super()._compute_description()
         for request in self:
             said, free = request._get_sayings(), request._get_free_sayings()
             if not any(said):
@@ -33,6 +33,7 @@ class DunningDataRequest(models.TransientModel):
                 for records, removable in zip(said, free, strict=True) for record in records - removable]
             request.description = '\n'.join(lines)
             request.can_remove = request.can_remove or any(free)
+        return result
 
     def action_remove(self):
         free = self._get_free_sayings()

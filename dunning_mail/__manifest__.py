@@ -18,6 +18,7 @@
         "reports/dunning_print_list.xml",
         "data/dunning_procedure.xml",
         "data/dunning_interest_profile.xml",
+        "data/dunning_dispute_reason.xml",
         "views/dunning_mail_layout.xml",
         "views/dunning_letters_page.xml",
         "views/dunning_provider_views.xml",
@@ -41,6 +42,9 @@
         "views/res_partner_views.xml",
         "views/res_config_settings_views.xml",
         "views/ir_actions_report_views.xml",
+        "views/dunning_promise_views.xml",
+        "views/dunning_dispute_views.xml",
+        "views/dunning_rest_views.xml",
         "views/menus.xml",
     ],
     "assets": {

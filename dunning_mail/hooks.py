@@ -65,7 +65,8 @@ def _delete_records(env):
     Levels, scheduled actions and reports would be held back by the notices.
     """
     # With what was attached to them.
-    env['dunning.incoming.mail'].search([]).unlink()
+    for model in ('dunning.incoming.mail', 'dunning.dispute', 'dunning.promise'):
+        env[model].search([]).unlink()
     env.flush_all()
     env.cr.execute("UPDATE res_company SET dunning_interest_profile_id = NULL")
     for table in (

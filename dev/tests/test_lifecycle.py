@@ -79,6 +79,13 @@ run.activity_ids.action_feedback("done", attachment_ids=[])
 notice.message_post(body="Hello", attachments=[("answer.txt", b"x")], message_type="comment")
 notice.message_subscribe(partner_ids=env.user.partner_id.ids)
 env["ir.attachment"].create({"name": "x.txt", "raw": b"x", "res_model": "dunning.run", "res_id": run.id})
+item = notice.line_ids.move_line_id[:1]
+env["dunning.promise"]._make(item, [(odoo.fields.Date.today(), 1.0)]).activity_schedule(
+    "dunning_mail.mail_activity_promise", user_id=env.uid)
+dispute = env["dunning.dispute"].create({
+    "item_ids": [(6, 0, item.ids)], "amount": 1.0, "reason_id": env.ref("dunning_mail.dispute_reason_price").id,
+    "file": "eA==", "file_name": "x.txt"})
+dispute.message_post(body="Hello", attachments=[("answer.txt", b"x")], message_type="comment")
 env["res.partner"].search([("ref", "=", "K10003")]).dunning_procedure_id = env["dunning.procedure"].search([], limit=1)
 env["res.partner"].search([("ref", "=", "K10003")]).dunning_debtor_kind = "consumer"
 german = env.ref("dunning_mail.interest_profile_de")
@@ -548,6 +555,18 @@ def test_upgrade_installs_interest_profiles(upgraded):
         "de": [["DE"], "2026-12-31", 32], "at": [["AT"], "2026-12-31", 8], "ch": [["CH"], "", 0]}  # fmt: skip
     assert "FR" in profiles["eu"][1] and "DE" not in profiles["eu"][1] and profiles["eu"][2:] == ["2026-12-31", 14]
     assert not facts["profile_chosen"]
+
+
+def test_upgrade_sets_how_long_things_rest(before, upgraded):
+    """What is new is the same where the addon was there before."""
+    days = """
+import json
+print("FACTS", json.dumps({"days": [
+    env.company.dunning_promise_grace_days, env.company.dunning_answer_days, env.company.dunning_promise_max_lines,
+    env["dunning.dispute.reason"].search_count([("company_id", "=", False)]),
+    env.ref("dunning_mail.ir_cron_promise").active]}))
+"""
+    assert shell(days) == shell(days, database="test-upgrade") == {"days": [2, 5, 6, 8, True]}
 
 
 def test_upgrade_renames_records(before, upgraded):

@@ -22,6 +22,7 @@ from . import dunning_checklist
 from . import dunning_proposal
 from . import dunning_proposal_charge
 from . import dunning_proposal_money
+from . import dunning_proposal_rest
 from . import dunning_proposal_values
 from . import dunning_proposal_recheck
 from . import dunning_notice
@@ -52,6 +53,10 @@ from . import dunning_notice_history
 from . import dunning_notice_open
 from . import dunning_notice_list
 from . import dunning_notice_report
+from . import dunning_notice_answer
+from . import dunning_dispute
+from . import dunning_promise
+from . import dunning_promise_making
 from . import dunning_item_report
 from . import dunning_delivery_log
 from . import dunning_incoming_mail
@@ -62,8 +67,12 @@ from . import dunning_outcome
 from . import dunning_notice_rest
 from . import dunning_archive
 from . import dunning_retention
+from . import dunning_rest_retention
 from . import account_move
+from . import account_move_rest
 from . import account_move_line
+from . import account_move_line_rest
+from . import account_partial_reconcile
 from . import account_payment
 from . import account_bank_statement_line
 from . import ir_actions_report
@@ -74,7 +83,9 @@ from . import ir_mail_server
 from . import mail_message
 from . import mail_thread
 from . import res_company
+from . import res_company_rest
 from . import res_config_settings
 from . import res_lang
 from . import res_partner
 from . import res_partner_open
+from . import res_partner_rest

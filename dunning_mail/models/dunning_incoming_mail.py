@@ -301,9 +301,21 @@ class DunningIncomingMail(models.Model):
                 "This mail came in, and Odoo's rules for incoming mail did not let it through: it looks as if programs "
                 "answered each other, or the address is not open to its sender. Nobody else has it."))
         elif any(one.model == 'dunning.notice' for one in stored):
+            self._give_answer(message, stored)
             self.state = 'done'
         else:
             self._forget()
+
+    def _give_answer(self, message, stored):
+        """Tell the notices onto which a letter was posted that it may be an answer.
+
+        :param message: the letter
+        :param stored: `mail.message` that core has made of it
+        """
+        notices = self.env['dunning.notice'].browse(
+            one.res_id for one in stored if one.model == 'dunning.notice').exists()
+        sender = email_normalize(decode_message_header(message, 'From')) or ''
+        notices._receive_answer(message, sender, self._read_text(message))
 
     def _find_messages(self, message):
         """Return what core has made of a mail, by its Message-ID."""
@@ -384,6 +396,7 @@ class DunningIncomingMail(models.Model):
                     raise UserError(self.env._(
                         "Odoo's rules for incoming mail do not let “%s” through: it looks as if programs answered each "
                         "other. Note on the dunning notice what it says, and press “Seen To” here.", mail.display_name))
+                mail._give_answer(message, mail._find_messages(message))
             else:
                 mail._give_report(mail.notice_id, message, report)
         self.action_done()

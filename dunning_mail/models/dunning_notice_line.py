@@ -1,7 +1,7 @@
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import format_date
+from odoo.tools import format_amount, format_date
 
 
 class DunningNoticeLine(models.Model):
@@ -39,6 +39,9 @@ class DunningNoticeLine(models.Model):
     days_overdue = fields.Integer(readonly=True)
     amount_invoiced = fields.Monetary("Invoiced", readonly=True)
     amount_residual = fields.Monetary("Open", readonly=True)
+    amount_resting = fields.Monetary("Rests", readonly=True, help="What of the item is left out of the claim.")
+    amount_contested = fields.Monetary("Contested", readonly=True, help="What of that the customer contests.")
+    rest_info = fields.Char("Why It Rests", readonly=True)
     level_id = fields.Many2one('dunning.level', ondelete='restrict', readonly=True)
     previous_level_id = fields.Many2one('dunning.level', ondelete='restrict', readonly=True)
     previous_date = fields.Date("Last Dunned On", readonly=True)
@@ -71,7 +74,8 @@ class DunningNoticeLine(models.Model):
             line.is_earlier_charge = line.charge_id.notice_id != line.notice_id
 
     @api.depends(
-        'kind', 'payment_id', 'days_overdue', 'level_id', 'previous_level_id', 'previous_date', 'notice_id.date')
+        'kind', 'payment_id', 'days_overdue', 'level_id', 'previous_level_id', 'previous_date', 'notice_id.date',
+        'rest_info')
     def _compute_level_reason(self):
         for line in self:
             level, previous = line.level_id, line.previous_level_id
@@ -98,6 +102,26 @@ class DunningNoticeLine(models.Model):
                     "%(days)s days after “%(previous)s” of %(day)s, whose deadline is over; “%(level)s” is due after "
                     "%(delay)s.", days=days, previous=previous.name, day=day, level=level.name,
                     delay=level.delay_days)
+            if line.rest_info:
+                line.level_reason = f'{line.level_reason} {line.rest_info}'
+
+    def _describe_left_out(self):
+        """Say to the customer what of the item is not claimed; empty where all of it is.
+
+        :return: text in the language of the environment
+        """
+        self.ensure_one()
+        currency, words = self.currency_id, []
+        other = currency.round(self.amount_resting - self.amount_contested)
+        if self.kind != 'due':
+            return ''
+        if currency.compare_amounts(self.amount_contested, 0) > 0:
+            words.append(self.env._(
+                "without the contested amount of %s", format_amount(self.env, self.amount_contested, currency)))
+        if currency.compare_amounts(other, 0) > 0:
+            words.append(self.env._(
+                "without %s that is not claimed at present", format_amount(self.env, other, currency)))
+        return ', '.join(words)
 
     @api.ondelete(at_uninstall=False)
     def _unlink_only_from_draft(self):

@@ -48,7 +48,10 @@ class DunningNoticeLine(models.Model):
             'account.move.line': ['amount_residual_currency', 'reconciled', 'parent_state'],
             'account.partial.reconcile': ['debit_move_id', 'debit_amount_currency', 'max_date'],
             'dunning.notice': ['state', 'partner_id', 'date_deadline', 'date_left', 'company_id', 'currency_id'],
-            'dunning.notice.line': ['notice_id', 'kind', 'move_line_id', 'payment_id', 'amount_residual'],
+            'dunning.notice.line': [
+                'notice_id', 'kind', 'move_line_id', 'payment_id', 'amount_residual', 'amount_resting',
+                'amount_contested'],
+            'dunning.dispute': ['state', 'amount'],
         }.items():
             self.env[model_name].flush_model(fnames)
 
@@ -80,13 +83,31 @@ class DunningNoticeLine(models.Model):
                                      CASE WHEN l.payment_id IN (SELECT id FROM on_way) THEN l.amount_residual ELSE 0 END
                                 WHEN aml.parent_state IS DISTINCT FROM 'posted' OR aml.reconciled THEN 0
                                 WHEN l.kind = 'credit' THEN GREATEST(l.amount_residual, aml.amount_residual_currency)
-                                ELSE aml.amount_residual_currency END AS open
+                                ELSE %(open_item)s END AS open
                       FROM dunning_notice_line l
                       JOIN dunning_notice n ON n.id = l.notice_id AND n.state <> 'cancelled'
                       LEFT JOIN account_move_line aml ON aml.id = l.move_line_id
                      WHERE %(condition)s
                     OFFSET 0) AS line
-            """, condition=condition, on_way=on_way)
+            """, condition=condition, on_way=on_way, open_item=self._get_open_item_sql())
+
+    @api.model
+    def _get_open_item_sql(self):
+        """Return what is open of what the line `l` claims of the item `aml`: what was left out, since the customer
+        contests it, is not in it as long as he does.
+
+        :return: :class:`~odoo.tools.SQL`
+        """
+        return SQL(
+            """
+            CASE WHEN COALESCE(l.amount_resting, 0) = 0 THEN aml.amount_residual_currency
+                 ELSE LEAST(l.amount_residual, GREATEST(0, aml.amount_residual_currency - LEAST(
+                      COALESCE(l.amount_contested, 0), (
+                      SELECT COALESCE(SUM(dispute.amount), 0)
+                        FROM dunning_dispute_item_rel contested
+                        JOIN dunning_dispute dispute ON dispute.id = contested.dispute_id AND dispute.state = 'open'
+                       WHERE contested.item_id = aml.id)))) END
+            """)
 
 
 class DunningNotice(models.Model):
@@ -223,7 +244,8 @@ class DunningNotice(models.Model):
                           JOIN account_move_line aml ON aml.id = l.move_line_id AND aml.parent_state = 'posted' %s
                          WHERE l.notice_id = %s AND l.kind = 'due' AND %s)
                 """, join or SQL(), column('id'), condition)
-        is_open = has_item(SQL("aml.reconciled IS NOT TRUE AND aml.amount_residual_currency <> 0"))
+        is_open = has_item(SQL(
+            "aml.reconciled IS NOT TRUE AND %s <> 0", self.env['dunning.notice.line']._get_open_item_sql()))
         part = SQL(
             "JOIN account_partial_reconcile part ON part.debit_move_id = aml.id AND part.debit_amount_currency <> 0")
         is_paid_late = has_item(SQL("part.max_date > %s", column('date_deadline')), part)

@@ -17,7 +17,7 @@ MAX_AGE_DAYS = 3
 # What is asked of the lines.
 LINE_FIELDS = (
     'notice_id', 'kind', 'move_line_id', 'name', 'date_due', 'days_overdue', 'amount_residual', 'level_id',
-    'previous_notice_id', 'previous_date', 'is_level_set', 'payment_id', 'charge_id')
+    'previous_notice_id', 'previous_date', 'is_level_set', 'payment_id', 'charge_id', 'rest_info')
 # Reasons that are named one by one; a notice may have hundreds of items.
 REASONS_SHOWN = 5
 

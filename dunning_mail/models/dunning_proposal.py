@@ -69,6 +69,7 @@ class DunningProposal(models.AbstractModel):
                 '' if item.is_claim else row['debited_by'] or '')
             (debt.items if row['is_due'] and row['is_own'] else debt.others).append(item)
         self._add_payments(debts, payments, by_move, numbers)
+        self._load_resting(debts, day)
         self._load_history([item for debt in debts.values() for item in debt.items], replaced_run)
         self._cover_charges(debts)
         return debts

@@ -58,7 +58,10 @@ class DunningProposal(models.AbstractModel):
         if not due_items and codes:
             return 'held' if 'held' in codes else 'settled', words, None, gone
         expected = [
-            {**self._prepare_line_values(item, line.kind, line.level_id.id, date), 'is_level_set': line.is_level_set}
+            {**self._prepare_line_values(item, line.kind, line.level_id.id, date), 'is_level_set': line.is_level_set,
+             # What claims nothing says what is open.
+             **({} if notice.kind == 'dunning' else {'amount_residual': item.residual, 'amount_resting': 0.0,
+                                                     'amount_contested': 0.0, 'rest_info': False})}
             for line, item in kept]
         expected += [
             self._prepare_credit_values(credit, amount)
@@ -219,6 +222,8 @@ class DunningProposal(models.AbstractModel):
                     "%(item)s: %(new)s open instead of %(old)s.", item=line.name,
                     new=format_amount(self.env, values['amount_residual'], currency),
                     old=format_amount(self.env, line.amount_residual, currency)))
+                if values['rest_info'] and values['rest_info'] != line.rest_info:
+                    words.append(f"{line.name}: {values['rest_info']}")
         new_credit = -sum(values['amount_residual'] for values in expected if values['kind'] == 'credit')
         old_credit = -sum(line.amount_residual for line in lines if line.kind == 'credit')
         if currency.compare_amounts(new_credit, old_credit):

@@ -16,7 +16,7 @@ class DunningProposal(models.AbstractModel):
     def _prepare_exception_values(self, run, debt, item, code, words):
         """Values of one `dunning.run.exception`; a hook for other addons."""
         if item:
-            amount = item.uncovered if code == 'outgoing' else item.residual
+            amount = item.uncovered if code == 'outgoing' else item.resting if code == 'resting' else item.residual
         else:
             amount = sum(open_item.residual for open_item in debt.items)
         return {
@@ -110,7 +110,10 @@ class DunningProposal(models.AbstractModel):
             'date_due': item.date_due,
             'days_overdue': (day - item.date_due).days,
             'amount_invoiced': item.invoiced,
-            'amount_residual': item.residual if kind == 'due' else item.uncovered,
+            'amount_residual': item.claimable if kind == 'due' else item.uncovered,
+            'amount_resting': item.resting,
+            'amount_contested': item.contested,
+            'rest_info': item.rest_info or False,
             'level_id': level_id or False,
             'previous_level_id': item.previous_level_id or False,
             'previous_date': item.previous_date or False,
@@ -131,6 +134,9 @@ class DunningProposal(models.AbstractModel):
             'days_overdue': 0,
             'amount_invoiced': credit.invoiced,
             'amount_residual': -amount,
+            'amount_resting': 0.0,
+            'amount_contested': 0.0,
+            'rest_info': False,
             'level_id': False,
             'previous_level_id': False,
             'previous_date': False,
@@ -207,6 +213,11 @@ class DunningProposal(models.AbstractModel):
                 return self.env._(
                     "Collected by direct debit (%s). Choose another payment method on the invoice to dun it.",
                     reason.text)
+            case 'resting' if reason.amount is not None:
+                return self.env._(
+                    "%(amount)s of it rests. %(words)s", amount=self._format_amount(reason), words=reason.text)
+            case 'resting':
+                return reason.text
             case 'reserved':
                 return self.env._("Already on another open notice (%s).", reason.text or self.env._("draft"))
         return None

@@ -300,6 +300,11 @@ class DunningArchive(models.AbstractModel):
         ).filtered(lambda run: company._get_dunning_free_day(run.date) <= today)
 
     @api.model
+    def _list_expired(self, company):
+        """Return all that the company keeps no longer: list of recordsets."""
+        return [self._get_expired(company), self._get_expired_runs(company)]
+
+    @api.model
     def _apply_retention(self):
         """Remove what is kept no longer: documents, and all that is said of persons; in portions, as long as there is
         time. What cannot be removed does not keep the others."""
@@ -308,7 +313,7 @@ class DunningArchive(models.AbstractModel):
             [('dunning_retention_years', '>', 0)])
         expired = [
             (company, records.sudo()) for company in companies for archive in [self.with_company(company)]
-            for records in (archive._get_expired(company), archive._get_expired_runs(company))]
+            for records in archive._list_expired(company)]
         remaining = sum(len(records) for _company, records in expired)
         for company, records in expired:
             words = self._get_removal_words(company)

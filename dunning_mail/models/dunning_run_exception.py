@@ -29,6 +29,7 @@ class DunningRunException(models.Model):
         ('no_followup', "Excluded from follow-up"),
         ('partner_hold', "Customer on hold"),
         ('item_hold', "Invoice on hold"),
+        ('resting', "Rests"),
         ('reserved', "On another open notice"),
         ('archived', "Customer archived"),
         ('no_due_date', "No due date"),

@@ -37,6 +37,13 @@ class ResConfigSettings(models.TransientModel):
             settings.dunning_country_ids = (
                 settings.company_id.account_fiscal_country_id | settings.company_id.country_id)
 
+    dunning_promise_days = fields.Integer(related='company_id.dunning_promise_days', readonly=False)
+    dunning_promise_grace_days = fields.Integer(related='company_id.dunning_promise_grace_days', readonly=False)
+    dunning_promise_max_days = fields.Integer(related='company_id.dunning_promise_max_days', readonly=False)
+    dunning_promise_max_lines = fields.Integer(related='company_id.dunning_promise_max_lines', readonly=False)
+    dunning_promise_max_missed = fields.Integer(related='company_id.dunning_promise_max_missed', readonly=False)
+    dunning_answer_days = fields.Integer(related='company_id.dunning_answer_days', readonly=False)
+
     def action_preview_dunning_retention(self):
         """List what the retention rule as it is saved would remove."""
         return self.company_id.action_preview_dunning_retention()

@@ -115,6 +115,7 @@ class ReportDunningLetter(models.AbstractModel):
         def line_values(line):
             return {
                 'name': line.name or line.move_id.name or '',
+                'left_out': line._describe_left_out(),
                 'date': format_day(line.date_invoice),
                 'date_due': format_day(line.date_due),
                 'days_overdue': line.days_overdue if line.days_overdue and line.days_overdue > 0 else '',

@@ -11,6 +11,7 @@ from . import test_charges
 from . import test_companies
 from . import test_customer_changes
 from . import test_default_texts
+from . import test_dispute
 from . import test_engine_once
 from . import test_engine_outcome
 from . import test_engine_pace
@@ -34,6 +35,7 @@ from . import test_level_change
 from . import test_mail
 from . import test_mail_header
 from . import test_notice_account
+from . import test_notice_answer
 from . import test_notice_action
 from . import test_notice_channel
 from . import test_notice_composing
@@ -52,6 +54,8 @@ from . import test_pdfa
 from . import test_preflight
 from . import test_print
 from . import test_procedure
+from . import test_promise
+from . import test_promise_tools
 from . import test_properties
 from . import test_proposal
 from . import test_proposal_reason
@@ -62,7 +66,11 @@ from . import test_provider_hours
 from . import test_recheck_day
 from . import test_recheck_mail
 from . import test_recheck_word
+from . import test_rest_properties
+from . import test_rest_retention
+from . import test_rest_statements
 from . import test_retention
+from . import test_robot_tools
 from . import test_run
 from . import test_run_exception
 from . import test_run_issue

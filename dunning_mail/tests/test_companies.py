@@ -42,7 +42,7 @@ class CompaniesCase(DunningCommon):
         cls.shared = {
             record._name: record for record in (
                 cls.shared_provider, cls.procedure, cls.level_1, cls.level_1.text_ids[0], cls.profile,
-                cls.profile.rate_ids)}
+                cls.profile.rate_ids, cls.env.ref('dunning_mail.dispute_reason_price'))}
         cls.env.flush_all()
 
     @classmethod
@@ -73,7 +73,18 @@ class CompaniesCase(DunningCommon):
             cls.env['dunning.notice.report'].create({'notice_id': notice.id}),
             cls.env['dunning.data.request'].create({'partner_ids': partner.ids}),
             cls.env['dunning.schedule'].create({'name': 'Weekly', 'user_id': user.id, 'company_id': company.id}))}
+        item = cls.receivable(cls.make_invoice(cls.make_partner('Promises', email=False, company_id=company.id)))
+        promise = cls.env['dunning.promise']._make(item, [(cls.days(9), 10.0)])
+        reason = cls.env['dunning.dispute.reason'].create({'name': 'Taste', 'company_id': company.id})
+        dispute = cls.env['dunning.dispute'].create({
+            'item_ids': item.ids, 'amount': 5.0, 'reason_id': reason.id, 'user_id': user.id})
         env = cls.env(user=user)
+        make = env['dunning.promise.make'].create({
+            'item_ids': item.ids, 'amount': 10.0, 'date': cls.days(9),
+            'line_ids': [Command.create({'date': cls.days(9), 'amount': 10.0})]})
+        records |= {record._name: record for record in (
+            promise, promise.line_ids, reason, dispute, make, make.line_ids,
+            env['dunning.hold'].create({'partner_id': partner.id, 'reason': 'x'}))}
         records |= {record._name: record for record in (
             env['dunning.level.change'].create({
                 'notice_ids': notice.ids, 'level_id': cls.level_1.id, 'reason': 'x'}),

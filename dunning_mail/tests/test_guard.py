@@ -47,11 +47,21 @@ WRITABLE = {
     'dunning.preflight': set(),
     'dunning.preflight.line': set(),
     'dunning.restart': {'move_line_ids', 'reason'},
+    'dunning.promise': {'user_id'},
+    'dunning.promise.line': set(),
+    'dunning.promise.make': {
+        'previous_id', 'item_ids', 'amount', 'date', 'count', 'instalment', 'period', 'line_ids', 'source', 'note',
+        'falls_due_whole', 'stops_interest'},
+    'dunning.promise.make.line': {'make_id', 'date', 'amount'},
+    'dunning.dispute': {'reason_id', 'note', 'file', 'file_name', 'user_id', 'date_target', 'closing_note'},
+    'dunning.dispute.reason': {'name', 'sequence', 'active', 'company_id'},
+    'dunning.hold': {'partner_id', 'company_id', 'hold_until', 'reason'},
     'dunning.run.preview': {'run_id', 'date'},
     'dunning.text.preview': {'level_id', 'partner_id'},
 }
 CREATABLE = {
-    **WRITABLE, 'dunning.notice': set(), 'dunning.run': WRITABLE['dunning.run'] | {'company_id'}}
+    **WRITABLE, 'dunning.notice': set(), 'dunning.run': WRITABLE['dunning.run'] | {'company_id'},
+    'dunning.promise': set(), 'dunning.dispute': WRITABLE['dunning.dispute'] | {'item_ids', 'amount'}}
 # Where a person's work has gone out, nothing of it is hers any more.
 WRITABLE_ISSUED = {'dunning.notice': set(), 'dunning.run': set()}
 
@@ -92,6 +102,13 @@ class GuardCase(DunningCommon):
             run.action_print_and_send()
             run._hand_out_letters()
             run.action_mark_printed()
+        item = self.receivable(self.make_invoice(self.make_partner('Promises', email=False)))
+        promise = self.env['dunning.promise']._make(item, [(self.days(9), 10.0)])
+        make = self.env['dunning.promise.make'].create({
+            'item_ids': item.ids, 'amount': 10.0, 'date': self.days(9),
+            'line_ids': [Command.create({'date': self.days(9), 'amount': 10.0})]})
+        dispute = self.env['dunning.dispute'].create({
+            'item_ids': item.ids, 'amount': 5.0, 'reason_id': self.env.ref('dunning_mail.dispute_reason_price').id})
         log = notice.delivery_log_ids[:1] or self.env['dunning.delivery.log'].create({'notice_id': notice.id})
         preflight = self.env['dunning.preflight'].create({
             'run_ids': run.ids, 'line_ids': [Command.create({'code': 'trial', 'name': 'x'})]})
@@ -114,6 +131,8 @@ class GuardCase(DunningCommon):
             self.env['dunning.charge.change'].create({'action': 'waive', 'reason': 'x'}),
             self.env['dunning.data.request'].create({'partner_ids': partner.ids}),
             self.env['dunning.restart'].create({'move_line_ids': notice.due_line_ids.move_line_id.ids, 'reason': 'x'}),
+            promise, promise.line_ids, make, make.line_ids, dispute, dispute.reason_id,
+            self.env['dunning.hold'].create({'partner_id': partner.id, 'reason': 'x'}),
             self.env['dunning.run.preview'].create({'run_id': run.id}),
             preflight,
             preflight.line_ids[:1],
@@ -211,6 +230,10 @@ class GuardCase(DunningCommon):
             'dunning.level.change': {
                 'notice_ids': records['dunning.notice'].ids, 'level_id': self.level_1.id, 'reason': 'x'},
             'dunning.restart': {'move_line_ids': records['dunning.notice'].line_ids.move_line_id.ids, 'reason': 'x'},
+            'dunning.hold': {'partner_id': records['dunning.notice'].partner_id.id, 'reason': 'x'},
+            'dunning.dispute': {
+                'item_ids': records['dunning.promise'].item_ids.ids, 'reason_id': records['dunning.dispute.reason'].id},
+            'dunning.dispute.reason': {'name': 'Q'},
             'dunning.run.preview': {'run_id': records['dunning.run'].id},
             'dunning.text.preview': {
                 'level_id': self.level_1.id, 'partner_id': records['dunning.notice'].partner_id.id},

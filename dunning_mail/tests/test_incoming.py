@@ -105,7 +105,7 @@ class TestIncoming(ReportCase):
         report = self.last()
         report.with_user(self.keeper).notice_id = notice
         report.with_user(self.keeper).action_assign()
-        self.assertEqual((notice.delivery_state, self.asked(notice)), ('sent', ['returned']))
+        self.assertEqual((notice.delivery_state, self.asked(notice)), ('sent', ['answered', 'returned']))
         self.assertEqual((letter.state, report.state), ('done', 'done'))
         for fname in ('state', 'raw', 'kind'):
             with self.assertRaises(AccessError):
@@ -119,7 +119,7 @@ class TestIncoming(ReportCase):
         self.receive(self.letter(text="Nochmals", In_Reply_To=notice.message_id), self.mailbox, 'res.partner')
         self.assertIn('Nochmals', self.texts(notice))
         self.receive(self.fill(POSTFIX, notice), self.mailbox, 'res.partner')
-        self.assertEqual(self.asked(notice), ['returned'])
+        self.assertEqual(self.asked(notice), ['answered', 'returned'])
         self.assertFalse(self.env['dunning.incoming.mail'].search([('state', '!=', 'done')]))
 
     def test_other_mail_is_cores(self):
@@ -163,7 +163,7 @@ class TestIncoming(ReportCase):
                 if not is_found:
                     self.assertAsked(mail)
         self.receive(self.fill(POSTMASTER, notice, header=f'(Mahnung {notice.name})'), self.mailbox)
-        self.assertEqual((notice.delivery_state, self.asked(notice)), ('sent', ['returned']))
+        self.assertEqual((notice.delivery_state, self.asked(notice)), ('sent', ['answered', 'returned']))
         self.assertFalse(other.activity_ids)
 
     def test_answer_by_the_relays_id(self):

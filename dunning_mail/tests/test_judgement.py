@@ -446,6 +446,66 @@ class TestBothSides(JudgementCase):
 
 
 @tagged('post_install', '-at_install')
+class TestResting(JudgementCase):
+    """What rests is neither dunned nor covered by credits; what is left is."""
+
+    def lay(self, item, *amounts, **values):
+        item.lay_to_rest([
+            debt.Rest(item.line_id, amount, day(5), f'Reason {number}.', **values)
+            for number, amount in enumerate(amounts)], self.own)
+        return item
+
+    def test_all_of_an_item(self):
+        whole, free = self.lay(self.make_item(100.0), None), self.make_item(40.0)
+        (candidate,), reasons = self.judge(whole, free, credits=[self.make_item(-30.0)])
+        self.assertEqual((candidate.due, candidate.amount), ([free], 10.0), "credits are for what is dunned")
+        self.assertEqual(reasons, {whole.line_id: judgement.Reason('resting', day=day(5), text='Reason 0.')})
+
+    def test_part_of_an_item(self):
+        item = self.lay(self.make_item(100.0), 33.3)
+        (candidate,), reasons = self.judge(item, credits=[self.make_item(-10.0)])
+        self.assertEqual((candidate.amount, item.claimable, candidate.credits[0][1]), (56.7, 66.7, 10.0))
+        self.assertEqual(reasons, {item.line_id: judgement.Reason(
+            'resting', amount=33.3, currency_id=OWN, text='Reason 0.')})
+
+    def test_reasons_add_up_to_the_item_at_most(self):
+        for amounts, expected in (((40.0, 60.0), 100.0), ((70.0, 70.0), 100.0), ((None, 10.0), 100.0), ((0.0,), 0.0),
+                                  ((-5.0,), 0.0), ((99.999,), 100.0), ((0.1, 0.2), 0.3)):
+            with self.subTest(amounts=amounts):
+                item = self.lay(self.make_item(100.0), *amounts)
+                self.assertEqual(item.resting, expected)
+                self.assertEqual(bool(item.blocked_by), expected == 100.0)
+
+    def test_words_without_an_amount(self):
+        """That a promise was not kept is told beside the item, and keeps nobody from dunning it."""
+        item = self.lay(self.make_item(100.0), 0.0)
+        (candidate,), reasons = self.judge(item)
+        self.assertEqual((candidate.amount, item.rest_info, reasons), (100.0, 'Reason 0.', {}))
+
+    def test_what_holds_it_comes_first(self):
+        item = self.make_item(100.0, blocked_by=judgement.Reason('item_hold', day=day(9)))
+        _candidates, reasons = self.judge(self.lay(item, None))
+        self.assertEqual(reasons[item.line_id].code, 'item_hold')
+
+    def test_what_is_contested(self):
+        item = self.make_item(100.0)
+        item.lay_to_rest([debt.Rest(item.line_id, 30.0, day(5), 'A', is_contested=True),
+                          debt.Rest(item.line_id, 20.0, day(5), 'B')], self.own)
+        self.assertEqual((item.resting, item.contested, item.rest_info), (50.0, 30.0, 'A B'))
+
+    def test_minimum_asks_for_what_is_dunned(self):
+        _candidates, reasons = self.judge(self.lay(self.make_item(100.0), 95.0), min_amount=10.0)
+        self.assertIn('below_minimum', {reason.code for reason in reasons.values()})
+
+    def judge(self, *items, **values):
+        # An item that rests in part has a second reason.
+        candidates, left_out = self.judge_one(
+            self.make_debt(*items, credits=values.pop('credits', ())), judgement.Customer(self.make_procedure()),
+            values.pop('min_amount', 0.0))
+        return candidates, {item.line_id: reason for reason, item in left_out if reason.code != 'covered'}
+
+
+@tagged('post_install', '-at_install')
 class TestNotices(JudgementCase):
 
     def test_one_notice_bears_the_highest_level(self):

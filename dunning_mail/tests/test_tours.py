@@ -45,6 +45,32 @@ class TestTours(DunningMailCommon, HttpCase):
         self.pay(paid)
         self.start_tour('/odoo/dunning-notices', 'dunning_paid', login='clerk')
 
+    def test_promise(self):
+        """A promise on the telephone, and a plan in its place."""
+        self.clerk.lang = 'en_US'
+        partner = self.make_partner('Acme')
+        self.make_invoice(partner, 250.0)
+        self.start_tour(f'/odoo/res.partner/{partner.id}', 'dunning_promise', login='clerk')
+        plan, promise = self.env['dunning.promise'].search([('partner_id', '=', partner.id)], order='id desc')
+        self.assertEqual((promise.state, plan.state, plan.previous_id), ('cancelled', 'open', promise))
+        self.assertEqual(plan.line_ids.mapped('amount'), [41.67] * 5 + [41.65])
+        self.assertFalse(self.make_run(partner_ids=partner.ids).notice_ids)
+
+    def test_dispute(self):
+        """From an answer to a dispute of a part, and to the credit note that ends it."""
+        self.clerk.lang = 'en_US'
+        invoice = self.make_invoice(self.make_partner('Acme', email=False), 250.0)
+        notice = self.dun().notice_ids
+        notice.sudo().write({
+            'answer_state': 'open', 'answer_text': "Die Hälfte ist kaputt.", 'answered_at': '2026-11-24 07:00:00',
+            'answer_rest_until': self.days(5)})
+        self.start_tour('/odoo/dunning-notices', 'dunning_dispute', login='clerk')
+        dispute = self.env['dunning.dispute'].search([('item_ids.move_id', '=', invoice.id)])
+        self.assertEqual((dispute.amount, dispute.state, notice.answer_state), (30.0, 'open', 'handled'))
+        refund = self.env['account.move'].search([('dunning_dispute_id', '=', dispute.id)])
+        refund.action_post()
+        self.assertEqual(dispute.state, 'accepted')
+
 
 @tagged('post_install', '-at_install')
 class TestPreflightTour(PreflightCase, HttpCase):

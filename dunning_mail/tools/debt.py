@@ -42,6 +42,22 @@ class Reason:
     count: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """That an item, or part of it, rests: a promise, a dispute, an answer keep it out.
+
+    :ivar amount: as much of the item as there is, where it is None; 0: nothing rests, and the words are told beside it
+    :ivar until: the last day on which it rests, None where that is not known
+    :ivar words: why, for a clerk
+    :ivar is_contested: the customer says that it is not owed
+    """
+    line_id: int
+    amount: float | None
+    until: date | None
+    words: str
+    is_contested: bool = False
+
+
 @dataclass(eq=False, slots=True)
 class Item:
     """An open receivable line as it stands, or a payment that is not in the books yet; amounts in its own currency.
@@ -54,6 +70,8 @@ class Item:
     :ivar names: ids of the entries that a payment is meant for
     :ivar covers_named_only: nothing is known of what it leaves after them
     :ivar account_id: the bank account that its invoice names; `contact_id`: the customer's contact it was written to
+    :ivar resting: what of it rests; `contested`: what of that the customer contests; `rest_info`: why, in words
+    :ivar left: what of it does not rest, None where it is all or nothing of it
     """
     line_id: int
     move_id: int
@@ -80,6 +98,10 @@ class Item:
     previous_date: date | None = None
     previous_deadline: date | None = None
     previous_notice_id: int = False
+    resting: float = 0.0
+    left: float | None = None
+    contested: float = 0.0
+    rest_info: str = ''
     # What credits leave open of it, and which ones took off how much.
     uncovered: float = 0.0
     credit_parts: list[tuple[Item, float]] = field(default_factory=list)
@@ -95,6 +117,29 @@ class Item:
     def is_outgoing(self):
         """Whether it is money that was paid out to the customer."""
         return self.is_payment and self.residual > 0 and not self.is_claim
+
+    @property
+    def claimable(self):
+        """What of it may be dunned; of what is blocked, how much it would be."""
+        return self.residual if self.left is None else self.left
+
+    def lay_to_rest(self, rests, currency):
+        """Let the item rest as far as is said of it; several reasons add up.
+
+        :param list rests: :class:`Rest` of this item
+        :param Currency currency: of the item
+        """
+        def sum_up(parts):
+            return min(self.residual, currency.round(sum(
+                self.residual if rest.amount is None else max(0.0, rest.amount) for rest in parts)))
+        self.resting = sum_up(rests)
+        self.contested = sum_up([rest for rest in rests if rest.is_contested])
+        self.rest_info = ' '.join(dict.fromkeys(rest.words for rest in rests))
+        if not self.blocked_by and self.resting and currency.compare(self.resting, self.residual) >= 0:
+            until = [rest.until for rest in rests if rest.until and rest.amount != 0]
+            self.blocked_by = Reason('resting', day=max(until, default=None), text=self.rest_info)
+        elif currency.compare(self.resting, self.residual) < 0:
+            self.left = currency.round(self.residual - self.resting)
 
     @property
     def is_open(self):
@@ -149,7 +194,7 @@ class Debt:
         """
         debits = sorted([*self.items, *self.others], key=lambda item: (item.date_due, item.line_id))
         for item in debits:
-            item.uncovered, item.credit_parts = item.residual, []
+            item.uncovered, item.credit_parts = item.claimable, []
         left = [[credit, -credit.residual] for credit in self.credits]
         if left:
             excluded = [entry for entry in left if entry[0].is_excluded]

@@ -271,6 +271,9 @@ def select_open_items(debt, currency):
         elif item.blocked_by and item.uncovered >= nothing:
             # What was paid out of a credit is done with.
             left_out.append((find_cover(item), item))
+        elif item.resting >= nothing:
+            left_out.append((Reason('resting', amount=item.resting, currency_id=item.currency_id,
+                                    text=item.rest_info), item))
     items = [item for item in debt.items if not item.blocked_by]
     open_items = [item for item in items if item.uncovered >= nothing]
     if open_items:

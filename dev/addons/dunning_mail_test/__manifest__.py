@@ -6,4 +6,5 @@
     "author": "dunning_mail contributors",
     "license": "LGPL-3",
     "depends": ["dunning_mail"],
+    "data": ["security/ir.model.access.csv"],
 }

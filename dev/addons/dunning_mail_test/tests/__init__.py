@@ -1,2 +1,3 @@
 from . import test_guard
 from . import test_proposal
+from . import test_third_reason

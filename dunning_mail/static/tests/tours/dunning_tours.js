@@ -167,3 +167,34 @@ registry.category("web_tour.tours").add("dunning_checklist_green", {
         { content: "all is done", trigger: ".o_list_view:not(:has(.o_dunning_checklist))" },
     ],
 });
+
+registry.category("web_tour.tours").add("dunning_promise", {
+    steps: () => [
+        { content: "the customer's accounting", trigger: ".nav-link[name=accounting]", run: "click" },
+        { trigger: "button[name=action_dunning_promise]:visible", run: "click" },
+        { content: "amount and day are there", trigger: ".modal div[name=amount] input:value(250.00)" },
+        { trigger: ".modal footer button[name=action_make]", run: "click" },
+        { content: "promised", trigger: ".o_statusbar_status .o_arrow_button_current:contains(Open)" },
+        { content: "she wants to pay in instalments", trigger: header("action_extend"), run: "click" },
+        { trigger: ".modal div[name=count] input", run: "edit 6 && press Tab" },
+        { content: "the last one takes the rest", trigger: ".modal div[name=line_ids] .o_data_row:contains(41.65)" },
+        { trigger: ".modal footer button[name=action_make]", run: "click" },
+        { trigger: ".o_field_widget[name=previous_id]:contains(Promise of)" },
+        { trigger: ".o_field_widget[name=line_ids] .o_data_row:contains(41.65)" },
+    ],
+});
+
+registry.category("web_tour.tours").add("dunning_dispute", {
+    steps: () => [
+        { trigger: ".o_data_row:contains(Acme) td[name=partner_id]", run: "click" },
+        { content: "her answer", trigger: ".alert:visible blockquote:contains(kaputt)" },
+        { trigger: ".alert button[name=action_dunning_dispute]:visible", run: "click" },
+        { trigger: "div[name=amount] input", run: "edit 30 && press Tab" },
+        { trigger: "div[name=reason_id] input", run: "edit Quality" },
+        { trigger: ".o-autocomplete--dropdown-item:contains(Quality)", run: "click" },
+        { trigger: ".o_form_button_save:visible", run: "click" },
+        { trigger: header("action_make_refund"), run: "click" },
+        { content: "core's wizard", trigger: ".modal button[name=refund_moves]", run: "click" },
+        { content: "its credit note", trigger: ".o_field_widget[name=amount_total]:contains(250), .o_form_view .o_field_widget[name=tax_totals]" },
+    ],
+});

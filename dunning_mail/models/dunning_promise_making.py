@@ -1,0 +1,141 @@
+from collections import defaultdict
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import format_amount, format_date
+
+# Instalments of a plan, whoever grants them.
+MAX_LINES = 120
+
+
+class DunningPromise(models.Model):
+    """How promises are made: for which items, how much, and who may grant it."""
+    _inherit = 'dunning.promise'
+
+    @api.model
+    def _get_amounts_due(self, items):
+        """Return what can be promised for items: what is open and not contested. A hook for charges.
+
+        :param items: `account.move.line`
+        :return: dict id -> amount
+        """
+        return self.env['dunning.dispute']._get_contestable(items)
+
+    @api.model
+    def _make(self, items, lines, previous=None, **values):
+        """Make a promise.
+
+        :param items: `account.move.line` that it covers
+        :param list lines: (day, amount)
+        :param previous: open `dunning.promise` that it extends
+        :param values: of the promise
+        :return: the new promise, as the user sees it
+        :raise UserError: it cannot be: names what does not fit
+        """
+        self.env['dunning.notice'].check_access('write')
+        previous = previous or self.browse()
+        if over := previous.filtered(lambda promise: promise.state != 'open'):
+            raise UserError(self.env._("%s is over already: make a new promise.", over.display_name))
+        partner, company, currency = items._check_dunning_debits()
+        previous.check_access('write')
+        if previous and (previous.partner_id.commercial_partner_id, previous.company_id) != (partner, company):
+            raise UserError(self.env._("%s is another customer's promise.", previous.display_name))
+        if company not in self.env.user.company_ids:
+            raise UserError(self.env._("These items belong to %s, where you do not work.", company.name))
+        lines = self._merge_lines(lines, currency)
+        self._check_lines(lines, company)
+        self._check_covered(items, sum(amount for _day, amount in lines), currency, previous)
+        self._check_granted(lines, partner, company)
+        promise = self._as_system().create({
+            **values, 'partner_id': partner.id, 'company_id': company.id, 'currency_id': currency.id,
+            'user_id': self.env.uid, 'date': company._get_dunning_day(), 'previous_id': previous.id,
+            'item_ids': [fields.Command.set(items.ids)],
+            'opened': {str(item.id): item.amount_residual_currency for item in items.sudo()},
+            'credited_before': self._sum_credit_notes(items),
+            'line_ids': [fields.Command.create({'date': day, 'amount': amount}) for day, amount in lines],
+            'next_date': lines[0][0]})
+        for old in previous:
+            old._cancel(self.env._("Replaced by %s.", promise.display_name))
+        words = self.env._(
+            "Promised until %(day)s: %(amount)s.", day=format_date(self.env, lines[-1][0]),
+            amount=format_amount(self.env, promise.amount, currency))
+        for move in promise.item_ids.move_id:
+            move._message_log(body=words)
+        return promise.with_env(self.env)
+
+    @api.model
+    def _sum_credit_notes(self, items):
+        """Return what credit notes have taken off these items."""
+        partials = items.sudo().matched_credit_ids
+        return sum(partials.filtered(
+            lambda partial: partial.credit_move_id.move_id.move_type == 'out_refund').mapped('debit_amount_currency'))
+
+    @api.model
+    def _merge_lines(self, lines, currency):
+        """Return the lines by their days, one for each, amounts rounded."""
+        by_day = defaultdict(float)
+        for day, amount in lines:
+            if not day:
+                raise UserError(self.env._("Each instalment needs a day."))
+            if currency.compare_amounts(amount, 0) <= 0:
+                raise UserError(self.env._(
+                    "The instalment of %s has no amount that could be paid.", format_date(self.env, day)))
+            by_day[day] += amount
+        if not by_day:
+            raise UserError(self.env._("A promise needs a day and an amount."))
+        return [(day, currency.round(amount)) for day, amount in sorted(by_day.items())]
+
+    @api.model
+    def _check_lines(self, lines, company):
+        if lines[0][0] < company._get_dunning_day():
+            raise UserError(self.env._(
+                "%s is over. A promise is for today or later.", format_date(self.env, lines[0][0])))
+        if len(lines) > MAX_LINES:
+            raise UserError(self.env._("A plan has %s instalments at most.", MAX_LINES))
+
+    @api.model
+    def _check_covered(self, items, total, currency, previous):
+        due = self._get_amounts_due(items)
+        limit = currency.round(sum(due.values()))
+        if currency.compare_amounts(limit, 0) <= 0:
+            raise UserError(self.env._(
+                "The customer contests all of these items. Close the dispute first, or choose other items."))
+        if currency.compare_amounts(total, limit) > 0:
+            raise UserError(self.env._(
+                "%(total)s is promised, and only %(limit)s is owed and not contested. Lower the amount, or choose more "
+                "items.", total=format_amount(self.env, total, currency),
+                limit=format_amount(self.env, limit, currency)))
+        other = self.sudo().search([
+            ('item_ids', 'in', items.ids), ('state', '=', 'open'), ('id', 'not in', previous.ids)], limit=1)
+        if other:
+            raise UserError(self.env._(
+                "There is an open promise for %(items)s already (%(other)s). Extend that one, or cancel it.",
+                items=', '.join((other.item_ids & items.sudo()).move_id.mapped('name')), other=other.display_name))
+
+    @api.model
+    def _check_granted(self, lines, partner, company):
+        """Check that the user may grant it: a clerk within the company's limits, the head of accounts any."""
+        if self.env.su or self.env.user.has_group('account.group_account_manager'):
+            return
+        company = company.sudo()
+        last = company._get_dunning_day() + timedelta(days=company.dunning_promise_max_days)
+        if lines[-1][0] > last:
+            raise UserError(self.env._(
+                "You may grant time until %s. More is granted by the head of accounts.", format_date(self.env, last)))
+        if len(lines) > company.dunning_promise_max_lines:
+            raise UserError(self.env._(
+                "You may grant %s instalments. More are granted by the head of accounts.",
+                company.dunning_promise_max_lines))
+        missed = self._count_missed(partner, company)
+        if missed >= company.dunning_promise_max_missed:
+            raise UserError(self.env._(
+                "%(partner)s has not kept %(count)s promises. The next one is granted by the head of accounts.",
+                partner=partner.display_name, count=missed))
+
+    @api.model
+    def _count_missed(self, partner, company):
+        """Return how many promises of a customer to a company were not kept, or not in time."""
+        return self.sudo().search_count([
+            ('partner_id.commercial_partner_id', '=', partner.id), ('company_id', '=', company.id),
+            ('is_missed', '=', True), ('state', '!=', 'cancelled')])

@@ -1,0 +1,88 @@
+from collections import defaultdict
+from functools import lru_cache, partial
+
+from odoo import api, models
+from odoo.tools import float_compare, float_round
+
+from ..tools.debt import Currency
+
+
+class DunningResting(models.AbstractModel):
+    """What can let items rest: a promise, a dispute, an answer. Each model that inherits this is asked, by the proposal
+    and by the recheck, in one place; other addons add theirs by inheriting it."""
+    _name = 'dunning.resting'
+    _description = 'Reason for Items to Rest'
+
+    @api.model
+    def _get_resting(self, items, day):
+        """Say what of items rests on a day. Asked for all items of a proposal at once.
+
+        :param items: `account.move.line`; nothing of them has been read
+        :param date day: the day asked for; what has ended by then does not rest
+        :return: list of :class:`~.debt.Rest`
+        """
+        return []
+
+    @api.model
+    def _lay_on_newest(self, amount, items):
+        """Lay an amount on the newest items, as far as they are open.
+
+        :param float amount: what rests of all of them together
+        :param list items: (id of the `account.move.line`, due date, open amount)
+        :return: list of (id, amount)
+        """
+        laid = []
+        for line_id, _date_due, residual in sorted(items, key=lambda item: (item[1], item[0]), reverse=True):
+            part = min(amount, residual)
+            if part > 0:
+                laid.append((line_id, part))
+                amount -= part
+        return laid
+
+
+class DunningProposal(models.AbstractModel):
+    """What rests, asked in one place of all that can let items rest."""
+    _inherit = 'dunning.proposal'
+
+    @api.model
+    def _get_resting_models(self):
+        """Return the names of the models that are asked."""
+        return sorted(
+            name for name, model in self.env.registry.items()
+            if not model._abstract and issubclass(model, self.env.registry['dunning.resting']))
+
+    @api.model
+    def _find_resting(self, line_ids, day):
+        """Ask all of them.
+
+        :param list line_ids: ids of `account.move.line`
+        :param date day: the day asked for
+        :return: dict id -> list of :class:`~.debt.Rest`
+        """
+        rests = defaultdict(list)
+        items = self.env['account.move.line'].sudo().browse(line_ids)
+        for name in self._get_resting_models() if line_ids else ():
+            for rest in self.env[name].sudo()._get_resting(items, day):
+                rests[rest.line_id].append(rest)
+        return rests
+
+    @api.model
+    def _load_resting(self, debts, day):
+        """Let the items of debts rest as far as something says so.
+
+        :param dict debts: (partner id, currency id) -> :class:`~.debt.Debt`
+        :param date day: the day asked for
+        """
+        items = {
+            item.line_id: (item, debt) for debt in debts.values() for item in (*debt.items, *debt.others)
+            if item.line_id}
+        get_currency = lru_cache(None)(self._get_rounding_currency)
+        for line_id, rests in self._find_resting(list(items), day).items():
+            item, debt = items[line_id]
+            item.lay_to_rest(rests, get_currency(debt.currency_id, debt.rounding))
+
+    @api.model
+    def _get_rounding_currency(self, currency_id, rounding):
+        return Currency(
+            currency_id, rounding, partial(float_round, precision_rounding=rounding),
+            partial(float_compare, precision_rounding=rounding), lambda: None)

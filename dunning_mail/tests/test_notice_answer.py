@@ -1,0 +1,122 @@
+from email.message import EmailMessage
+
+from odoo.tests import Form, tagged
+
+from .common import ReportCase
+from .test_promise import RestCase
+
+
+@tagged('post_install', '-at_install')
+class TestAnswer(ReportCase, RestCase):
+    """A person's answer lets the items of a notice rest for some days; a robot's does nothing."""
+
+    def setUp(self):
+        super().setUp()
+        self.partner.email = 'acme@customer.test'
+        self.invoice = None
+        self.notice = self.send(self.partner)
+        self.invoice = self.notice.line_ids.move_id.with_env(self.env)
+        self.count = 0
+
+    def answer(self, text="Die Ware ist nie angekommen.", sender='Anna <acme@customer.test>', subject='AW: Mahnung',
+               **headers):
+        self.count += 1
+        mail = EmailMessage()
+        mail['From'], mail['To'], mail['Subject'] = sender, 'mahnung@muster.test', subject
+        mail['Message-ID'], mail['In-Reply-To'] = f'<answer-{self.count}@customer.test>', self.notice.message_id
+        for name, value in headers.items():
+            mail[name.replace('_', '-')] = value
+        mail.set_content(f'{text}\n\nAm 24.11.2026 schrieb Muster AG:\n> Guten Tag')
+        self.receive(mail.as_bytes())
+
+    def assertAnswered(self, state, until, asked=True):
+        self.assertEqual((self.notice.answer_state, self.notice.answer_rest_until), (state, until))
+        self.assertEqual('answered' in self.asked(self.notice), asked)
+
+    def test_rests_for_some_days(self):
+        self.answer()
+        self.assertAnswered('open', self.days(5))
+        self.assertEqual((self.notice.answer_from, self.notice.answer_text),
+                         ('acme@customer.test', "Die Ware ist nie angekommen."))
+        activity = self.notice.activity_ids
+        self.assertEqual(activity.user_id, self.clerk)
+        self.assertIn('nie angekommen', str(activity.note))
+        self.assertEqual(self.claimed(5), {})
+        self.assertEqual([code for _name, code in self.exceptions], ['resting'])
+        self.assertEqual(self.claimed(22), {self.invoice.name: 100.0})
+
+    def test_handled(self):
+        self.answer()
+        self.company.dunning_answer_days = 40
+        self.notice.with_user(self.clerk).action_answer_handled()
+        self.assertAnswered('handled', self.days(5), asked=False)
+        self.assertEqual(self.claimed(22), {self.invoice.name: 100.0})
+
+    def test_one_answer_lets_rest_once(self):
+        self.answer()
+        self.notice.with_user(self.clerk).action_answer_handled()
+        self.clock.move_to(f'{self.days(3)} 08:00:00')
+        self.answer("Und wo bleibt die Gutschrift?")
+        self.assertAnswered('open', self.days(5))
+        self.clock.move_to(f'{self.days(8)} 08:00:00')
+        self.answer("Hallo?")
+        self.assertAnswered('open', self.days(5))
+        self.assertEqual(len(self.notice.activity_ids), 1)
+
+    def test_robots_rest_nothing(self):
+        away = "Ich bin bis 3. Dezember nicht im Büro."
+        self.answer(away, subject='Automatische Antwort: Mahnung', Auto_Submitted='auto-replied')
+        self.assertAnswered(False, False, asked=False)
+        self.assertIn('nicht im', ' '.join(self.notice.message_ids.mapped('body')), "it can be read all the same")
+        self.answer(away, Precedence='auto_reply')
+        self.assertAnswered(False, False, asked=False)
+
+    def test_one_sign_asks_and_rests_nothing(self):
+        self.answer(Auto_Submitted='auto-generated')
+        self.assertAnswered('open', False)
+
+    def test_through_a_list(self):
+        self.answer(
+            Precedence='list', List_Id='<billing.customer.test>', sender='Anna via Billing <billing@customer.test>')
+        self.assertAnswered('open', self.days(5))
+
+    def test_own_people(self):
+        self.answer(sender=f'Petra <{self.clerk.email}>')
+        self.assertAnswered(False, False, asked=False)
+
+    def test_held_while_it_waits(self):
+        """What is about to be sent once more is not, while the answer waits."""
+        self.answer()
+        run = self.make_run(self.days(4), partner_ids=self.partner.ids)
+        self.assertFalse(run.notice_ids)
+        self.answer()
+        self.notice.sudo().answer_rest_until = False
+        run = self.make_run(self.days(22), partner_ids=self.partner.ids)
+        run.action_print_and_send()
+        self.assertEqual(run.notice_ids.delivery_state, 'released')
+        self.notice.sudo().answer_rest_until = self.days(23)
+        self.run_engine()
+        self.assertEqual(run.notice_ids.state, 'cancelled')
+        self.assertIn('answered', run.notice_ids.delivery_info)
+
+    def test_what_a_person_does_about_it(self):
+        notice = self.notice.with_user(self.clerk)
+        self.answer("Wir zahlen am Freitag.")
+        action = notice.action_dunning_promise()
+        make = Form(self.env[action['res_model']].with_user(self.clerk).with_context(**action['context'])).save()
+        promise = self.env['dunning.promise'].browse(make.action_make()['res_id'])
+        self.assertAnswered('handled', self.days(5), asked=False)
+        self.assertEqual(notice.promise_ids, promise)
+        promise.with_user(self.clerk).action_cancel()
+        self.answer("Die Hälfte ist kaputt.")
+        action = notice.action_dunning_dispute()
+        with Form(self.env['dunning.dispute'].with_user(self.clerk).with_context(**action['context'])) as form:
+            form.reason_id = self.reason
+        self.assertAnswered('handled', self.days(5), asked=False)
+        self.answer("Ich bin im Spital.")
+        action = notice.action_dunning_hold()
+        with Form(self.env['dunning.hold'].with_user(self.clerk).with_context(**action['context'])) as form:
+            form.reason = 'Spital'
+        form.record.action_apply()
+        self.assertAnswered('handled', self.days(5), asked=False)
+        self.assertEqual((self.partner.dunning_hold_until, self.partner.dunning_hold_reason), (self.days(14), 'Spital'))

@@ -1,0 +1,130 @@
+"""What has become of a promise to pay, and what it still lets rest.
+
+Plain values: no database, no words, no clock. Amounts are floats in the promise's currency.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was paid: an amount, and the day of its value."""
+    day: date
+    amount: float
+
+
+@dataclass(slots=True)
+class Money:
+    """What was open of the items of a promise when it was made, and what is open now.
+
+    A credit note corrects the claim, whatever its day: it is no payment, and less is to be paid by it.
+
+    :ivar credited: what credit notes have taken off since
+    :ivar parts: list of :class:`Part`, the payments that are reconciled with the items
+    """
+    opened: float
+    left: float
+    credited: float
+    parts: list[Part]
+
+    @property
+    def received(self):
+        """What was open less what is open, credit notes with it; nothing where more is open than was."""
+        return max(0.0, self.opened - self.left)
+
+    @property
+    def paid(self):
+        """What of that is no credit note."""
+        return max(0.0, self.opened - self.credited - self.left)
+
+    def paid_by(self, day):
+        """What was paid by the end of a day, by the days of value."""
+        return max(0.0, self.paid - sum(part.amount for part in self.parts if part.day > day))
+
+    def get_required(self, amount):
+        """How much of a promised amount is still to be paid at all."""
+        return min(amount, max(0.0, self.opened - self.credited))
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A promise as it was made.
+
+    :ivar lines: list of (day, amount), by day
+    :ivar grace: days after which a line is late
+    :ivar falls_due_whole: all of it is over once one line is late
+    :ivar rounding: the smallest amount of the currency
+    """
+    lines: list[tuple[date, float]]
+    grace: int = 0
+    falls_due_whole: bool = False
+    rounding: float = 0.01
+
+    @property
+    def nothing(self):
+        return self.rounding / 2
+
+    def get_limit(self, day):
+        """The last day on which what is promised for a day is not late."""
+        return day + timedelta(days=self.grace)
+
+    def find_late(self, money, today):
+        """Return the days of the lines that are late: not paid by the end of their last day, which is over."""
+        late, total = [], 0.0
+        for day, amount in self.lines:
+            total += amount
+            limit = self.get_limit(day)
+            if limit < today and money.paid_by(limit) < money.get_required(total) - self.nothing:
+                late.append(day)
+        return late
+
+    def value(self, money, today):
+        """Say what has become of it.
+
+        What comes too late does not mend it; what only becomes known late does.
+
+        :param Money money: what came
+        :param date today: the day asked for
+        :return: `open`, `kept`, `partly` or `broken`
+        """
+        late = self.find_late(money, today)
+        end = self.get_limit(late[0] if late and self.falls_due_whole else self.lines[-1][0])
+        total = sum(amount for _day, amount in self.lines)
+        if not (late and self.falls_due_whole) and money.paid_by(end) >= money.get_required(total) - self.nothing:
+            return 'kept'
+        if end >= today:
+            return 'open'
+        return 'partly' if money.paid_by(end) >= self.nothing else 'broken'
+
+    def get_next_day(self, money):
+        """Return the day of the first line that is not paid; None where all are."""
+        total = 0.0
+        for day, amount in self.lines:
+            total += amount
+            if money.paid < money.get_required(total) - self.nothing:
+                return day
+        return None
+
+    def get_resting(self, money, day):
+        """Return what rests on a day: what the lines that are not late yet still promise."""
+        rest, total, before = 0.0, 0.0, money.paid
+        for line_day, amount in self.lines:
+            total += amount
+            required = money.get_required(total)
+            left, before = max(0.0, required - before), max(before, required)
+            if self.get_limit(line_day) >= day:
+                rest += left
+            elif self.falls_due_whole and left >= self.nothing:
+                return 0.0
+        return rest
+
+
+def split(total, count, round_amount):
+    """Split an amount into equal parts; the last one takes the rest.
+
+    :param round_amount: function that rounds an amount
+    :return: list of amounts that add up to the total
+    """
+    part = round_amount(total / count)
+    return [part] * (count - 1) + [round_amount(total - part * (count - 1))]

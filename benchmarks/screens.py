@@ -84,6 +84,7 @@ def list_screens(env, run):
         "notice": form(issued),
         "run": form(run),
         "runs": page("dunning.run", "list", own("run_view_list"), []),
+        "checklist above the runs": env["dunning.checklist"].get_items,
         "effect, pivot": pivot,
         "effect, list": page("dunning.item.report", "list", own("item_report_view_list"), []),
     }  # fmt: skip

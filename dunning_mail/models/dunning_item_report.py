@@ -144,6 +144,14 @@ class DunningItemReport(models.Model):
             after_30_days=after(SQL("n.date_left + 30")))
 
     @api.model
+    def search_fetch(self, domain, field_names=None, offset=0, limit=None, order=None):
+        # Which rows first: what has become of them is then asked of a page, and not of all before the page is cut out.
+        records = super().search_fetch(domain, [], offset=offset, limit=limit, order=order)
+        if records and field_names != []:
+            records.fetch(field_names)
+        return records
+
+    @api.model
     def _read_group_empty_value(self, spec):
         # No share is not one of zero.
         return False if spec.endswith(':avg') else super()._read_group_empty_value(spec)

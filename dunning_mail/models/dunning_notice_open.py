@@ -343,12 +343,13 @@ class DunningNotice(models.Model):
         notices = notices.filtered(lambda notice: notice._get_customer_key() in of_customer)
         set_off, is_open = notices._read_set_off()
         for notice in notices:
-            if notice.id not in is_open:
+            if notice._origin.id not in is_open:
                 continue
             for currency_id, amount in of_customer[notice._get_customer_key()].items():
                 currency = self.env['res.currency'].browse(currency_id)
                 # What the customer's notices in another currency have set off is theirs.
-                key = notice.id if currency == notice.currency_id else (*notice._get_customer_key(), currency_id)
+                is_own = currency == notice.currency_id
+                key = notice._origin.id if is_own else (*notice._get_customer_key(), currency_id)
                 left = currency.round(amount + set_off.get(key, 0.0))
                 if left > 0:
                     found.setdefault(notice.id, {})[currency] = left
@@ -366,23 +367,23 @@ class DunningNotice(models.Model):
         :return: (dict notice id, or key of the customer with the currency's id -> negative amount, ids of the notices
             of which an item is open)
         """
+        self.env['dunning.notice'].flush_model(['is_open', 'partner_id'])
+        others = [notice_id for (notice_id,) in self.env.execute_query(SQL(
+            "SELECT id FROM dunning_notice WHERE is_open AND partner_id = ANY(%s)", self.partner_id.ids))]
+        ids = list({*self.ids, *others})
         rows = self.env.execute_query(SQL(
             """
             SELECT claim.notice_id, n.currency_id, n.is_open, p.commercial_partner_id,
                    SPLIT_PART(c.parent_path, '/', 1)::int,
                    COALESCE(SUM(claim.open) FILTER (WHERE claim.kind = 'credit'), 0)::float,
                    COALESCE(BOOL_OR(claim.is_open) FILTER (WHERE claim.kind = 'due'), FALSE)
-              FROM (%s) AS claim
-              JOIN dunning_notice n ON n.id = claim.notice_id
+              FROM (%(claims)s) AS claim
+              JOIN dunning_notice n ON n.id = claim.notice_id AND n.id = ANY(%(ids)s)
               JOIN res_partner p ON p.id = n.partner_id
               JOIN res_company c ON c.id = n.company_id
              GROUP BY 1, 2, 3, 4, 5
-            """, self.env['dunning.notice.line']._get_claims_query(
-                SQL(
-                    """
-                    l.payment_id IS NULL AND (l.notice_id = ANY(%(ids)s) OR n.is_open AND n.partner_id IN (
-                        SELECT partner_id FROM dunning_notice WHERE id = ANY(%(ids)s)))
-                    """, ids=self.ids),
+            """, ids=ids, claims=self.env['dunning.notice.line']._get_claims_query(
+                SQL("l.payment_id IS NULL AND l.notice_id = ANY(%s) AND n.id = ANY(%s)", ids, ids),
                 SQL("SELECT 0 AS id WHERE FALSE"))))
         set_off, is_open = defaultdict(float), set()
         for notice_id, currency_id, is_on_way, partner_id, root_id, amount, has_open in rows:

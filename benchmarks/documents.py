@@ -34,8 +34,8 @@ CORE_DELAYED_SAMPLE = 3
 
 
 def addon(name):
-    """Return a module of the addon; it can be imported once Odoo knows where its addons are."""
-    return importlib.import_module(f"odoo.addons.dunning_mail.{name}")
+    """Return a module of the engines' addon; it can be imported once Odoo knows where its addons are."""
+    return importlib.import_module(f"odoo.addons.report_pdf_engine.{name}")
 
 
 def peak_of_tree(stop, found):

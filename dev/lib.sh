@@ -9,6 +9,8 @@ VENV=$DEV/venv
 PY=$VENV/bin/python
 CERTS=$DEV/certs
 ADDON=dunning_mail
+# What this repository holds, each after what it depends on.
+ADDONS=(report_pdf_engine dunning_mail)
 export PYTHONDONTWRITEBYTECODE=1
 # runuser and chroot are there, which not every environment names (that of cron does not)
 export PATH=$PATH:/usr/sbin:/sbin

@@ -6,7 +6,7 @@
     "category": "Accounting/Accounting",
     "author": "dunning_mail contributors",
     "license": "LGPL-3",
-    "depends": ["account", "mail", "resource"],
+    "depends": ["account", "mail", "report_pdf_engine", "resource"],
     "data": [
         "security/ir.model.access.csv",
         "security/dunning_rules.xml",

@@ -237,6 +237,10 @@ env["ir.ui.view"].create({{
 env.user.tz = "Europe/Zurich"
 env.flush_all()
 env.cr.execute("UPDATE res_partner SET tz = 'No/Where' WHERE id = %s", [env.company.partner_id.id])
+# What an administrator has chosen.
+env.ref("account.account_invoices").pdf_engine = "weasyprint"
+env.ref("account.action_account_original_vendor_bill").pdf_engine = "plutoprint"
+env.ref("dunning_mail.report_letter").write({{"pdf_engine": "wkhtmltopdf", "archive_generated": False}})
 # A letter that somebody has shared before it left, and a step of a person's.
 env.cr.execute("UPDATE ir_attachment SET public = TRUE, access_token = 'shared' WHERE id = %s",
                [notices["paper"].document_id.id])
@@ -248,6 +252,9 @@ STATE_FACTS = """
 import json
 notices = env["dunning.notice"].search([("partner_id.email", "like", "@customer.example")], order="id")
 print("FACTS", json.dumps({
+    "engines": {name: [env.ref(name).pdf_engine, env.ref(name).archive_generated] for name in (
+        "account.account_invoices", "account.action_account_original_vendor_bill",
+        "account.account_invoices_without_payment", "dunning_mail.report_letter")},
     "notices": [[notice.id, notice.partner_id.name, notice.name, notice.state, notice.delivery_state, str(notice.date),
                  str(notice.date_deadline), notice.level_id.sequence, notice.amount_total, notice.lang,
                  notice.is_counted, notice.is_open, notice.document_id.id, notice.document_sha256, notice.message_id,
@@ -308,6 +315,10 @@ print("FACTS", json.dumps({
                  report.status, report.is_ours, report.is_proven]
                 for report in env["dunning.notice.report"].search([])],
     "minimum": env.company.dunning_min_amount,
+    "engine_owners": sorted(set(env["ir.model.data"].search([
+        "|", ("name", "=", "field_ir_actions_report__pdf_engine"),
+        ("name", "=like", "selection__ir_actions_report__pdf_engine__%")]).mapped("module"))),
+    "engine_installed": env["ir.module.module"].search([("name", "=", "report_pdf_engine")]).state,
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
     "said": {partner.name: sorted({
         str([said.dunning_channel, str(said.dunning_hold_until or ""), said.dunning_hold_reason])
@@ -451,6 +462,16 @@ def test_upgrade_from_the_last_version_keeps_notices(upgraded):
     old, new, _facts = upgraded
     assert len(old["notices"]) == 21
     assert new == old
+
+
+def test_upgrade_keeps_the_engine_of_every_report(upgraded):
+    """The field belongs to an addon of its own, which the upgrade brings along; what was chosen is as it was."""
+    old, new, facts = upgraded
+    assert new["engines"] == old["engines"]
+    assert old["engines"]["account.account_invoices"] == ["weasyprint", False]
+    assert old["engines"]["dunning_mail.report_letter"] == ["wkhtmltopdf", False]
+    assert facts["engine_owners"] == ["report_pdf_engine"]
+    assert facts["engine_installed"] == "installed"
 
 
 def test_upgrade_keeps_reports_as_data(upgraded):

@@ -61,8 +61,6 @@ from . import account_move_line
 from . import account_payment
 from . import account_bank_statement_line
 from . import ir_actions_report
-from . import ir_actions_report_document
-from . import ir_actions_report_resource
 from . import ir_attachment
 from . import ir_binary
 from . import ir_cron

@@ -118,7 +118,7 @@ class DunningLevelText(models.Model):
                 if fname not in HTML_FIELDS or is_html_empty(value):
                     continue
                 try:
-                    self.env['ir.actions.report']._collect_resources(html.fragment_fromstring(value, 'div'))
+                    self.env['ir.actions.report'].collect_resources(html.fragment_fromstring(value, 'div'))
                 except UserError as error:
                     raise ValidationError(self._describe_fault(text, sample, fname, error)) from error
 

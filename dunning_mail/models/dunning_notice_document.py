@@ -91,7 +91,7 @@ class DunningNotice(models.Model):
         """
         documents = {}
         for report, notices in self.grouped(lambda notice: notice._get_report()).items():
-            documents.update(report._render_documents(notices))
+            documents.update(report.render_documents(notices))
         return documents
 
     def _store_documents(self, documents, mails):

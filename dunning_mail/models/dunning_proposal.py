@@ -220,10 +220,11 @@ class DunningProposal(models.AbstractModel):
         basis = Basis(run.env, company, run.date, debts)
         describe = lru_cache(None)(self._describe_reason)
         candidates, exceptions = [], []
+        partner_ids = partners.ids
         for partner_id, of_partner in basis.debts.items():
             if not any(debt.items for debt in of_partner):
                 continue
-            partner = partners.browse(partner_id or ()).with_prefetch(partners.ids)
+            partner = partners.browse(partner_id or ()).with_prefetch(partner_ids)
             procedure = partner.dunning_procedure_id or default_procedure
             if procedures and (not partner or procedure not in procedures):
                 continue

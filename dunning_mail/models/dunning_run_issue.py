@@ -2,7 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import format_date
 
-from ..tools import pdf
+from odoo.addons.report_pdf_engine.tools import pdf
 
 # Up to here a run is issued while the clerk waits; larger ones go on in the background.
 ISSUE_AT_ONCE = 50

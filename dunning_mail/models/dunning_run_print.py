@@ -9,7 +9,8 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import plaintext2html, split_every
 
-from ..tools import pdf_pages
+from odoo.addons.report_pdf_engine.tools import pdf_pages
+
 from .dunning_run_issue import ISSUE_AT_ONCE
 
 _logger = logging.getLogger(__name__)
@@ -252,7 +253,7 @@ class DunningRun(models.Model):
     def _is_number_on_every_page(self, notices):
         """Whether all of these letters were made by engines with running footers, as far as is known now."""
         reports = self.env['ir.actions.report'].sudo().union(*(notice._get_report() for notice in notices))
-        return all('wkhtmltopdf' not in (report.pdf_engine, report._get_pdf_engine()) for report in reports)
+        return all('wkhtmltopdf' not in (report.pdf_engine, report.find_pdf_engine()) for report in reports)
 
     def _render_print_list(self, notices):
         """Return the list of letters, as PDF.
@@ -262,7 +263,7 @@ class DunningRun(models.Model):
         """
         self.ensure_one()
         report = self.env.ref('dunning_mail.report_print_list')
-        [document] = report._render_documents(
+        [document] = report.render_documents(
             self, data={'notice_ids': notices.ids}).values()
         if isinstance(document, Exception):
             raise document

@@ -1,197 +1,61 @@
-import io
-import logging
-from collections import OrderedDict
-
-from psycopg2 import OperationalError
-from psycopg2.errors import ReadOnlySqlTransaction
-
 from odoo import api, fields, models
-from odoo.exceptions import UserError
 
-from odoo.addons.base.models.ir_actions_report import _wkhtml
+from odoo.addons.report_pdf_engine.exceptions import RETRYABLE  # noqa: F401  for the other models
 
-from ..tools import pdf, pdf_pages
-
-_logger = logging.getLogger(__name__)
-
-# The database may want the whole request again: that is no fault of a document.
-RETRYABLE = (OperationalError, ReadOnlySqlTransaction)
-
-
-class DocumentError(UserError):
-    """Why one document could not be made, in words for a person, who also learns what to do about it."""
-
-
-class ResourceError(DocumentError):
-    """What a document refers to can never be shown.
-
-    :ivar address: how it is referred to
-    """
-
-    def __init__(self, message, address):
-        super().__init__(message)
-        self.address = address
+from ..tools.addresses import strip_emoji
 
 
 class IrActionsReport(models.Model):
-    """Which engine makes a report's PDFs, hooked in where all ways to a report pass."""
+    """Letters are kept with their notices, and each page bears its notice's number."""
     _inherit = 'ir.actions.report'
 
-    pdf_engine = fields.Selection(
-        [('wkhtmltopdf', 'wkhtmltopdf'), ('plutoprint', 'PlutoPrint'), ('weasyprint', 'WeasyPrint (PDF/A-3b)')],
-        string="PDF Engine", required=True, default='wkhtmltopdf',
-        help="What turns the report into a PDF. wkhtmltopdf is Odoo's own. PlutoPrint is by far the fastest. "
-             "WeasyPrint makes PDF/A-3b, for archives. The last two must be installed on the server: "
-             "pip install plutoprint, pip install weasyprint. As long as neither is, wkhtmltopdf is used.")
     archive_generated = fields.Boolean(
         "Archive Generated Documents",
         help="Dunning letters: keep every PDF that was sent or printed for good, unchanged, with its notice. "
              "When this is off, a PDF is removed as soon as it has been delivered or printed.")
 
-    def _get_readable_fields(self):
-        return super()._get_readable_fields() | {'pdf_engine'}
-
-    # === WEB CLIENT === #
-
-    @api.model
-    def get_pdf_engine(self, report_name):
-        """Tell the web client which engine makes a report, for actions that do not say so themselves.
-
-        :param str report_name: name of the report's template
-        :return: a value of `pdf_engine`
-        """
-        return self._get_report_from_name(report_name).pdf_engine or 'wkhtmltopdf'
-
-    def report_action(self, docids, data=None, config=True):
-        action = super().report_action(docids, data=data, config=config)
-        if action.get('type') == 'ir.actions.report':
-            action['pdf_engine'] = self.pdf_engine
-        return action
-
-    def _action_configure_external_report_layout(self, report_action, *args, **kwargs):
-        report_action['pdf_engine'] = self.pdf_engine
-        return super()._action_configure_external_report_layout(report_action, *args, **kwargs)
-
-    # === ENGINE === #
-
     def _is_dunning_letter(self):
         """Whether the report makes the document of dunning notices: one rendering each, and kept."""
-        self.ensure_one()
         return self.sudo().model == 'dunning.notice'
 
-    def _get_pdf_engine(self):
-        """Return the engine that makes this report's PDF: the chosen one, or what stands in for it.
+    @api.private
+    def keeps_documents(self):
+        return self._is_dunning_letter() or super().keeps_documents()
 
-        :return: a value of `pdf_engine`
-        :raise UserError: no engine is installed
-        """
-        self.ensure_one()
-        report = self.sudo()
-        chosen = report.pdf_engine
-        if report.report_type == 'qweb-pdf' and chosen in pdf.ENGINES:
-            for engine in (chosen, *(engine for engine in pdf.ENGINES if engine != chosen)):
-                if pdf.engine_available(engine):
-                    if engine != chosen:
-                        _logger.warning("Report %s: %s is not installed, %s is used", report.name, chosen, engine)
-                    return engine
-            _logger.warning("Report %s: %s is not installed, wkhtmltopdf is used", report.name, chosen)
-        if self.get_wkhtmltopdf_state() == 'install':
-            raise UserError(self._describe_missing_engine(chosen))
-        return 'wkhtmltopdf'
+    @api.private
+    def get_kept_documents(self, records):
+        """Extends it by letters: one that was handed over, or that there is, is not made again."""
+        documents = super().get_kept_documents(records)
+        if not self._is_dunning_letter():
+            return documents
+        records._check_may_be_read()
+        for notice in records:
+            if notice.document_id or notice._is_frozen():
+                # what the user may not read is not printed either
+                notice.check_access('read')
+                documents[notice.id] = notice._get_document_bytes()
+        return documents
 
-    def _describe_missing_engine(self, engine):
-        package = engine if engine in pdf.ENGINES else 'plutoprint'
-        return self.env._(
-            "The PDF of “%(report)s” cannot be made: %(engine)s is not installed on the server. Ask your administrator "
-            "to install it (pip install %(package)s), or choose another PDF engine for this report under Settings > "
-            "Technical > Reports.",
-            report=self.sudo().name, engine=self._get_engine_name(engine), package=package)
+    @api.private
+    def get_document_numbers(self, records):
+        numbers = super().get_document_numbers(records)
+        if self._is_dunning_letter():
+            numbers.update((notice.id, notice.name) for notice in records if notice.name)
+        return numbers
 
-    def _get_engine_name(self, engine):
-        return dict(self._fields['pdf_engine']._description_selection(self.env)).get(engine, engine)
+    @api.private
+    def prepare_document_html(self, html):
+        html = super().prepare_document_html(html)
+        return strip_emoji(html) if self._is_dunning_letter() else html
 
-    # === ALL WAYS TO A REPORT === #
+    @api.private
+    def explain_resource_error(self, record, error):
+        error = super().explain_resource_error(record, error)
+        if self._is_dunning_letter():
+            return record._find_faulty_text(error) or error
+        return error
 
-    def _render_qweb_pdf_prepare_streams(self, report_ref, data, res_ids=None):
-        report = self._get_report(report_ref)
-        is_letter = report._is_dunning_letter()
-        if not is_letter and report.pdf_engine not in pdf.ENGINES:
-            return super()._render_qweb_pdf_prepare_streams(report_ref, data, res_ids=res_ids)
-        if not res_ids:
-            if report._get_pdf_engine() == 'wkhtmltopdf':
-                return super()._render_qweb_pdf_prepare_streams(report_ref, data, res_ids=res_ids)
-            return self._prepare_streams_without_records(report, data)
-        streams = OrderedDict()
-        records = self.env[report.model].browse(OrderedDict.fromkeys(res_ids))
-        if is_letter:
-            records._check_may_be_read()
-        is_copied = len(records) != len(res_ids)
-        for record in records:
-            stream = attachment = None
-            if is_letter:
-                stream = self._get_kept_document(record)
-            elif report.attachment and not is_copied and not self.env.context.get('report_pdf_no_attachment'):
-                attachment = report.retrieve_attachment(record)
-                if attachment and report.attachment_use and attachment.mimetype == 'application/pdf':
-                    stream = attachment.raw
-            streams[record.id] = {'stream': stream and io.BytesIO(stream), 'attachment': attachment}
-        missing = records.filtered(lambda record: not streams[record.id]['stream'])
-        if missing:
-            documents = self.browse(report.id)._render_documents(missing, data=data)
-            errors = [document for document in documents.values() if isinstance(document, Exception)]
-            if len(errors) == 1:
-                raise errors[0]
-            if errors:
-                raise DocumentError('\n\n'.join(str(error) for error in errors[:10]))
-            for record in missing:
-                streams[record.id]['stream'] = io.BytesIO(documents[record.id])
-        if is_copied:
-            # As core does: copies that were asked for come in one piece, which belongs to no single record.
-            joined = pdf_pages.join(streams[res_id]['stream'].getvalue() for res_id in res_ids)
-            return {False: {'stream': io.BytesIO(joined), 'attachment': None}}
-        return streams
-
-    def _get_kept_document(self, notice):
-        """Return the document of a notice that must not be made again.
-
-        :param notice: `dunning.notice`, one record
-        :return: its kept PDF, None when there is none yet
-        :raise UserError: the document was handed over and has been removed since, or it is damaged
-        """
-        if notice.document_id or notice._is_frozen():
-            # what the user may not read is not printed either
-            notice.check_access('read')
-            return notice._get_document_bytes()
-        return None
-
-    def _prepare_streams_without_records(self, report, data):
-        engine = report._get_pdf_engine()
-        html = self._render_qweb_html(report, [], data=dict(data or {}, report_type='pdf', pdf_engine=engine))[0]
-        document = self.browse(report.id)._make_document(False, html)
-        result = pdf.render(engine, [document])[False]
-        if isinstance(result, pdf.PdfError):
-            raise self.browse(report.id)._make_document_error(None, result, engine)
-        return {False: {'stream': io.BytesIO(result), 'attachment': None}}
-
-    def _render_by_wkhtmltopdf(self, record, data, numbers):
-        """Render one record by core, one process each: core would else split a joined PDF by guesswork.
-
-        It stands here, since `super()` must be core's.
-        """
-        try:
-            with self.env.cr.savepoint(flush=False):
-                # A key in the context instead would let any caller get round the kept documents.
-                streams = super()._render_qweb_pdf_prepare_streams(  # pylint: disable=super-method-mismatch
-                    self.sudo(), dict(data or {}, report_type='pdf', pdf_engine='wkhtmltopdf'), res_ids=record.ids)
-            content = streams[record.id]['stream'].getvalue()
-        except RETRYABLE:
-            raise
-        except Exception as error:
-            return self._make_document_error(record, error, 'wkhtmltopdf')
-        if number := numbers.get(record.id):
-            # Unpatched Qt knows no running footers: the pages after the first bear no number then.
-            problem = pdf_pages.check_pages(
-                content, number, numbers.values(), every_page=_wkhtml().is_patched_qt)
-            if problem:
-                return self._make_document_error(record, pdf.PdfError('wrong_pages', problem), 'wkhtmltopdf')
-        return content
+    @api.model
+    @api.private
+    def get_picture_models(self):
+        return super().get_picture_models() | {'dunning.level.text'}

@@ -7,8 +7,7 @@ from odoo.tools.misc import clean_context
 from odoo.tools.sql import existing_tables
 
 from odoo.addons.base.models.ir_model import MODULE_UNINSTALL_FLAG
-
-from ..tools import pdf_pages
+from odoo.addons.report_pdf_engine.tools import pdf_pages
 
 _logger = logging.getLogger(__name__)
 

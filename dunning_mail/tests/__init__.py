@@ -43,7 +43,6 @@ from . import test_notice_state
 from . import test_one_bad_record
 from . import test_pace
 from . import test_payment_part
-from . import test_pdf_tools
 from . import test_pdfa
 from . import test_preflight
 from . import test_print

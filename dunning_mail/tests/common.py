@@ -17,11 +17,26 @@ from odoo import Command, fields
 from odoo.tests import TransactionCase, new_test_user
 from odoo.tools import mute_logger
 
+from odoo.addons.report_pdf_engine.tools import pdf
+
 TODAY = date(2026, 11, 24)
 ENGINE_LOGGER = 'odoo.addons.dunning_mail.models.dunning_engine'
 OUTCOME_LOGGER = 'odoo.addons.dunning_mail.models.dunning_outcome'
 CRON_LOGGER = 'odoo.addons.base.models.ir_cron'
 MAIL_LOGGERS = ('odoo.addons.mail.models.mail_thread', 'odoo.addons.mail.models.mail_mail', 'odoo.models.unlink')
+
+
+def catch_documents(report, records):
+    """Return what a report would hand to its engine: a list of documents in HTML, with what they refer to."""
+    caught = []
+
+    def stream(_pool, documents, **_values):
+        caught.extend(documents)
+        return iter(())
+
+    with patch.object(pdf.Pool, 'stream', stream):
+        report.render_documents(records)
+    return caught
 
 
 def load_smtpd():

@@ -13,11 +13,12 @@ from odoo.exceptions import UserError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
-from ..models.ir_actions_report import DocumentError
-from ..tools import pdf
-from .common import DunningCommon
+from odoo.addons.report_pdf_engine.exceptions import DocumentError
+from odoo.addons.report_pdf_engine.tools import pdf
 
-REPORT_LOGGER = 'odoo.addons.dunning_mail.models.ir_actions_report_document'
+from .common import DunningCommon, catch_documents
+
+REPORT_LOGGER = 'odoo.addons.report_pdf_engine.models.ir_actions_report_document'
 
 
 @tagged('post_install', '-at_install')
@@ -42,7 +43,7 @@ class TestLetter(DunningCommon):
     def render(self, notices, **values):
         if 'engine' in values:
             self.report.pdf_engine = values['engine']
-        documents = self.clerk_report._render_documents(notices)
+        documents = self.clerk_report.render_documents(notices)
         self.assertEqual(set(documents), set(notices.ids))
         for document in documents.values():
             self.assertIsInstance(document, bytes, document)
@@ -102,31 +103,13 @@ class TestLetter(DunningCommon):
             patch.object(self.env.registry['ir.actions.report'], 'get_wkhtmltopdf_state', return_value='install'),
             mute_logger(REPORT_LOGGER),
         ):
-            document = self.clerk_report._render_documents(notice)[notice.id]
+            document = self.clerk_report.render_documents(notice)[notice.id]
             self.assertIsInstance(document, DocumentError)
             for words in ('Dunning Letter', 'PlutoPrint', 'pip install plutoprint'):
                 self.assertIn(words, str(document))
             with self.assertRaisesRegex(UserError, 'pip install plutoprint'):
                 self.clerk_report.with_context(force_report_rendering=True)._render_qweb_pdf(
                     self.report, notice.ids)
-
-    def test_engine_that_dies(self):
-        partners = [self.make_partner(name) for name in ('Erste AG', 'Zweite AG')]
-        for partner in partners:
-            self.make_invoice(partner)
-        notices = self.make_notices(*partners)
-        render = pdf._Helper.render
-
-        def die(helper, document, seconds):
-            if document.key == notices[0].id:
-                helper.kill()
-            return render(helper, document, seconds)
-
-        with patch.object(pdf._Helper, 'render', die), mute_logger(REPORT_LOGGER):
-            documents = self.clerk_report._render_documents(notices)
-        self.assertIsInstance(documents[notices[0].id], DocumentError)
-        self.assertIn('T/2026/1', str(documents[notices[0].id]))
-        self.assertIsInstance(documents[notices[1].id], bytes)
 
     def test_fault_in_one_template_does_not_stop_the_others(self):
         partners = [self.make_partner(name) for name in ('Erste AG', 'Zweite AG', 'Dritte AG')]
@@ -145,7 +128,7 @@ class TestLetter(DunningCommon):
             patch.object(self.env.registry['report.dunning_mail.letter'], '_get_letter_values', fail),
             mute_logger(REPORT_LOGGER),
         ):
-            documents = self.clerk_report._render_documents(notices)
+            documents = self.clerk_report.render_documents(notices)
         self.assertIsInstance(documents.pop(notices[1].id), DocumentError)
         self.assertEqual({type(document) for document in documents.values()}, {bytes})
 
@@ -172,29 +155,6 @@ class TestLetter(DunningCommon):
     def test_web_client_knows_the_engine(self):
         action = self.env['ir.actions.actions'].with_user(self.clerk)._for_xml_id('dunning_mail.report_letter')
         self.assertEqual(action['pdf_engine'], 'plutoprint')
-        self.assertEqual(self.clerk_report.report_action([1], config=False)['pdf_engine'], 'plutoprint')
-        reports = self.env['ir.actions.report'].with_user(self.clerk)
-        self.assertEqual(reports.get_pdf_engine('dunning_mail.letter'), 'plutoprint')
-        self.assertEqual(reports.get_pdf_engine('account.report_invoice'), 'wkhtmltopdf')
-        self.assertEqual(reports.get_pdf_engine('no.such_report'), 'wkhtmltopdf')
-
-    def test_reports_of_others(self):
-        """Any report may be made by the other engines: with header, footer and the company's styles."""
-        if not pdf.engine_available('plutoprint'):
-            self.skipTest('plutoprint is not installed')
-        # no account, no payment slip: those are the business of the country's own addon
-        self.env['res.partner.bank'].search([('partner_id', '=', self.company.partner_id.id)]).active = False
-        partner = self.make_partner('Kunde AG', lang='en_US')
-        move = self.make_invoice(partner)
-        self.company.external_report_layout_id = self.env.ref('web.external_layout_standard')
-        self.company.report_footer = '<p>The footer</p>'
-        report = self.env.ref('account.account_invoices')
-        report.pdf_engine = 'plutoprint'
-        content, _kind = self.env['ir.actions.report'].with_context(force_report_rendering=True)._render_qweb_pdf(
-            report, move.ids)
-        text = self.text(content)
-        for words in (move.name, 'Service', 'The footer', 'Page 1 / '):
-            self.assertIn(words, text)
 
     # === WHAT IT SAYS === #
 
@@ -303,7 +263,7 @@ class TestLetter(DunningCommon):
         values = self.env['report.dunning_mail.letter']._get_letter_values(notice)
         self.assertEqual(values['secondary'], '#ffff66')
         self.assertNotEqual(values['heading_color'], '#ffff66', "yellow letters on white cannot be read")
-        [document] = self.clerk_report._iter_documents(notice, 'plutoprint', {}, {}, {})
+        [document] = catch_documents(self.clerk_report, notice)
         self.assertEqual({url for url in document.resources if '/static/fonts/' not in url}, set())
         self.assertTrue(document.resources)
         self.assertIn('data:image/', document.html)
@@ -339,40 +299,3 @@ class TestLetterRoutes(DunningCommon, HttpCase):
             'data': json.dumps([path, 'qweb-pdf']), 'context': context, 'csrf_token': http.Request.csrf_token(self)})
         self.assertEqual(response.content, draft.sudo().document_id.raw)
         self.assertIn(draft.name.replace('/', '-'), response.headers['Content-Disposition'])
-
-
-@tagged('post_install', '-at_install')
-class TestLetterInBrowser(HttpCase):
-
-    def test_web_client_downloads_without_wkhtmltopdf(self):
-        """Core would ask for wkhtmltopdf and show a page instead."""
-        self.browser_js('/odoo', """
-            (async () => {
-                const module = (name) => odoo.loader.modules.get(name);
-                const { download } = module('@web/core/network/download');
-                const requests = [];
-                download._download = async (options) => { requests.push(options); };
-                const env = odoo.__WOWL_DEBUG__.root.env;
-                const handler = module('@web/core/registry').registry
-                    .category('ir.actions.report handlers').get('dunning_mail.pdf_engine');
-                const action = {
-                    report_type: 'qweb-pdf', report_name: 'dunning_mail.letter', context: { active_ids: [1, 2] } };
-                const answers = [
-                    await handler(action, {}, env),
-                    await handler({ ...action, pdf_engine: 'weasyprint' }, {}, env),
-                    await handler({ ...action, pdf_engine: 'wkhtmltopdf' }, {}, env),
-                    await handler({ ...action, report_name: 'account.report_invoice' }, {}, env),
-                    await handler({ ...action, report_type: 'qweb-html' }, {}, env),
-                ];
-                const urls = requests.map((request) => JSON.parse(request.data.data)[0]);
-                const expected = JSON.stringify([
-                    [true, true, false, false, false],
-                    ['/report/pdf/dunning_mail.letter/1,2', '/report/pdf/dunning_mail.letter/1,2']]);
-                const found = JSON.stringify([answers, urls]);
-                if (found === expected) {
-                    console.log('test successful');
-                } else {
-                    console.error(found);
-                }
-            })();
-        """, ready='Boolean(odoo.__WOWL_DEBUG__ && odoo.__WOWL_DEBUG__.root)', login='admin')

@@ -15,8 +15,10 @@ from odoo import Command
 from odoo.tests import BaseCase, tagged
 from odoo.tools import file_path
 
-from ..tools import letter_fit, pdf, pdf_pages
-from .common import DunningCommon
+from odoo.addons.report_pdf_engine.tools import pdf, pdf_pages
+
+from ..tools import letter_fit
+from .common import DunningCommon, catch_documents
 
 try:
     from PIL import Image
@@ -85,7 +87,7 @@ class LetterFitCase(DunningCommon):
 
     def render(self, notice=None, engine='plutoprint'):
         self.report.pdf_engine = engine
-        [document] = self.report._render_documents(notice or self.notice).values()
+        [document] = self.report.render_documents(notice or self.notice).values()
         self.assertIsInstance(document, bytes, document)
         return document
 
@@ -264,7 +266,7 @@ class TestPlaces(LetterFitCase):
         self.partner.name = 'Blumen 🌷 Meier 👩🏽‍🌾 AG 🇨🇭'
         self.company.report_footer = '<p>Ruft an ☎ 📞 1️⃣</p>'
         self.notice.text_id.sudo().letter_intro = '<p>Guten Tag 🙂, alles gut?</p>'
-        [document] = self.report._iter_documents(self.notice, 'plutoprint', {}, {}, {})
+        [document] = catch_documents(self.report, self.notice)
         for part in (document.html, document.overlay or ''):
             self.assertFalse(re.findall('[\U0001F000-\U0001FAFF\uFE0F\u20E3\u200D]', part))
         words = [word for *_place, word in self.find_words(self.render())]

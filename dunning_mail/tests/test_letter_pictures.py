@@ -15,7 +15,9 @@ from pathlib import Path
 from odoo import Command
 from odoo.tests import tagged
 
-from ..tools import pdf, qr
+from odoo.addons.report_pdf_engine.tools import pdf
+
+from ..tools import qr
 from .common import DunningCommon
 
 try:
@@ -99,7 +101,7 @@ class TestLetterPictures(DunningCommon):
         self.patch(self.env.registry['dunning.notice'], '_get_own_reference', get_reference)
 
     def render(self, notice):
-        [document] = self.env.ref('dunning_mail.report_letter')._render_documents(notice).values()
+        [document] = self.env.ref('dunning_mail.report_letter').render_documents(notice).values()
         self.assertIsInstance(document, bytes, document)
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run(

@@ -9,7 +9,7 @@ from odoo.tools import mute_logger
 from ..models import dunning_retention, dunning_run_print
 from .common import RecheckCase, read_pdf
 
-REPORT_LOGGER = 'odoo.addons.dunning_mail.models.ir_actions_report_document'
+REPORT_LOGGER = 'odoo.addons.report_pdf_engine.models.ir_actions_report_document'
 
 
 @tagged('post_install', '-at_install')

@@ -12,7 +12,9 @@ from pypdf import PdfReader
 from odoo import Command
 from odoo.tests import BaseCase, tagged
 
-from ..tools import pdf, qr
+from odoo.addons.report_pdf_engine.tools import pdf
+
+from ..tools import qr
 from .common import DunningCommon
 
 try:

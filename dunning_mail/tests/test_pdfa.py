@@ -8,7 +8,8 @@ from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
 from odoo.tests import tagged
 
-from ..tools import pdf
+from odoo.addons.report_pdf_engine.tools import pdf
+
 from .common import DunningCommon
 from .pdfa import find_faults
 

@@ -11,8 +11,9 @@ from odoo.exceptions import UserError
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
+from odoo.addons.report_pdf_engine.tools import pdf_pages
+
 from ..models import dunning_run_print
-from ..tools import pdf_pages
 from .common import DunningCommon, make_pdf
 
 GUARD_LOGGER = 'odoo.addons.dunning_mail.models.dunning_guard'

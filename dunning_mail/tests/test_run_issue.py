@@ -1,15 +1,20 @@
 """Print / Send: from drafts to letters and mails on their way."""
 
 import hashlib
+import sys
 from unittest.mock import patch
 
 from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
+from odoo.addons.report_pdf_engine.tools import pdf
+
 from ..models import dunning_run_issue
-from ..tools import pdf
 from .common import IssueCase
+
+REPORT_LOGGERS = (
+    'odoo.addons.report_pdf_engine.models.ir_actions_report_document', 'odoo.addons.report_pdf_engine.tools.pdf')
 
 
 @tagged('post_install', '-at_install')
@@ -165,7 +170,7 @@ class TestIssue(IssueCase):
         run, acme, bad, coop = self.propose_three()
         last = int(first.name.rpartition('/')[2])
         self.customer(bad).name = ' '.join(f'MA/2026/{last + offset:05}' for offset in (1, 2, 3))
-        with mute_logger('odoo.addons.dunning_mail.models.ir_actions_report_document'):
+        with mute_logger(*REPORT_LOGGERS):
             run.action_print_and_send()
         self.assertOnlyBad(run, bad, acme, coop)
         self.assertTrue(bad.problem)
@@ -180,7 +185,7 @@ class TestIssue(IssueCase):
         self.assertOnlyBad(run, bad, acme, coop)
         self.assertIn('Bäcker', bad.problem)
 
-    @mute_logger('odoo.addons.dunning_mail.models.ir_actions_report_document', 'odoo.addons.dunning_mail.tools.pdf')
+    @mute_logger(*REPORT_LOGGERS)
     def test_renderer_missing(self):
         run, *notices = self.propose_three()
         report = self.env.registry['ir.actions.report']
@@ -193,10 +198,11 @@ class TestIssue(IssueCase):
         run.action_print_and_send()
         self.assertEqual(set(run.notice_ids.mapped('delivery_state')), {'released'})
 
-    @mute_logger('odoo.addons.dunning_mail.models.ir_actions_report_document', 'odoo.addons.dunning_mail.tools.pdf')
+    @mute_logger(*REPORT_LOGGERS)
     def test_renderer_dies(self):
         run, *notices = self.propose_three()
-        with patch.object(pdf.sys, 'executable', '/bin/false'):
+        pdf.end_spares()
+        with patch.object(sys, 'executable', '/bin/false'):
             run.action_print_and_send()
         for notice in notices:
             self.assertEqual((notice.state, notice.delivery_state), ('draft', False))

@@ -61,4 +61,4 @@ async function downloadByOtherEngine(action, options, env) {
 
 registry
     .category("ir.actions.report handlers")
-    .add("dunning_mail.pdf_engine", downloadByOtherEngine);
+    .add("report_pdf_engine.download", downloadByOtherEngine);

@@ -59,7 +59,7 @@ def join(pdfs: Iterable[bytes], *, each: Callable[[int, int], int] | None = None
                 writer.add_blank_page()
         except Exception as error:  # pypdf raises all kinds of errors over a broken file
             raise PdfError('failed', f'document {index}: {type(error).__name__}: {error}') from error
-    # What it asks of a printer is not taken over from the documents: a payment part must be printed as large as it is.
+    # What it asks of a printer is not taken over from the documents: what is measured in millimetres must stay so.
     writer._root_object[NameObject('/ViewerPreferences')] = DictionaryObject(
         {NameObject('/PrintScaling'): NameObject('/None')})
     stream = io.BytesIO()

@@ -1,5 +1,6 @@
 import base64
 import binascii
+import itertools
 import logging
 import re
 from functools import lru_cache
@@ -8,18 +9,24 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from odoo import api, models
 from odoo.exceptions import AccessError, MissingError
-from odoo.tools import consteq, file_open
+from odoo.tools import consteq, file_open, ormcache
 from odoo.tools.mimetypes import guess_mimetype
 
-from ..tools import pdf
-from ..tools.ids import MAX_ID
-from .ir_actions_report import ResourceError
+from ..exceptions import ResourceError
+from ..tools import css_rules, html_parts, pdf
 
 _logger = logging.getLogger(__name__)
 
+# PostgreSQL's integer: what is larger is no id.
+MAX_ID = 2**31 - 1
 STATIC_EXTENSIONS = ('.css', '.gif', '.jpeg', '.jpg', '.otf', '.png', '.svg', '.ttf', '.webp', '.woff', '.woff2')
 STATIC_PATH = re.compile(r'/[a-z0-9_]+/static/[^?#]+')
 CSS_URL = re.compile(r'''url\(\s*(?:"([^"]*)"|'([^']*)'|([^'")\s]+))\s*\)''')
+CSS_IMPORT = re.compile(r'''@import\s+(?:"([^"]*)"|'([^']*)')[^;]*;?''')
+# Attributes by which an element fetches something.
+ADDRESSES = frozenset(
+    'action archive background cite classid codebase data dynsrc formaction href longdesc lowsrc manifest ping poster '
+    'profile src srcdoc srcset usemap xlink:href'.split())
 IMAGE_PATHS = (
     re.compile(r'/web/(?:image|content)/(?P<id>\d+)(?:-[^/]+)?(?:/.*)?'),
     re.compile(r'/web/(?:image|content)/(?P<model>[a-z0-9_.]+)/(?P<id>\d+)/(?P<field>\w+)(?:/.*)?'),
@@ -30,25 +37,32 @@ class IrActionsReport(models.Model):
     """What a document refers to, pictures, styles and fonts: read here, so that an engine needs no network."""
     _inherit = 'ir.actions.report'
 
-    def _collect_resources(self, root):
+    @api.private
+    def collect_resources(self, *roots):
         """Read what a document refers to, so that the engine need fetch nothing: styles, fonts, pictures of this Odoo.
 
-        :param root: the document's root element
+        :param roots: the root elements of a document's parts; a style sheet is shortened to what finds something there
         :return: dict address -> (content, MIME type); whatever is not Odoo's own is left out
+        :raise ResourceError: it refers to something of Odoo's own that can never be shown
         """
         resources = {}
-        for element in root.iter('link', 'img', 'style', 'image'):
+        classes = {name for root in roots for value in root.xpath('.//@class') for name in value.split()}
+        classes.update(*((root.get('class') or '').split() for root in roots))
+        styles = ' '.join(text for root in roots for text in root.xpath('.//@style | .//style/text()'))
+        for element in itertools.chain(*(root.iter('link', 'img', 'style', 'image') for root in roots)):
             if element.tag == 'style':
                 self._collect_css_resources(element.text or '', pdf.BASE_URL, resources)
             elif element.tag == 'link':
                 if 'stylesheet' in (element.get('rel') or ''):
                     url = _join(pdf.BASE_URL, element.get('href') or '')
                     if self._collect_resource(url, resources) and resources[url][1] == 'text/css':
-                        self._collect_css_resources(resources[url][0].decode(errors='replace'), url, resources)
+                        css = css_rules.shorten(resources[url][0].decode(errors='replace'), classes, styles)
+                        resources[url] = (css.encode(), 'text/css')
+                        self._collect_css_resources(css, url, resources)
             else:
                 self._collect_resource(
                     _join(pdf.BASE_URL, element.get('src') or element.get('href') or ''), resources)
-        for element in root.xpath("//*[contains(@style, 'url(')]"):
+        for element in itertools.chain(*(root.xpath("//*[contains(@style, 'url(')]") for root in roots)):
             self._collect_css_resources(element.get('style'), pdf.BASE_URL, resources)
         return resources
 
@@ -63,15 +77,8 @@ class IrActionsReport(models.Model):
         """
         if url in resources:
             return True
-        if not url.startswith(('http:', 'https:')):
-            return False
-        path = url
-        parameters = self.env['ir.config_parameter'].sudo()
-        for base_url in (pdf.BASE_URL, parameters.get_param('report.url'), parameters.get_param('web.base.url')):
-            if base_url and url.startswith(base_url.rstrip('/') + '/'):
-                path = url[len(base_url.rstrip('/')):]
-                break
-        else:
+        path = self._get_own_path(url)
+        if path is None:
             return False
         try:
             resource = self._read_resource(path)
@@ -87,6 +94,49 @@ class IrActionsReport(models.Model):
         return bool(resource)
 
     @api.model
+    def _get_own_path(self, url):
+        """Return the path that an address has in this Odoo, None if it is not this Odoo's."""
+        if url.startswith(pdf.BASE_URL):
+            return url[len(pdf.BASE_URL.rstrip('/')):]
+        parameters = self.env['ir.config_parameter'].sudo()
+        for base_url in (parameters.get_param('report.url'), parameters.get_param('web.base.url')):
+            if base_url and url.startswith(base_url.rstrip('/') + '/'):
+                return url[len(base_url.rstrip('/')):]
+        return None
+
+    def _prepare_html(self, html, report_model=False):
+        """Extends it where this addon calls core's engine, which would fetch what is not this Odoo's own."""
+        if self.env.context.get('report_pdf_own_only'):
+            html = self._leave_out_foreign(html)
+        return super()._prepare_html(html, report_model=report_model)
+
+    def _leave_out_foreign(self, html):
+        def is_own(address):
+            address = address.strip()
+            return address.startswith(('data:', '#')) or self._get_own_path(_join(pdf.BASE_URL, address)) is not None
+
+        def clean(css):
+            css = CSS_IMPORT.sub(lambda match: match[0] if is_own(match[1] or match[2]) else '', css)
+            return CSS_URL.sub(
+                lambda match: match[0] if is_own(next(filter(None, match.groups()), '')) else 'none', css)
+
+        root = html_parts.parse(html)
+        for element in root.xpath('//base | //meta[@http-equiv]'):
+            element.drop_tree()
+        for element in root.iter():
+            if not isinstance(element.tag, str):
+                continue
+            for name, value in element.attrib.items():
+                if name == 'style':
+                    element.set(name, clean(value))
+                # a link leads to where it does
+                elif name in ADDRESSES and element.tag != 'a' and not is_own(value):
+                    del element.attrib[name]
+            if element.tag == 'style' and element.text:
+                element.text = clean(element.text)
+        return html_parts.to_html(root).encode()
+
+    @api.model
     def _read_resource(self, path):
         """Read something that Odoo serves under an address, if it may stand in a document.
 
@@ -98,10 +148,7 @@ class IrActionsReport(models.Model):
         if STATIC_PATH.fullmatch(path):
             return _read_static(path)
         if path.startswith('/web/assets/') and path.endswith('.css'):
-            bundle, rtl, _type, autoprefix = self.env['ir.asset']._parse_bundle_name(path.rpartition('/')[2], False)
-            css = self.env['ir.qweb'].sudo()._get_asset_bundle(
-                bundle, css=True, js=False, rtl=rtl, autoprefix=autoprefix).css()
-            return css.raw, 'text/css'
+            return self._read_style_bundle(path), 'text/css'
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if path.startswith('/report/barcode'):
             names = path.removeprefix('/report/barcode').strip('/').partition('/')
@@ -132,6 +179,13 @@ class IrActionsReport(models.Model):
         return content, guess_mimetype(content)
 
     @api.model
+    @ormcache('path', cache='assets')
+    def _read_style_bundle(self, path):
+        bundle, rtl, _type, autoprefix = self.env['ir.asset']._parse_bundle_name(path.rpartition('/')[2], False)
+        return self.env['ir.qweb'].sudo()._get_asset_bundle(
+            bundle, css=True, js=False, rtl=rtl, autoprefix=autoprefix).css().raw
+
+    @api.model
     def _may_show(self, record, field, access_token=None):
         """Whether a picture may stand in a document.
 
@@ -144,7 +198,7 @@ class IrActionsReport(models.Model):
         """
         if record._name == 'ir.attachment':
             attachment = record.sudo()
-            if attachment.public or attachment.res_model in ('dunning.level.text', 'ir.ui.view', 'res.company'):
+            if attachment.public or attachment.res_model in self.get_picture_models():
                 return True
             if access_token and attachment.access_token and consteq(attachment.access_token, access_token):
                 return True

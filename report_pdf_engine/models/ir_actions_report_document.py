@@ -1,18 +1,15 @@
 import logging
 
-import lxml.html
-
 from odoo import api, models
 from odoo.exceptions import UserError
 from odoo.tools.misc import split_every
 
-from ..tools import pdf
-from ..tools.addresses import strip_emoji
-from .ir_actions_report import RETRYABLE, DocumentError, ResourceError
+from ..exceptions import RETRYABLE, CoreNeeded, DocumentError, ResourceError
+from ..tools import html_parts, pdf
 
 _logger = logging.getLogger(__name__)
 
-# Letters for which QWeb is called once: enough to share what it costs to start, and few enough that helpers get work
+# Documents for which QWeb is called once: enough to share what it costs to start, and few enough that helpers get work
 # soon and that a fault costs little when they are made one by one.
 QWEB_BATCH = 50
 
@@ -21,59 +18,57 @@ class IrActionsReport(models.Model):
     """From records to PDFs: QWeb for many, then one document after the other to the engine."""
     _inherit = 'ir.actions.report'
 
-    def _render_documents(self, records, data=None):
+    @api.private
+    def render_documents(self, records, data=None):
         """Render the PDF of each record by itself, by this report's engine. Nothing is stored, nothing read from store.
 
-        A document that cannot be made does not stop the others. Of a dunning letter, it is checked that each page
-        carries its own number, and that of no other letter of the batch.
+        A document that cannot be made does not stop the others. Where `get_document_numbers()` gives it a number, it is
+        checked that each of its pages carries it, and that of no other document of the batch.
 
         :param records: records of the report's model, rendered with their environment's rights
         :param dict data: further values for the template
         :return: dict id of the record -> PDF as bytes, or a `DocumentError` that says why there is none
         """
         self.ensure_one()
-        self = self.with_env(records.env).with_context(webp_as_jpg=True)
+        self = self.with_env(records.env).with_context(webp_as_jpg=True, debug=False)
         results = {}
         try:
-            engine = self._get_pdf_engine()
+            engine = self.find_pdf_engine()
         except UserError as error:
             return {record.id: DocumentError(str(error)) for record in records}
-        numbers = self._get_document_numbers(records)
+        numbers = self.get_document_numbers(records)
         if engine == 'wkhtmltopdf':
             for record in records:
                 results[record.id] = self._render_by_wkhtmltopdf(record, data, numbers)
             return results
-        with pdf.borrow_pool(engine) as pool:
+        with pdf.borrow_pool(engine, owner=self.env.cr.dbname) as pool:
             documents = self._iter_documents(records, engine, data, numbers, results)
             for record_id, result in pool.stream(documents, numbers=numbers.values()):
                 if isinstance(result, pdf.PdfError):
                     result = self._make_document_error(records.browse(record_id), result, engine)
                 results[record_id] = result
+        for record_id, result in results.items():
+            if isinstance(result, CoreNeeded):
+                results[record_id] = self._render_by_wkhtmltopdf(records.browse(record_id), data, numbers)
         return results
 
-    def _get_document_numbers(self, records):
-        """Return the number that each page of a record's document must carry; nothing for reports without numbers."""
-        if not self._is_dunning_letter():
-            return {}
-        return {notice.id: notice.name for notice in records if notice.name}
-
     def _iter_documents(self, records, engine, data, numbers, failures):
-        """Make the documents' HTML, several at a time where that is faster.
+        """Make the documents' HTML, several at a time since that is faster.
 
         :param dict numbers: record id -> number
-        :param dict failures: takes up record id -> `DocumentError` of those whose HTML cannot be made
+        :param dict failures: takes up record id -> `DocumentError` of those whose HTML cannot be made, `CoreNeeded` of
+            those that are core's
         :return: iterator of `pdf.Document`
         """
-        data = dict(data or {}, report_type='pdf', pdf_engine=engine)
-        batch_size = QWEB_BATCH if self._is_dunning_letter() else 1
-        for batch in split_every(batch_size, records.ids):
+        data = dict(data or {}, report_type='pdf', pdf_engine=engine, debug=False)
+        for batch in split_every(QWEB_BATCH, records.ids):
             try:
                 documents = self._make_html_documents(batch, data, numbers)
             except RETRYABLE:
                 raise
             except Exception as error:  # a broken template or text can raise anything
                 if len(batch) == 1:
-                    failures[batch[0]] = self._make_document_error(records.browse(batch[0]), error, engine)
+                    failures[batch[0]] = self._explain_failure(records, batch[0], error, engine)
                     continue
                 documents = []
                 for record_id in batch:
@@ -82,59 +77,77 @@ class IrActionsReport(models.Model):
                     except RETRYABLE:
                         raise
                     except Exception as own_error:
-                        failures[record_id] = self._make_document_error(
-                            records.browse(record_id), own_error, engine)
+                        failures[record_id] = self._explain_failure(records, record_id, own_error, engine)
             yield from documents
+
+    def _explain_failure(self, records, record_id, error, engine):
+        if isinstance(error, CoreNeeded):
+            return error
+        return self._make_document_error(records.browse(record_id), error, engine)
 
     def _make_html_documents(self, record_ids, data, numbers):
         # The savepoint keeps the others' transaction alive when a template runs into a database error.
         with self.env.cr.savepoint(flush=False):
             html = self._render_qweb_html(self, list(record_ids), data=data)[0]
-        if self._is_dunning_letter():
-            html = strip_emoji(html.decode()).encode()
+        html = self.prepare_document_html(html.decode()).encode()
+        engine = data['pdf_engine']
         if len(record_ids) == 1:
-            return [self._make_document(record_ids[0], html, numbers.get(record_ids[0]))]
-        model = self.sudo().model
-        articles = {
-            int(article.get('data-oe-id')): article
-            for article in _parse(html).iter('div')
-            if article.get('data-oe-model') == model and 'article' in (article.get('class') or '').split()
-        }
-        if articles.keys() != set(record_ids):
-            raise ValueError("the template does not mark each document by an article")
+            return [self._make_document(record_ids[0], html, numbers.get(record_ids[0]), engine)]
+        parts = html_parts.split(html, self.sudo().model, record_ids)
         return [
-            self._make_document(record_id, articles[record_id], numbers.get(record_id)) for record_id in record_ids
-        ]
+            self._make_document(record_id, parts[record_id], numbers.get(record_id), engine)
+            for record_id in record_ids]
 
-    def _make_document(self, key, html, number=None):
+    def _make_document(self, key, html, number=None, engine='plutoprint'):
         """Make one self-contained HTML document of what QWeb gave.
 
         :param key: by what the caller knows it
         :param html: bytes of a page, or the element of an article
         :param str number: what each page must carry
+        :param str engine: which engine it is for
         :return: `pdf.Document`
+        :raise CoreNeeded: it holds what the engine cannot show
         """
-        root = _parse(html) if isinstance(html, bytes) else html
-        articles = [element for element in root.iter('div') if 'article' in (element.get('class') or '').split()]
+        root = html_parts.parse(html) if isinstance(html, bytes) else html
+        articles = html_parts.find_articles(root)
         values = {}
         if len(articles) == 1 and articles[0].get('data-own-page'):
             values = self._take_drawn_over(articles[0])
             values['tighter'] = tuple(articles[0].attrib.pop('data-tighter', '').split())
             root = self._wrap_article(articles[0])
             values['text'] = self._get_text(root)
-        elif isinstance(html, bytes):
-            root = self._wrap_core_layout(html)
-        for element in list(root.iter('script', 'iframe', 'object', 'embed', 'base')):
-            element.drop_tree()
-        resources = self._collect_resources(root)
+        else:
+            root, values['scale'] = self._wrap_core_layout(html, engine)
         overlay = values.get('overlay')
-        if overlay is not None:
-            for element in list(overlay.iter('script', 'iframe', 'object', 'embed', 'base')):
+        for part in (root, overlay):
+            if part is None:
+                continue
+            self._check_all_is_shown(part.body, engine)
+            for element in list(part.iter('script', 'iframe', 'object', 'embed', 'base')):
                 element.drop_tree()
-            resources.update(self._collect_resources(overlay))
+        resources = self.collect_resources(*(part for part in (root, overlay) if part is not None))
+        if overlay is not None:
             values['overlay_text'] = self._get_text(overlay)
-            values['overlay'] = _to_html(overlay)
-        return pdf.Document(key, _to_html(root), resources=resources, number=number, **values)
+            values['overlay'] = html_parts.to_html(overlay)
+        return pdf.Document(key, html_parts.to_html(root), resources=resources, number=number, **values)
+
+    def _check_all_is_shown(self, body, engine):
+        """Make sure that nothing of a document would be missing: what an engine cannot show is left to core's.
+
+        :param body: element
+        :raise CoreNeeded: it cannot be shown, and core's engine is installed
+        """
+        name = html_parts.find_unshown(body, engine)
+        if not name:
+            return
+        report = self.sudo()
+        if self.get_wkhtmltopdf_state() == 'install':
+            _logger.warning(
+                "Report %s: <%s> is left out: %s cannot show it, and wkhtmltopdf is not installed",
+                report.name, name, engine)
+            return
+        _logger.warning("Report %s: %s cannot show <%s>, wkhtmltopdf is used", report.name, engine, name)
+        raise CoreNeeded(name)
 
     @api.model
     def _take_drawn_over(self, article):
@@ -149,7 +162,7 @@ class IrActionsReport(models.Model):
             values['overlay_top'] = float(element.attrib.pop('data-overlay'))
             element.drop_tree()
             element.tail = None
-            values['overlay'] = _make_page(article)
+            values['overlay'] = html_parts.make_page(article)
             values['overlay'].body.append(element)
             for name, token in (('page', '%PAGE%'), ('topage', '%PAGES%')):
                 for place in element.find_class(name):
@@ -165,7 +178,7 @@ class IrActionsReport(models.Model):
             values['carried_html'] = (
                 f'<!DOCTYPE html><html dir="{article.get("dir") or "ltr"}"><head><style>'
                 f'{style.text if style is not None else ""} @page {{margin: 0}}</style></head>'
-                f'<body><div class="{article.get("class")}"><div class="dl-carried">%CARRIED%</div></div></body>'
+                f'<body><div class="{article.get("class")}"><div class="carried">%CARRIED%</div></div></body>'
                 '</html>')
         return values
 
@@ -177,7 +190,7 @@ class IrActionsReport(models.Model):
     @api.model
     def _wrap_article(self, article):
         """Make a page of an article that brings styles and page rules of its own."""
-        page = _make_page(article)
+        page = html_parts.make_page(article)
         page.head.find('title').text = article.get('title')
         if number := article.get('data-number'):
             # kept in the PDF, and told by the engine: so it is known whose document it is
@@ -186,49 +199,6 @@ class IrActionsReport(models.Model):
         article.tail = None
         page.body.append(article)
         return page
-
-    def _wrap_core_layout(self, html):
-        """Make a page of a report in core's layout, as core does for wkhtmltopdf: but header and footer run."""
-        bodies, _ids, header, footer, arguments = self._prepare_html(html, report_model=self.sudo().model)
-        page = _parse(str(bodies[0]))
-        if not isinstance(page, lxml.html.HtmlElement) or page.tag != 'html':
-            page = lxml.html.document_fromstring(f'<html><body>{bodies[0]}</body></html>')
-        # Meant for wkhtmltopdf's view of a screen: a page without height that hides what does not fit.
-        page.attrib.pop('style', None)
-        page.body.set('class', (page.body.get('class') or '').replace('overflow-hidden', ''))
-        for body in bodies[1:]:
-            for child in _parse(str(body)).body:
-                page.body.append(child)
-        for place, running in (('footers', footer), ('headers', header)):
-            nodes = _parse(str(running)).xpath(f"//div[@id='minimal_layout_report_{place}']/*[1]")
-            for node in nodes:
-                node.set('style', f'{node.get("style") or ""};position:running({place});width:100%')
-                page.body.insert(0, node)
-        style = page.makeelement('style')
-        style.text = self._get_page_css(arguments)
-        page.head.append(style)
-        return page
-
-    def _get_page_css(self, arguments):
-        """Return the page rules that say what core tells wkhtmltopdf by its arguments: paper, margins, page numbers.
-
-        :param dict arguments: `data-report-*` attributes of the report, which come before the paper format's
-        """
-        paper = self.get_paperformat()
-        size = f'{paper.page_width or 210}mm {paper.page_height or 297}mm' if paper.format == 'custom' else (
-            paper.format or 'A4')
-        landscape = arguments.get('data-report-landscape') or paper.orientation == 'Landscape'
-        top = arguments.get('data-report-margin-top', paper.margin_top)
-        bottom = arguments.get('data-report-margin-bottom', paper.margin_bottom)
-        return (
-            f'@page {{size: {size}{" landscape" if landscape else ""}; '
-            f'margin: {float(top)}mm {float(paper.margin_right)}mm {float(bottom)}mm {float(paper.margin_left)}mm; '
-            '@top-center {content: element(headers); width: 100%; vertical-align: bottom} '
-            '@bottom-center {content: element(footers); width: 100%; vertical-align: top}} '
-            'span.page::before {content: counter(page)} span.topage::before {content: counter(pages)} '
-            # core fills wkhtmltopdf's page by these
-            'html, body, .article {height: auto !important; min-height: 0 !important; overflow: visible !important}'
-        )
 
     def _make_document_error(self, record, error, engine):
         """Say in words what went wrong with a document.
@@ -240,8 +210,8 @@ class IrActionsReport(models.Model):
         """
         report_name = self.sudo().name
         name = record.display_name if record else report_name
-        if isinstance(error, ResourceError) and record and self._is_dunning_letter():
-            error = record._find_faulty_text(error) or error
+        if isinstance(error, ResourceError) and record:
+            error = self.explain_resource_error(record, error)
         if isinstance(error, UserError):
             # It says already what is wrong and what to do.
             _logger.info("Report %s, %s: %s", report_name, name, error)
@@ -263,7 +233,7 @@ class IrActionsReport(models.Model):
             'memory': self.env._("%s needed more memory for the document than it may use.", engine_name),
             'invalid_html': self.env._("The template gave an empty document."),
             'wrong_pages': self.env._(
-                "Not every page carries the number of its own notice and no other's, so it is held back."),
+                "Not every page carries the number of its own document and no other's, so it is held back."),
         }
         return DocumentError(self.env._(
             "The document of %(name)s cannot be made. %(reason)s Try again; if it happens once more, ask your "
@@ -271,20 +241,3 @@ class IrActionsReport(models.Model):
             "“%(report)s”.",
             name=name, reason=messages.get(error.reason) or self.env._("%s refused the document.", engine_name),
             report=report_name))
-
-
-def _make_page(article):
-    """Make an empty page in the language and direction of an article."""
-    page = lxml.html.fromstring('<html><head><meta charset="utf-8"/><title></title></head><body></body></html>')
-    page.set('lang', article.get('lang') or 'en')
-    page.set('dir', article.get('dir') or 'ltr')
-    return page
-
-
-def _to_html(root):
-    return '<!DOCTYPE html>' + lxml.html.tostring(root, encoding='unicode')
-
-
-def _parse(html):
-    parser = lxml.html.HTMLParser(encoding='utf-8') if isinstance(html, bytes) else None
-    return lxml.html.document_fromstring(html, parser=parser)

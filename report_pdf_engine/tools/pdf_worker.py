@@ -91,7 +91,7 @@ def find_tightest(lay_out, html, tighter):
 
 
 def set_unscaled(data):
-    """Ask whoever prints a PDF to leave it at 100 %: a payment part is measured in millimetres, and so is a window."""
+    """Ask whoever prints a PDF to leave it at 100 %: a code to pay by is measured in mm, and so is a window."""
     from pypdf import PdfWriter  # noqa: PLC0415
     from pypdf.generic import DictionaryObject, NameObject  # noqa: PLC0415
 
@@ -155,26 +155,32 @@ def load_plutoprint():
             return book, book.get_page_count()
 
         html, book, count = find_tightest(lay_out, html, head.get('tighter') or ())
+        if not count:
+            # an empty document is an empty page, as by the other engines
+            book, count = lay_out(html.replace('</body>', '\u00a0</body>'))
         known = {'pages': count, 'number': book.get_metadata(plutoprint.PDF_METADATA_KEYWORDS)}
         overlay, sums = head.get('overlay'), head.get('carried') if count > 1 else None
         stream = io.BytesIO()
-        if not overlay and not sums:
+        scale = head.get('scale') or 1
+        if not overlay and not sums and scale == 1:
             book.write_to_pdf_stream(stream)
             return set_unscaled(stream.getvalue()), known
         carried = [None] * count
         if sums:
             carried, known['texts'] = find_carried(html, resources, base_url, sums)
-        canvas = plutoprint.PDFCanvas.create_for_stream(stream, book.get_page_size_at(0))
+        sizes = [
+            plutoprint.PageSize(*(length * scale for length in book.get_page_size_at(page))) for page in range(count)]
+        canvas = plutoprint.PDFCanvas.create_for_stream(stream, sizes[0])
         for name in metadata:
             if value := book.get_metadata(name):
                 canvas.set_metadata(name, value)
         for page in range(count):
-            size = book.get_page_size_at(page)
+            size = sizes[page]
             is_overlaid = overlay and page == count - 1
             canvas.set_size(size)
             # a page draws in CSS pixels
             canvas.reset_matrix()
-            canvas.scale(plutoprint.UNITS_PX, plutoprint.UNITS_PX)
+            canvas.scale(plutoprint.UNITS_PX * scale, plutoprint.UNITS_PX * scale)
             canvas.save_state()
             if is_overlaid:
                 canvas.clip_rect(0, 0, size[0] / plutoprint.UNITS_PX, head['overlay_top'] * PIXELS_PER_MM)
@@ -240,7 +246,7 @@ def load_weasyprint():
             pdf.catalog['ViewerPreferences'] = '<</PrintScaling /None>>'
 
         _html, document, _count = find_tightest(lay_out, html, head.get('tighter') or ())
-        return document.write_pdf(pdf_variant='pdf/a-3b', finisher=finish), {}
+        return document.write_pdf(pdf_variant='pdf/a-3b', finisher=finish, zoom=head.get('scale') or 1), {}
 
     return render
 

@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import unittest
@@ -13,7 +14,7 @@ from pypdf import PdfReader, PdfWriter
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools import pdf, pdf_pages
+from ..tools import pdf, pdf_helper, pdf_pages
 
 PAGE = """<!DOCTYPE html><html lang="de"><head><meta charset="utf-8"/><title>%(number)s</title><style>
 @page { size: A4; margin: 20mm;
@@ -127,6 +128,28 @@ class EngineCases:
             for _key, result in pool.stream(make_document(i) for i in range(20)):
                 self.assertIsInstance(result, bytes)
                 break
+
+    def test_owners_helper_waits_for_the_next_batch(self):
+        """One of them, for the same owner only, and not for ever."""
+        with patch.object(pdf, 'SPARE_SECONDS', 30):
+            with pdf.Pool(self.engine, size=2, owner='one') as pool:
+                pool.render(make_document(i) for i in range(6))
+            with pdf.Pool(self.engine, size=1, owner='two') as pool:
+                self.assertFalse(pool._helpers)
+            with pdf.Pool(self.engine, size=1, owner='one') as pool:
+                [helper] = pool._helpers
+                self.assertIsInstance(pool.render([make_document('a')])['a'], bytes)
+                self.assertEqual(pool._helpers, {helper})
+                # A dead one is no use to anybody.
+                os.kill(helper.pid, signal.SIGKILL)
+                helper._process.wait()
+            with pdf.Pool(self.engine, size=1, owner='one') as pool:
+                self.assertFalse(pool._helpers)
+        with patch.object(pdf, 'SPARE_SECONDS', 0.01):
+            with pdf.Pool(self.engine, size=1, owner='one') as pool:
+                pool.render([make_document('a')])
+                [helper] = pool._helpers
+            helper._process.wait(timeout=30)
 
     # === FAULTS === #
 
@@ -260,7 +283,7 @@ class EngineCases:
 
     # === THE RIGHT NUMBER ON EVERY PAGE === #
 
-    def test_swapped_letters_are_found(self):
+    def test_swapped_documents_are_found(self):
         one, two = make_document('one', number='R/1'), make_document('two', number='R/12')
         swapped = [pdf.Document('one', two.html, number='R/1'), pdf.Document('two', one.html, number='R/12')]
         results = self.render(*swapped, numbers=['R/1', 'R/12'])
@@ -313,7 +336,7 @@ class TestPdfTools(BaseCase):
 
     def test_missing_engine(self):
         """Installed for this process, or so it seems, but not for the helper: each document says so."""
-        with patch.object(pdf, 'ENVIRONMENT', ['PATH']), patch.object(pdf.sys, 'executable', '/usr/bin/python3'):
+        with patch.object(pdf_helper, 'ENVIRONMENT', ['PATH']), patch.object(sys, 'executable', '/usr/bin/python3'):
             if os.system('/usr/bin/python3 -I -c "import plutoprint" 2>/dev/null') == 0:  # noqa: S605
                 self.skipTest("the system's Python has PlutoPrint too")
             if os.system('/usr/bin/python3 -P -c "" 2>/dev/null'):  # noqa: S605

@@ -161,7 +161,7 @@ class DunningPreflight(models.TransientModel):
                         'domain': run._get_unreconciled_domain()}})
             rows += [{
                 'code': f'setup_{item["code"]}', 'severity': 'warning',
-                'name': self.env._("Not set up yet: %s", item['name']), 'words': item['words'],
+                'name': self.env._("First steps, missing: %s", item['name']), 'words': item['words'],
                 'action': item['action'],
             } for item in self.env['dunning.checklist']._list_items(company) if not item['is_done']]
         return rows

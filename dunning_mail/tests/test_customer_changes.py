@@ -191,6 +191,20 @@ class TestMerge(DunningMailCommon):
         self.assertTrue(third.dunning_email_refused)
         self.assertIn('No such user', third.dunning_email_refused_reason)
 
+    def test_debtor_kind(self):
+        """One who is said to be a consumer, stays one: she owes less."""
+        other = self.env['res.company'].create({'name': 'Other AG'})
+        for kept, gone, merged in (
+                ('business', 'consumer', 'consumer'), ('auto', 'business', 'business'), (False, 'auto', 'auto'),
+                ('consumer', False, 'consumer'), (False, False, False)):
+            first, second = self.make_partner('Acme'), self.make_partner('Acme (2)')
+            first.dunning_debtor_kind, second.dunning_debtor_kind = kept, gone
+            second.with_company(other).dunning_debtor_kind = 'business'
+            self.merge(first, second)
+            with self.subTest(kept=kept, gone=gone):
+                self.assertEqual(first.dunning_debtor_kind, merged)
+                self.assertEqual(first.with_company(other).dunning_debtor_kind, 'business')
+
     def test_released_notice(self):
         first, second = self.make_partner('Acme'), self.make_partner('Acme (2)')
         [notice] = self.release(second)

@@ -18,7 +18,8 @@ class MergePartnerAutomatic(models.TransientModel):
         # Core takes what the destination has, and else what any of the others has: an expired hold for one that runs,
         # and the mark of a dead address for a good one.
         partners = (dst_partner | src_partners).sudo()
-        partners.invalidate_recordset(['dunning_channel', 'dunning_hold_until', 'dunning_hold_reason'])
+        partners.invalidate_recordset(
+            ['dunning_channel', 'dunning_debtor_kind', 'dunning_hold_until', 'dunning_hold_reason'])
         # What has come to the destination already may be of several: day and reason of one go first.
         said = {company: self._get_dunning_said((src_partners | dst_partner).sudo().with_company(company))
                 for company in self.env['res.company'].sudo().with_context(active_test=False).search([])}
@@ -36,12 +37,15 @@ class MergePartnerAutomatic(models.TransientModel):
         return result
 
     def _get_dunning_said(self, partners):
-        """Return what is to be said of several who become one: the longest hold, and paper if one wants that.
+        """Return what is to be said of several who become one: the longest hold, paper if one wants that, and a
+        consumer, who owes less, if one is said to be one.
 
         :param partners: `res.partner` as one company sees them
         """
         held = partners.filtered('dunning_hold_until').sorted('dunning_hold_until', reverse=True)[:1]
-        channels = partners.mapped('dunning_channel')
+        channels, kinds = partners.mapped('dunning_channel'), partners.mapped('dunning_debtor_kind')
         return {
             'dunning_channel': 'paper' if 'paper' in channels else 'level' if 'level' in channels else False,
+            'dunning_debtor_kind': next(
+                (kind for kind in ('consumer', 'business', 'auto') if kind in kinds), False),
             'dunning_hold_until': held.dunning_hold_until, 'dunning_hold_reason': held.dunning_hold_reason}

@@ -80,6 +80,12 @@ notice.message_post(body="Hello", attachments=[("answer.txt", b"x")], message_ty
 notice.message_subscribe(partner_ids=env.user.partner_id.ids)
 env["ir.attachment"].create({"name": "x.txt", "raw": b"x", "res_model": "dunning.run", "res_id": run.id})
 env["res.partner"].search([("ref", "=", "K10003")]).dunning_procedure_id = env["dunning.procedure"].search([], limit=1)
+env["res.partner"].search([("ref", "=", "K10003")]).dunning_debtor_kind = "consumer"
+german = env.ref("dunning_mail.interest_profile_de")
+german.rate_ids[0].rate = 7
+german.rate_ids[1].unlink()
+env.ref("dunning_mail.interest_profile_eu").unlink()
+env.company.dunning_interest_profile_id = env["dunning.procedure"].search([], limit=1).interest_profile_id = german
 env.cr.commit()
 """
 NUMBERS = """
@@ -103,6 +109,9 @@ print("FACTS", json.dumps({
     "levels": [[line.id, line.dunning_level_id.sequence, str(line.dunning_last_date)]
                for line in env["account.move.line"].search([("dunning_level_id", "!=", False)], order="id")],
     "texts": sorted(env["dunning.level.text"].search([]).mapped("letter_title")),
+    "profiles": {profile.name: [str(profile.rates_until), str(profile.rates_installed_until), [
+        [str(row.date_from), row.rate] for row in profile.rate_ids]]
+        for profile in env["dunning.interest.profile"].search([])},
 }))
 """
 AFTERWARDS = """
@@ -324,6 +333,11 @@ print("FACTS", json.dumps({
     "fees": [[fee.level_id.sequence, fee.currency_id.name, fee.debtor, fee.fixed, fee.level_id.fee_method]
              for fee in env["dunning.level.fee"].search([])],
     "minimum": env.company.dunning_min_amount,
+    "profiles": {name: [profile.name, profile.country_ids.mapped("code"), str(profile.rates_until or ""), len(
+        profile.rate_ids)] for name in ("de", "at", "ch", "eu")
+        for profile in [env.ref(f"dunning_mail.interest_profile_{name}")]},
+    "profile_chosen": bool(env["res.company"].search([("dunning_interest_profile_id", "!=", False)])
+                           or env["dunning.procedure"].search([("interest_profile_id", "!=", False)])),
     "in_use": all(env["dunning.level"].search([]).mapped("is_in_use")),
     "said": {partner.name: sorted({
         str([said.dunning_channel, str(said.dunning_hold_until or ""), said.dunning_hold_reason])
@@ -396,6 +410,10 @@ def test_upgrade_keeps_all(before):
     odoo("-d", DATABASE, "-u", "dunning_mail", "--stop-after-init", "--no-http")
     assert shell(FACTS) == before
     assert "Words of our own" in before["texts"]
+    # A profile and a rate that were deleted stay so, and a rate that was changed what it is.
+    assert len(before["profiles"]) == 3
+    rates = dict(before["profiles"]["Germany: base rate"][2])
+    assert rates["2026-07-01"] == 7 and "2026-01-01" not in rates and len(rates) > 30
 
 
 # What stays by intention, or is none of the addon's.
@@ -499,6 +517,16 @@ def test_upgrade_leaves_the_minimum_amount(before, upgraded):
     assert facts["minimum"] == 0
     new = 'import json; print("FACTS", json.dumps({"minimum": env.company.dunning_min_amount}))'
     assert shell(new) == {"minimum": 5}
+
+
+def test_upgrade_installs_interest_profiles(upgraded):
+    """They are offered as after an installation, and nothing is claimed by them until somebody chooses one."""
+    _old, _new, facts = upgraded
+    profiles = facts["profiles"]
+    assert {name: profile[1:] for name, profile in profiles.items() if name != "eu"} == {
+        "de": [["DE"], "2026-12-31", 32], "at": [["AT"], "2026-12-31", 8], "ch": [["CH"], "", 0]}  # fmt: skip
+    assert "FR" in profiles["eu"][1] and "DE" not in profiles["eu"][1] and profiles["eu"][2:] == ["2026-12-31", 14]
+    assert not facts["profile_chosen"]
 
 
 def test_upgrade_renames_records(before, upgraded):

@@ -1,9 +1,11 @@
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from odoo import api, models
@@ -13,6 +15,8 @@ from ..tools import interest
 
 # So many days in a row on which nobody works are looked through for the next working day.
 HOLIDAY_DAYS = 40
+# The schedule of today says nothing of what is further back, and a slip of the finger would take minutes.
+SCHEDULE_DAYS = 3650
 DETAIL_STEP = Decimal('0.000001')
 
 
@@ -48,8 +52,7 @@ class Interest:
     :ivar claim: what is left to claim of it
     :ivar profile: `dunning.interest.profile`, may be empty
     :ivar debtor_kind: `business` or `consumer`
-    :ivar default_from: first day of default, None before it has begun
-    :ivar is_in_default: whether it has begun on the day asked for
+    :ivar default_from: first day of default, None where it has not begun by the day asked for
     :ivar segments: tuple of :class:`~.interest.Segment`
     :ivar reason: why nothing is claimed, else empty: `no_profile`, `no_interest` (of such debtors), `not_begun`,
         `nothing_open`, `no_rate`, `taken`, `too_little`
@@ -59,9 +62,12 @@ class Interest:
     amount: Decimal = interest.ZERO
     claim: Decimal = interest.ZERO
     default_from: date | None = None
-    is_in_default: bool = False
     segments: tuple = ()
     reason: str = ''
+
+    @property
+    def is_in_default(self):
+        return self.default_from is not None
 
     @property
     def _bearing(self):
@@ -120,16 +126,16 @@ class DunningInterest(models.AbstractModel):
             one.line_id: Interest(one.profile, kinds.get(one.partner_id, 'consumer'), reason='no_profile')
             for one in asked}
         # A clerk reckons by what the head of accounts has set.
-        asked = [one._replace(profile=one.profile.sudo()) for one in asked if one.profile]
+        profiles = {profile: profile.sudo() for profile in {one.profile for one in asked if one.profile}}
+        asked = [one._replace(profile=profiles[one.profile]) for one in asked if one.profile]
         if not asked:
             return results
-        basis = _Basis(self.env, company, day)
         principals = self._read_principals(asked, day)
-        defaults = self._find_defaults(company, asked, principals)
+        defaults = self._find_defaults(company, asked, principals, day)
+        basis = _Basis(self.env, company, min(defaults.values(), default=day), day)
         for one in asked:
             result, principal = results[one.line_id], principals.get(one.line_id)
             result.default_from = defaults.get(one.line_id)
-            result.is_in_default = bool(result.default_from and result.default_from <= day)
             result.reason = self._calculate_one(one, result, principal, basis, (taken or {}).get(one.line_id) or 0)
         return results
 
@@ -239,8 +245,8 @@ class DunningInterest(models.AbstractModel):
 
     @api.model
     def _get_reconciled_query(self, line_ids):
-        """Return the :class:`~odoo.tools.SQL` query of what was reconciled with items: item, day (none where it corrects
-        the claim), amount.
+        """Return the :class:`~odoo.tools.SQL` query of what was reconciled with items: item, day (none where it
+        corrects the claim), amount.
 
         An exchange difference stands in the books of the day on which its payment does, and takes nothing off an item
         in a currency of its own: what it takes off another one is dated as that payment.
@@ -296,13 +302,14 @@ class DunningInterest(models.AbstractModel):
     # === SINCE WHEN === #
 
     @api.model
-    def _find_defaults(self, company, asked, principals):
+    def _find_defaults(self, company, asked, principals, until):
         """Find the day after the event that put the customer in default, never before the day after the due date.
 
         :param company: `res.company` whose working schedule says what a working day is
         :param list asked: :class:`Asked`
         :param dict principals: what :meth:`_read_principals` returned
-        :return: dict id of `account.move.line` -> date, without those for which the event has not happened
+        :param date until: the last day that is asked for
+        :return: dict id of `account.move.line` -> date, without those for which the event is not over
         """
         noticed = [one.line_id for one in asked if one.profile.begin != 'due_date']
         notices = {line_id: days for line_id, *days in self.env.execute_query(
@@ -311,7 +318,7 @@ class DunningInterest(models.AbstractModel):
             principals[one.line_id].date_due for one in asked
             if one.line_id in principals and one.profile.is_moved_to_workday}
         payable |= {deadline for _left, deadline in notices.values() if deadline} if payable else set()
-        workdays = self._find_workdays(company, payable)
+        workdays = self._find_workdays(company, {due for due in payable if due < until})
         defaults = {}
         for one in asked:
             principal, notice = principals.get(one.line_id), notices.get(one.line_id)
@@ -324,7 +331,8 @@ class DunningInterest(models.AbstractModel):
                 event = max(event, left)
                 if one.profile.begin == 'deadline' and deadline:
                     event = max(event, moved.get(deadline, deadline))
-            defaults[one.line_id] = event + interest.ONE_DAY
+            if event < until:
+                defaults[one.line_id] = event + interest.ONE_DAY
         return defaults
 
     @api.model
@@ -333,10 +341,11 @@ class DunningInterest(models.AbstractModel):
 
         :param company: `res.company`, by whose working schedule it is; Monday to Friday where it has none
         :param days: set of dates
-        :return: dict day -> date, without days that are working days
+        :return: dict day -> date, without days that are working days, and those of so long ago that nobody knows
         """
         if not days:
             return {}
+        days = {day for day in days if day > max(days) - timedelta(days=SCHEDULE_DAYS)}
         first, last = min(days), max(days) + timedelta(days=HOLIDAY_DAYS)
         working = {
             first + timedelta(days=number) for number in range((last - first).days + 1)
@@ -355,17 +364,21 @@ class DunningInterest(models.AbstractModel):
 
 
 class _Basis:
-    """What the calculations of one company and day share, looked up once."""
+    """What the calculations of one company from one day to another share, looked up once."""
 
-    def __init__(self, env, company, day):
-        self.env, self.company, self.day = env, company, day
-        self.get_rates = lru_cache(None)(lambda profile, kind: profile.sudo()._get_rates(kind))
+    def __init__(self, env, company, first, day):
+        self.env, self.company, self.first, self.day = env, company, first, day
+        self.get_rates = lru_cache(None)(self._get_rates)
         self.get_least_amount = lru_cache(None)(self._get_least_amount)
+
+    def _get_rates(self, profile, debtor_kind):
+        """Return the rates, without those that had ended before the first day."""
+        rates = profile._get_rates(debtor_kind)
+        return rates[max(bisect_right(rates, self.first, key=itemgetter(0)) - 1, 0):]
 
     def _get_least_amount(self, profile, currency_id):
         """Return the least amount in another currency; none where nobody knows the rate."""
-        currency, own = self.env['res.currency'].browse(currency_id), profile.sudo().currency_id
-        amount = profile.sudo().least_amount
+        currency, own, amount = self.env['res.currency'].browse(currency_id), profile.currency_id, profile.least_amount
         if not amount or currency == own:
             return to_decimal(amount)
         known = self._rated | self.company.currency_id

@@ -13,6 +13,7 @@ class DunningRun(models.Model):
 
     provider_warning = fields.Text(compute='_compute_provider_warning')
     payment_warning = fields.Text(compute='_compute_payment_warning')
+    interest_warning = fields.Text(compute='_compute_interest_warning')
     attachment_warning = fields.Text(compute='_compute_attachment_warning')
     moving_info = fields.Char(compute='_compute_moving_info')
 
@@ -105,6 +106,18 @@ class DunningRun(models.Model):
                 "Incoming bank transactions that are not reconciled: %s. They may be payments of these invoices.",
                 unreconciled))
         return '\n'.join(words) or False
+
+    @api.depends('company_id', 'date', 'procedure_ids', 'state')
+    def _compute_interest_warning(self):
+        for run in self:
+            profiles = self.env['dunning.interest.profile'].sudo()
+            if run.date and run.state in ('draft', 'proposed'):
+                procedures = run.sudo().procedure_ids or run.sudo().env['dunning.procedure'].search(
+                    [('company_id', 'in', [False, *run.company_id.parent_ids.ids])])
+                profiles = profiles.union(*(
+                    procedure._get_interest_profile(run.company_id) for procedure in procedures))
+            words = [profile._describe_unknown_rate(run.date) for profile in profiles]
+            run.interest_warning = '\n'.join(filter(None, words)) or False
 
     @api.depends('state', 'notice_ids.state', 'notice_ids.level_id.attach_invoices')
     def _compute_attachment_warning(self):

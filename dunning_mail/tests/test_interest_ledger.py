@@ -282,6 +282,16 @@ class TestInterestOfItems(InterestCase):
         self.assertEqual(
             [str(result.default_from) for result in self.calculate(moves, '2026-12-01')],
             ['2026-10-04', '2026-10-13', '2026-10-17', '2026-10-21'])
+        # A slip of the finger is no reason to look through a thousand years.
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE account_move_line SET date_maturity = CASE id WHEN %s THEN '1026-10-03'::date ELSE '9999-12-31' END"
+            " WHERE id IN %s", [self.receivable(friday).id, tuple((
+                self.receivable(friday) | self.receivable(tuesday)).ids)])
+        self.env.invalidate_all()
+        self.assertEqual(
+            [str(result.default_from) for result in self.calculate(moves, '2026-12-01', profile)],
+            ['2026-10-06', '2026-10-14', '1026-10-04', 'None'])
         # Whoever has no schedule rests on weekends; whoever never works has no next day.
         self.company.resource_calendar_id.attendance_ids = False
         self.assertEqual(str(self.calculate([saturday], '2026-12-01', profile)[0].default_from), '2026-10-04')

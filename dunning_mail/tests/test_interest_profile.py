@@ -223,6 +223,24 @@ class TestInterestProfile(DunningCommon):
         self.german.write({'business_method': 'fixed', 'consumer_method': 'none'})
         self.assertFalse(self.german._describe_unknown_rate(date(2030, 1, 1)))
 
+    def test_a_run_says_so(self):
+        run = self.make_run(generate=False)
+        self.assertFalse(run.interest_warning)
+        self.company.dunning_interest_profile_id = self.german
+        self.assertFalse(run.interest_warning)
+        run.date = '2027-01-02'
+        self.assertIn('confirmed until', run.interest_warning)
+        # Another procedure may have another one.
+        self.company.dunning_interest_profile_id = False
+        run.invalidate_recordset()
+        self.assertFalse(run.interest_warning)
+        self.procedure.interest_profile_id = self.installed['at']
+        run.invalidate_recordset()
+        self.assertIn('Austria', run.interest_warning)
+        run.procedure_ids = self.procedure.copy({'interest_profile_id': self.installed['ch'].id})
+        run.invalidate_recordset()
+        self.assertFalse(run.interest_warning)
+
     # === WHOSE THEY ARE === #
 
     def test_procedure_before_company(self):

@@ -38,8 +38,8 @@ class DunningNotice(models.Model):
     def _judge_fees_anew(self):
         """Put the fee of each customer of a run on the draft that bears it now, as the proposal would.
 
-        What was issued keeps the fee that it has, except for these notices themselves, as long as nobody has them. A fee that a person has set
-        stays, and is the customer's fee.
+        What was issued keeps the fee that it has, except for these notices themselves, as long as nobody has them. A
+        fee that a person has set stays, and is the customer's fee.
         """
         notices = self.sudo().filtered(lambda notice: notice.kind == 'dunning' and notice.run_id)
         if not notices:

@@ -195,16 +195,17 @@ class DunningProposal(models.AbstractModel):
         basis = Basis(run.env, company, run.date, debts)
         describe = lru_cache(None)(self._describe_reason)
         candidates, exceptions = [], []
+        partner_ids = partners.ids
+        wanted_ids = None if partner_filter is None else set(partner_filter.ids)
 
-        def is_looked_at(partner_id):
-            partner = partners.browse(partner_id).with_company(company)
-            return (partner_filter is None or partner in partner_filter) and (
+        def is_looked_at(partner):
+            return (wanted_ids is None or partner.id in wanted_ids) and (
                 not procedures or (partner.dunning_procedure_id or default_procedure) in procedures)
 
         for partner_id, of_partner in basis.debts.items():
             if not any(debt.items for debt in of_partner):
                 continue
-            partner = partners.browse(partner_id or ()).with_prefetch(partners.ids)
+            partner = partners.browse(partner_id or ()).with_prefetch(partner_ids)
             procedure = partner.dunning_procedure_id or default_procedure
             if procedures and (not partner or procedure not in procedures):
                 continue

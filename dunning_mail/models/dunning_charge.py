@@ -66,7 +66,7 @@ class DunningCharge(models.Model):
     reason = fields.Char(readonly=True)
     is_set = fields.Boolean("Set by Hand", readonly=True)
     replaced_by_id = fields.Many2one(
-        'dunning.charge', string="Replaced By", ondelete='set null', index='btree_not_null', readonly=True)
+        'dunning.charge', ondelete='set null', index='btree_not_null', readonly=True)
     state = fields.Selection(
         [('draft', 'Draft'), ('claimed', 'Claimed'), ('replaced', 'Replaced'), ('waived', 'Waived'),
          ('lapsed', 'Lapsed'), ('cancelled', 'Cancelled')],

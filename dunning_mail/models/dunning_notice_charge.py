@@ -17,7 +17,7 @@ class DunningNotice(models.Model):
     back, changed or settled; interest and lump sums of its items; charges of earlier notices."""
     _inherit = 'dunning.notice'
 
-    charge_count = fields.Integer("Charge Count", compute='_compute_charge_count')
+    charge_count = fields.Integer(compute='_compute_charge_count')
 
     @api.depends('charge_ids', 'line_ids.charge_id')
     def _compute_charge_count(self):
@@ -38,8 +38,8 @@ class DunningNotice(models.Model):
     def _judge_fees_anew(self):
         """Put the fee of each customer of a run on the draft that bears it now, as the proposal would.
 
-        What was issued keeps the fee that it has, except for these notices themselves. A fee that a person has set
-        stays, and is the customer's fee.
+        What was issued keeps the fee that it has, except for these notices themselves, as long as nobody has them. A
+        fee that a person has set stays, and is the customer's fee.
         """
         notices = self.sudo().filtered(lambda notice: notice.kind == 'dunning' and notice.run_id)
         if not notices:
@@ -300,9 +300,10 @@ class DunningNotice(models.Model):
             notice.charge_ids = [Command.create({
                 'partner_id': notice.partner_id.id, 'company_id': notice.company_id.id,
                 'currency_id': notice.currency_id.id, 'date': notice.date, **values}) for values in verdict.charges]
-            if notice.state == 'draft':
-                notice._judge_fees_anew()
             notice._place_own_earlier()
+        if verdict.charges is not None or verdict.lines is not None:
+            # What was issued without a fee stays without.
+            notice.filtered(lambda notice: notice.state == 'draft' or notice._get_fee())._judge_fees_anew()
 
     def _place_own_earlier(self):
         """Take off a notice the earlier charges for which one of its own stands now."""

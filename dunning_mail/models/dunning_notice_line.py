@@ -27,8 +27,8 @@ class DunningNoticeLine(models.Model):
     charge_id = fields.Many2one(
         'dunning.charge', ondelete='cascade', index='btree_not_null', readonly=True,
         help="What is asked for beside the items: of this notice, or of an earlier one.")
-    charge_kind = fields.Selection(related='charge_id.kind', string="Charge")
-    charge_state = fields.Selection(related='charge_id.state')
+    charge_kind = fields.Selection(related='charge_id.kind', string="Kind of Charge")
+    charge_state = fields.Selection(related='charge_id.state', string="State of Charge")
     is_earlier_charge = fields.Boolean(compute='_compute_is_earlier_charge')
     payment_id = fields.Many2one(
         'account.payment', ondelete='set null', index='btree_not_null', readonly=True,

@@ -370,7 +370,6 @@ class DunningNotice(models.Model):
             dunning_replace_lines=True).unlink()
         self.sudo().write({'line_ids': [fields.Command.create(values) for values in line_values]})
         self._update_level_from_lines()
-        self.filtered(lambda notice: notice.state == 'draft')._judge_fees_anew()
 
     # === OTHER NOTICES === #
 

@@ -197,10 +197,10 @@ class DunningProposal(models.AbstractModel):
         describe = lru_cache(None)(self._describe_reason)
         candidates, exceptions = [], []
         partner_ids = partners.ids
+        wanted_ids = None if partner_filter is None else set(partner_filter.ids)
 
-        def is_looked_at(partner_id):
-            partner = partners.browse(partner_id).with_company(company)
-            return (partner_filter is None or partner in partner_filter) and (
+        def is_looked_at(partner):
+            return (wanted_ids is None or partner.id in wanted_ids) and (
                 not procedures or (partner.dunning_procedure_id or default_procedure) in procedures)
 
         for partner_id, of_partner in basis.debts.items():

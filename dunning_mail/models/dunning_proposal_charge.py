@@ -232,12 +232,12 @@ class DunningProposal(models.AbstractModel):
     # === ONLY CHARGES ARE OPEN === #
 
     @api.model
-    def _find_only_charges(self, run, basis, describe_partner):
+    def _find_only_charges(self, run, basis, is_looked_at):
         """Find customers of whom nothing is open but charges of earlier notices.
 
         :param run: `dunning.run`
         :param basis: :class:`~.dunning_proposal_basis.Basis`
-        :param describe_partner: function that says whether the run looks at the customer of an id
+        :param is_looked_at: function that says whether the run looks at a `res.partner`
         :return: list of values for `dunning.run.exception`
         """
         self.env['dunning.charge'].flush_model()
@@ -245,25 +245,26 @@ class DunningProposal(models.AbstractModel):
         for of_partner in basis.debts.values():
             for debt in of_partner:
                 covered[debt.partner_id, debt.currency_id] += sum(debt.covered.values())
-        values = []
-        for partner_id, currency_id, amount, day, names in self.env.execute_query(SQL(
-                """
-                SELECT p.commercial_partner_id, c.currency_id, SUM(c.amount)::float, MIN(c.date),
-                       ARRAY_AGG(DISTINCT n.name)
-                  FROM dunning_charge c
-                  JOIN dunning_notice n ON n.id = c.notice_id
-                  JOIN res_partner p ON p.id = c.partner_id
-                 WHERE c.state = 'claimed' AND c.amount > 0 AND c.company_id = %s
-                   AND NOT EXISTS (
-                       SELECT 1 FROM account_move_line aml
-                         JOIN account_account aa ON aa.id = aml.account_id
-                         JOIN res_partner ip ON ip.id = aml.partner_id
-                        WHERE ip.commercial_partner_id = p.commercial_partner_id AND %s
-                          AND aml.amount_residual_currency > 0 AND aml.company_id = ANY(%s))
-                 GROUP BY p.commercial_partner_id, c.currency_id
-                 ORDER BY p.commercial_partner_id, c.currency_id
-                """, run.company_id.id, self._get_open_condition(), self._get_companies_query(run.company_id.root_id))):
-            if not describe_partner(partner_id):
+        values, rows = [], self.env.execute_query(SQL(
+            """
+            SELECT p.commercial_partner_id, c.currency_id, SUM(c.amount)::float, MIN(c.date),
+                   ARRAY_AGG(DISTINCT n.name)
+              FROM dunning_charge c
+              JOIN dunning_notice n ON n.id = c.notice_id
+              JOIN res_partner p ON p.id = c.partner_id
+             WHERE c.state = 'claimed' AND c.amount > 0 AND c.company_id = %s
+               AND NOT EXISTS (
+                   SELECT 1 FROM account_move_line aml
+                     JOIN account_account aa ON aa.id = aml.account_id
+                     JOIN res_partner ip ON ip.id = aml.partner_id
+                    WHERE ip.commercial_partner_id = p.commercial_partner_id AND %s
+                      AND aml.amount_residual_currency > 0 AND aml.company_id = ANY(%s))
+             GROUP BY p.commercial_partner_id, c.currency_id
+             ORDER BY p.commercial_partner_id, c.currency_id
+            """, run.company_id.id, self._get_open_condition(), self._get_companies_query(run.company_id.root_id)))
+        partners = self.env['res.partner'].with_company(run.company_id).browse([row[0] for row in rows])
+        for partner, (partner_id, currency_id, amount, day, names) in zip(partners, rows, strict=True):
+            if not is_looked_at(partner):
                 continue
             currency = self.env['res.currency'].browse(currency_id)
             paid = covered.get((partner_id, currency_id), 0.0)

@@ -191,6 +191,33 @@ class TestInterestOnNotices(InterestCase):
         one.with_context(force_delete=True).unlink()
         self.assertEqual((notice.amount_overdue, notice.amount_interest), (7200.0, 30.0))
 
+    def test_cancelled_with_all_of_it(self):
+        """Each once, however many segments its calculation has; and the customer owes what he owed before."""
+        self.use_profile('de')
+        self.set_fee(self.level_1, 10)
+        self.make_invoice(self.partner, 1000, due='2026-05-29', invoice_date='2026-05-29')
+        first = self.dun('2026-07-31', partner_ids=self.partner.ids).notice_ids
+        second = self.dun('2026-08-31', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual(set(first.charge_ids.mapped('state')), {'claimed', 'replaced'})
+        second.action_cancel()
+        self.assertEqual(second.charge_ids.mapped('state'), ['cancelled'] * len(second.charge_ids))
+        self.assertEqual(first.charge_ids.mapped('state'), ['claimed'] * 2)
+        self.assertEqual((first.amount_interest, first.amount_total), (17.94, 1027.94), "what it said")
+        again = self.make_run('2026-08-31', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((again.amount_interest, again.amount_earlier), (26.87, 10.0))
+
+    def test_nothing_asked_for_any_more(self):
+        """What a level does not ask for any more is gone with the next proposal, not with what was proposed."""
+        self.use_profile('ch')
+        self.set_fee(self.level_1, 10)
+        notice = self.propose(3600, '2026-05-31', '2026-06-30')
+        run = notice.run_id
+        self.assertEqual((notice.amount_fee, notice.amount_interest), (10.0, 15.0))
+        self.set_fee(self.level_1, 0)
+        self.level_1.charge_interest = False
+        run.action_generate_notices()
+        self.assertEqual(run.notice_ids.mapped('amount_total'), [3600.0])
+
     def test_rate_that_nobody_knows(self):
         """Nothing is claimed for those days, and draft and run say so."""
         self.use_profile('de', rates_until='2026-12-31')

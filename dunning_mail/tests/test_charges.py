@@ -279,6 +279,17 @@ class TestChargesByHand(ChargeCase):
         exception = self.make_run(self.days(1), partner_ids=self.partner.ids).exception_ids
         self.assertRegex(exception.description, r"10\.00.*4\.00")
 
+    def test_screens(self):
+        """Each opens for who may see it."""
+        self.make_invoice(self.partner, 100)
+        notice = self.make_run(partner_ids=self.partner.ids).notice_ids
+        self.assertEqual(Form(notice.with_user(self.clerk)).charge_count, 1)
+        self.assertEqual(Form(notice.charge_ids.with_user(self.clerk)).amount, 10.0)
+        with Form(self.level_3.with_user(self.env.ref('base.user_admin'))) as level, level.fee_ids.new() as row:
+            row.percent = 1.5
+            row.maximum = 80.0
+        self.assertEqual(self.level_3.fee_ids.mapped('percent'), [1.5])
+
     def test_smart_buttons(self):
         self.set_fee(self.level_2, 20, 'cumulated')
         _invoice, first = self.make_counted()
@@ -311,6 +322,16 @@ class TestFeeRows(ChargeCase):
         self.make_invoice(partner, 30, move_type='out_refund')
         self.assertEqual(self.propose(partner=partner).amount_fee, 7.0)
         self.assertEqual(self.propose(40.0, self.foreign).amount_fee, 4.0)
+
+    def test_measured_again_right_before_it_leaves(self):
+        self.level_1.fee_ids = [Command.clear(), Command.create({'percent': 10.0})]
+        notice = self.propose()
+        notice.run_id.action_print_and_send()
+        self.assertEqual((notice.state, notice.amount_fee), ('issued', 10.0))
+        self.pay(notice.due_line_ids.move_id.with_env(self.env), 60.0)
+        notice.run_id._hand_out_letters()
+        self.assertEqual((notice.amount_fee, notice.amount_total), (4.0, 44.0))
+        self.assertIn('44,00', read_pdf(notice._get_document_bytes()))
 
     def test_business_and_consumer(self):
         self.level_1.fee_ids = [
@@ -369,6 +390,8 @@ class TestChargesByMail(DunningMailCommon):
         self.make_letters_simple()
         notice = self.release('Acme')
         charge = notice.charge_ids
+        self.assertIn('10,00', notice.items_html)
+        self.assertIn('110,00', notice.items_html)
         self.assertEqual(charge.state, 'draft')
         self.run_engine()
         self.assertEqual((notice.delivery_state, charge.state), ('sent', 'claimed'))

@@ -480,6 +480,6 @@ class TestLists(OpenCase):
             self.env.ref('account.group_account_readonly').id])]})
         self.env.invalidate_all()
         mine = notice.with_user(reader)
-        self.assertEqual((mine.amount_open, mine.line_ids.amount_open, mine.amount_on_way), (100, 100, 0))
+        self.assertEqual((mine.amount_open, mine.due_line_ids.amount_open, mine.amount_on_way), (100, 100, 0))
         self.assertEqual(mine.search([('claim_state', '=', 'open'), ('id', '=', mine.id)]), mine)
         self.assertFalse(mine.last_payment_date)

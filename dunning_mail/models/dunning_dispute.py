@@ -258,7 +258,7 @@ class DunningDispute(models.Model):
         :param str words: why, for the chatter
         """
         for dispute in self.sudo():
-            today = dispute.company_id._get_dunning_day()
+            today = dispute.company_id._get_dunning_day(user=dispute.user_id)
             dispute.write({'state': state, 'date_closed': today, 'days': (today - dispute.date).days})
             dispute.activity_unlink(['dunning_mail.mail_activity_dispute'])
             dispute._message_log(body=words)
@@ -330,7 +330,7 @@ class DunningDispute(models.Model):
 
     def _check_target_day(self):
         self.ensure_one()
-        today = self.company_id._get_dunning_day()
+        today = self.company_id._get_dunning_day(user=self.user_id)
         self.days = (today - self.date).days
         if self.date_target >= today:
             return

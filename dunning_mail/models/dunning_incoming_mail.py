@@ -303,16 +303,21 @@ class DunningIncomingMail(models.Model):
         elif any(one.model == 'dunning.notice' for one in stored):
             self._give_answer(message, stored)
             self.state = 'done'
+        elif notice and not message.get('Message-ID'):
+            # It cannot be found again by its name; it went where it was told to.
+            self._give_answer(message, stored, notice)
+            self.state = 'done'
         else:
             self._forget()
 
-    def _give_answer(self, message, stored):
+    def _give_answer(self, message, stored, notice=None):
         """Tell the notices onto which a letter was posted that it may be an answer.
 
         :param message: the letter
         :param stored: `mail.message` that core has made of it
+        :param notice: `dunning.notice` for which it was handed on
         """
-        notices = self.env['dunning.notice'].browse(
+        notices = notice or self.env['dunning.notice'].browse(
             one.res_id for one in stored if one.model == 'dunning.notice').exists()
         sender = email_normalize(decode_message_header(message, 'From')) or ''
         notices._receive_answer(message, sender, self._read_text(message))
@@ -396,7 +401,7 @@ class DunningIncomingMail(models.Model):
                     raise UserError(self.env._(
                         "Odoo's rules for incoming mail do not let “%s” through: it looks as if programs answered each "
                         "other. Note on the dunning notice what it says, and press “Seen To” here.", mail.display_name))
-                mail._give_answer(message, mail._find_messages(message))
+                mail._give_answer(message, mail._find_messages(message), mail.notice_id)
             else:
                 mail._give_report(mail.notice_id, message, report)
         self.action_done()

@@ -214,7 +214,8 @@ class DunningPromise(models.Model):
         :param facts: :class:`Facts`
         """
         self.ensure_one()
-        today, terms, money = self.company_id._get_dunning_day(), facts.terms, facts.money
+        today = self.company_id._get_dunning_day(user=self.user_id)
+        terms, money = facts.terms, facts.money
         if not facts.items or not terms.lines:
             if not terms.lines or terms.get_limit(terms.lines[-1][0]) < today:
                 self._cancel(self.env._("None of its items is the customer's open item any more."))

@@ -23,7 +23,9 @@ class TestAnswer(ReportCase, RestCase):
         self.count += 1
         mail = EmailMessage()
         mail['From'], mail['To'], mail['Subject'] = sender, 'mahnung@muster.test', subject
-        mail['Message-ID'], mail['In-Reply-To'] = f'<answer-{self.count}@customer.test>', self.notice.message_id
+        mail['In-Reply-To'] = self.notice.message_id
+        if headers.pop('has_id', True):
+            mail['Message-ID'] = f'<answer-{self.count}@customer.test>'
         for name, value in headers.items():
             mail[name.replace('_', '-')] = value
         mail.set_content(f'{text}\n\nAm 24.11.2026 schrieb Muster AG:\n> Guten Tag')
@@ -78,6 +80,10 @@ class TestAnswer(ReportCase, RestCase):
     def test_through_a_list(self):
         self.answer(
             Precedence='list', List_Id='<billing.customer.test>', sender='Anna via Billing <billing@customer.test>')
+        self.assertAnswered('open', self.days(5))
+
+    def test_without_a_name_of_its_own(self):
+        self.answer(has_id=False)
         self.assertAnswered('open', self.days(5))
 
     def test_own_people(self):

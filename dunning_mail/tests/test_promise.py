@@ -206,6 +206,19 @@ class TestValuing(RestCase):
         self.run_morning()
         self.assertIn(promise.state, ('kept', 'broken'))
 
+    def test_another_customers_meanwhile(self):
+        """What she has promised lets nothing of his rest."""
+        other = self.make_partner('Other', email=False)
+        invoice = self.make_invoice(self.partner)
+        promise = self.promise(invoice)
+        invoice.button_draft()
+        invoice.partner_id = other
+        invoice.action_post()
+        self.assertEqual(self.claimed(partner=other), {invoice.name: 100.0})
+        self.pay(invoice, day=self.days(1))
+        self.go_to(13)
+        self.assertEqual((promise.state, promise.amount_received), ('cancelled', 0.0))
+
     def test_nothing_left_of_it(self):
         invoice = self.make_invoice(self.partner)
         promise = self.promise(invoice)
@@ -293,6 +306,20 @@ class TestMaking(RestCase):
         new = self.env['dunning.promise'].browse(form.save().action_make()['res_id'])
         self.assertEqual((new.previous_id, old.state, old.amount, new.state), (old, 'cancelled', 100.0, 'open'))
         self.assertEqual(old.line_ids.date, self.days(10))
+
+    def test_what_was_late_stays_late(self):
+        """An extension does not make it undone."""
+        invoice = self.make_invoice(self.partner)
+        plan = self.promise(invoice, lines=[(2, 50.0), (20, 50.0)])
+        self.go_to(5)
+        self.assertEqual((plan.state, self.partner.dunning_missed_count), ('open', 1))
+        form = Form(self.env['dunning.promise.make'].with_user(self.clerk).with_context(
+            **plan.action_extend()['context']))
+        self.assertEqual(form.missed_count, 1)
+        form.save().action_make()
+        self.env.invalidate_all()
+        self.assertEqual((plan.state, self.partner.dunning_missed_count), ('cancelled', 1))
+        self.assertFalse(self.activities(plan))
 
     def test_what_cannot_be(self):
         invoice, other = self.make_invoice(self.partner), self.make_invoice(self.make_partner('Other'))

@@ -179,8 +179,8 @@ registry.category("web_tour.tours").add("dunning_promise", {
         { trigger: ".modal div[name=count] input", run: "edit 6 && press Tab" },
         { content: "the last one takes the rest", trigger: ".modal div[name=line_ids] .o_data_row:contains(41.65)" },
         { trigger: ".modal footer button[name=action_make]", run: "click" },
-        { trigger: ".o_field_widget[name=previous_id]:contains(Promise of)" },
-        { trigger: ".o_field_widget[name=line_ids] .o_data_row:contains(41.65)" },
+        { trigger: "body:not(:has(.modal)) .o_field_widget[name=previous_id]:contains(Promise of)" },
+        { trigger: "body:not(:has(.modal)) .o_field_widget[name=line_ids] .o_data_row:contains(41.65)" },
     ],
 });
 

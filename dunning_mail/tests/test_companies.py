@@ -38,11 +38,12 @@ class CompaniesCase(DunningCommon):
         cls.profile = cls.env['dunning.interest.profile'].create({
             'name': 'Shared', 'business_method': 'base', 'business_rate': 9,
             'rate_ids': [Command.create({'date_from': '2026-01-01', 'rate': 1.27})]})
+        fee = cls.env['dunning.level.fee'].create({'level_id': cls.level_1.id, 'fixed': 5})
         cls.foreign = cls.make_records(cls.company, cls.clerk)
         cls.shared = {
             record._name: record for record in (
                 cls.shared_provider, cls.procedure, cls.level_1, cls.level_1.text_ids[0], cls.profile,
-                cls.profile.rate_ids, cls.env.ref('dunning_mail.dispute_reason_price'))}
+                cls.profile.rate_ids, fee, cls.env.ref('dunning_mail.dispute_reason_price'))}
         cls.env.flush_all()
 
     @classmethod
@@ -54,7 +55,7 @@ class CompaniesCase(DunningCommon):
         level = procedure.level_ids[0]
         profile = cls.profile.copy({'name': f'Of {company.name}', 'company_id': company.id})
         return {record._name: record for record in (
-            procedure, level, level.text_ids[0], provider, profile, profile.rate_ids)}
+            procedure, level, level.text_ids[0], provider, profile, profile.rate_ids, level.fee_ids)}
 
     @classmethod
     def make_records(cls, company, user):
@@ -67,7 +68,7 @@ class CompaniesCase(DunningCommon):
         run = cls.make_run(lang='en_US', user=user)
         notice = run.notice_ids
         records |= {record._name: record for record in (
-            run, notice, notice.line_ids, run.exception_ids, notice.text_id._get_version(),
+            run, notice, notice.due_line_ids, run.exception_ids, notice.charge_ids, notice.text_id._get_version(),
             cls.env['dunning.delivery.log'].create({'notice_id': notice.id}),
             cls.env['dunning.incoming.mail'].create({'notice_id': notice.id, 'digest': 'x'}),
             cls.env['dunning.notice.report'].create({'notice_id': notice.id}),
@@ -89,6 +90,8 @@ class CompaniesCase(DunningCommon):
             env['dunning.level.change'].create({
                 'notice_ids': notice.ids, 'level_id': cls.level_1.id, 'reason': 'x'}),
             env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
+            env['dunning.charge.change'].create({
+                'charge_ids': notice.charge_ids.ids, 'action': 'waive', 'reason': 'x'}),
             env['dunning.run.preview'].create({'run_id': run.id}),
             env['dunning.restart'].create({'move_line_ids': notice.line_ids.move_line_id.ids, 'reason': 'x'}),
             env['dunning.text.preview'].create({
@@ -97,8 +100,8 @@ class CompaniesCase(DunningCommon):
             'run_ids': run.ids,
             'line_ids': [Command.create({'code': 'not_sent', 'name': 'x', 'notice_ids': notice.ids})]})
         records |= {'dunning.preflight': preflight, 'dunning.preflight.line': preflight.line_ids}
-        records |= {'res.partner': partner, 'account.move.line': notice.line_ids.move_line_id, 'account.move':
-                    notice.line_ids.move_line_id.move_id, 'res.company': company, 'res.users': user,
+        records |= {'res.partner': partner, 'account.move.line': notice.due_line_ids.move_line_id,
+                    'account.move': notice.due_line_ids.move_line_id.move_id, 'res.company': company, 'res.users': user,
                     'resource.calendar': company.resource_calendar_id}
         return {name: record.with_env(cls.env) for name, record in records.items()}
 
@@ -293,6 +296,7 @@ class TestCompanies(CompaniesCase):
                 'dunning.provider': {'send_interval': 77}, 'dunning.procedure': {'grace_days': 3},
                 'dunning.level': {'min_amount': 7}, 'dunning.level.text': {'letter_title': 'Mahnung'},
                 'dunning.interest.profile': {'business_rate': 8}, 'dunning.interest.rate': {'rate': 1.5},
+                'dunning.level.fee': {'fixed': 7},
             }.items():
                 with self.subTest(user=user.login, model=name):
                     self.shared[name].with_user(user).write(values)

@@ -27,11 +27,13 @@ class Asked(NamedTuple):
     :ivar profile: `dunning.interest.profile`, may be empty
     :ivar credits: (id of the credit's `account.move.line`, else 0; id of its `account.payment`, else 0; positive
         amount): what is set off without being reconciled
+    :ivar resting: what of it rests on the day asked for: it bears no interest meanwhile, on no day of the reckoning
     """
     line_id: int
     partner_id: int
     profile: models.BaseModel
     credits: tuple = ()
+    resting: float = 0.0
 
     @classmethod
     def of(cls, item, profile):
@@ -41,7 +43,7 @@ class Asked(NamedTuple):
         :param profile: `dunning.interest.profile`, may be empty
         """
         return cls(item.line_id, item.partner_id, profile, tuple(
-            (credit.line_id, credit.payment_id, part) for credit, part in item.credit_parts))
+            (credit.line_id, credit.payment_id, part) for credit, part in item.credit_parts), item.resting)
 
 
 @dataclass(slots=True)
@@ -157,7 +159,11 @@ class DunningInterest(models.AbstractModel):
             return 'nothing_open'
         if not result.is_in_default:
             return 'not_begun'
-        calculation = interest.calculate(principal.steps, rates, result.default_from, basis.day, day_count)
+        steps = principal.steps
+        if one.resting:
+            resting = to_decimal(one.resting)
+            steps = [(day, max(amount - resting, interest.ZERO)) for day, amount in steps]
+        calculation = interest.calculate(steps, rates, result.default_from, basis.day, day_count)
         result.segments = calculation.segments
         result.amount = interest.round_half_up(calculation.exact, principal.rounding)
         if not result.segments:

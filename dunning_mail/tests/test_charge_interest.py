@@ -48,6 +48,22 @@ class TestInterestOnNotices(InterestCase):
         for words in ('17,94', '1.017,94', '30.05.2026', '30.06.2026', '10,27', '10,52', '9,0038', '8,9348'):
             self.assertIn(words, text)
 
+    def test_what_rests_bears_none(self):
+        """As long as it rests, and for the days before it too; it counts again once the dispute is rejected."""
+        self.use_profile('de')
+        invoice = self.make_invoice(self.partner, 2000, due='2026-05-29', invoice_date='2026-05-29')
+        dispute = self.env['dunning.dispute'].create({
+            'item_ids': self.receivable(invoice).ids, 'amount': 1000,
+            'reason_id': self.env.ref('dunning_mail.dispute_reason_price').id})
+        run = self.make_run('2026-07-31', partner_ids=self.partner.ids)
+        notice = run.notice_ids
+        self.assertEqual((notice.amount_overdue, notice.amount_interest), (1000.0, 17.94))
+        run.action_cancel()
+        dispute.closing_note = "As ordered"
+        dispute.action_reject()
+        notice = self.make_run('2026-07-31', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((notice.amount_overdue, notice.amount_interest), (2000.0, 35.87))
+
     def test_consumer(self):
         self.use_profile('de')
         person = self.make_partner('Person', is_company=False)

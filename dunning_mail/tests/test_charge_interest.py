@@ -62,7 +62,7 @@ class TestInterestOnNotices(InterestCase):
         dispute.closing_note = "As ordered"
         dispute.action_reject()
         notice = self.make_run('2026-07-31', partner_ids=self.partner.ids).notice_ids
-        self.assertEqual((notice.amount_overdue, notice.amount_interest), (2000.0, 35.87))
+        self.assertEqual((notice.amount_overdue, notice.amount_interest), (2000.0, 35.88))
 
     def test_consumer(self):
         self.use_profile('de')

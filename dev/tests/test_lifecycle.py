@@ -321,7 +321,8 @@ print("FACTS", json.dumps({
     "letters": env["dunning.run"].search_count([("letters_id", "!=", False)]),
     "foreign": env["ir.attachment"].search_count([("name", "=", "salaries.pdf")]),
     "mails": {name: bool(found[-1].mail_document_id) for name, found in by_name.items()},
-    "previous_dates": {name: str(found[1].due_line_ids.previous_date) for name, found in by_name.items() if len(found) > 1},
+    "previous_dates": {
+        name: str(found[1].due_line_ids.previous_date) for name, found in by_name.items() if len(found) > 1},
     "taken_out": [
         [exception.line_values.get("previous_date"), exception.line_values.get("previous_notice_id"),
          by_name["taken out"][0].id]

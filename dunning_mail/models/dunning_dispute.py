@@ -5,7 +5,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools import SQL, format_amount, format_date
 
-from ..tools.debt import Rest
+from ..tools.rest import Shared, lay
 
 # Days until a dispute should be decided, where nobody says another day.
 USUAL_DAYS = 14
@@ -35,9 +35,9 @@ class DunningDispute(models.Model):
     ========= ======================================== ==========================================
     state     means                                    left by
     ========= ======================================== ==========================================
-    open      what is contested rests                  a credit note for it that is posted,
+    open      what is still contested rests            credit notes for all of it that are posted,
                                                        `action_reject()`, `action_withdraw()`
-    accepted  a credit note was posted for it          the credit note goes back to draft
+    accepted  credit notes were posted for all of it   one of them goes back to draft
     rejected  it is owed: dunned at the level it had   --
     withdrawn the customer contests it no more         --
     ========= ======================================== ==========================================
@@ -60,6 +60,9 @@ class DunningDispute(models.Model):
         'account.move.line', 'dunning_dispute_item_rel', 'dispute_id', 'item_id', string="Items", required=True)
     move_names = fields.Char("Documents", compute='_compute_move_names')
     amount = fields.Monetary("Contested", tracking=True, help="All of the items, or part of it. Empty: all.")
+    amount_left = fields.Monetary(
+        "Still Contested", compute='_compute_amount_left', store=True,
+        help="What no credit note was posted for.")
     reason_id = fields.Many2one(
         'dunning.dispute.reason', required=True, ondelete='restrict', tracking=True, index=True)
     note = fields.Text("The Customer's Words")
@@ -93,6 +96,14 @@ class DunningDispute(models.Model):
             dispute.partner_id = item.partner_id.commercial_partner_id or dispute.partner_id
             dispute.company_id = item.company_id or dispute.company_id
             dispute.currency_id = item.currency_id or dispute.currency_id
+
+    @api.depends('amount', 'refund_ids.state', 'refund_ids.amount_total', 'refund_ids.currency_id')
+    def _compute_amount_left(self):
+        for dispute in self:
+            # What one in another currency is worth of it, a person knows.
+            credited = sum(dispute.sudo().refund_ids.filtered(lambda refund, dispute=dispute: (
+                refund.state == 'posted' and refund.currency_id == dispute.currency_id)).mapped('amount_total'))
+            dispute.amount_left = max(0.0, dispute.amount - credited)
 
     @api.depends('item_ids')
     def _compute_move_names(self):
@@ -199,15 +210,16 @@ class DunningDispute(models.Model):
         """Read the open disputes of items, with all items of each.
 
         :param items: `account.move.line`
-        :return: list of (dispute id, amount, reason id, target day, list of (item id, due date, what is open))
+        :return: list of (dispute id, what is still contested, reason id, target day, list of (item id, due date, what
+            is open))
         """
-        self.flush_model(['state', 'amount', 'reason_id', 'date_target', 'partner_id', 'item_ids'])
+        self.flush_model(['state', 'amount_left', 'reason_id', 'date_target', 'partner_id', 'item_ids'])
         self.env['account.move.line'].flush_model()
         self.env['res.partner'].flush_model(['commercial_partner_id'])
         disputes = {}
         for dispute_id, amount, reason_id, target, *item in self.env.execute_query(SQL(
                 """
-                SELECT d.id, COALESCE(d.amount, 0)::float, d.reason_id, d.date_target, aml.id,
+                SELECT d.id, COALESCE(d.amount_left, 0)::float, d.reason_id, d.date_target, aml.id,
                        COALESCE(aml.date_maturity, aml.date), aml.amount_residual_currency::float
                   FROM dunning_dispute d
                   JOIN dunning_dispute_item_rel rel ON rel.dispute_id = d.id
@@ -224,14 +236,13 @@ class DunningDispute(models.Model):
 
     @api.model
     def _get_resting(self, items, day):
-        asked, disputes = set(items.ids), self._read_open(items)
+        disputes = self._read_open(items)
         reasons = self.env['dunning.dispute.reason'].browse({dispute[2] for dispute in disputes})
         names = {reason.id: reason.name for reason in reasons}
         describe = lru_cache(None)(lambda reason_id: self.env._("Contested: %s.", names[reason_id]))
         return [
-            Rest(line_id, part, target, describe(reason_id), is_contested=True)
-            for _id, amount, reason_id, target, of_dispute in disputes
-            for line_id, part in self._lay_on_newest(amount, of_dispute) if line_id in asked]
+            Shared(tuple(of_dispute), amount, target, describe(reason_id), is_contested=True)
+            for _id, amount, reason_id, target, of_dispute in disputes]
 
     @api.model
     def _get_contestable(self, items, but_for=None):
@@ -243,11 +254,23 @@ class DunningDispute(models.Model):
         """
         items = items.sudo()
         left = {item.id: item.amount_residual_currency for item in items}
-        for dispute_id, amount, _reason, _target, of_dispute in self.sudo()._read_open(items):
-            for line_id, part in self._lay_on_newest(amount, of_dispute):
-                if line_id in left and dispute_id not in (but_for or self.browse()).ids:
-                    left[line_id] = max(0.0, left[line_id] - part)
+        for rest in lay([
+                Shared(tuple(of_dispute), amount, None, '', is_contested=True)
+                for dispute_id, amount, _reason, _target, of_dispute in self.sudo()._read_open_around(items)
+                if dispute_id not in (but_for or self.browse()).ids]):
+            if rest.line_id in left:
+                left[rest.line_id] = max(0.0, left[rest.line_id] - rest.amount)
         return left
+
+    @api.model
+    def _read_open_around(self, items):
+        """Read the open disputes of items, of what these are about too, and so on; as :meth:`_read_open` does."""
+        disputes, asked, more = [], self.env['account.move.line'], items
+        while more:
+            asked |= more
+            disputes = self._read_open(asked)
+            more = asked.browse({item[0] for dispute in disputes for item in dispute[4]}) - asked
+        return disputes
 
     # === WHAT BECOMES OF IT === #
 
@@ -309,12 +332,18 @@ class DunningDispute(models.Model):
 
         :param refund: `account.move`
         """
-        for dispute in self.filtered(lambda dispute: dispute.state == 'open'):
-            dispute._close('accepted', self.env._("Dispute accepted: credit note %s.", refund.name))
+        for dispute in self.sudo().filtered(lambda dispute: dispute.state == 'open'):
+            if dispute.currency_id.is_zero(dispute.amount_left):
+                dispute._close('accepted', self.env._("Dispute accepted: credit note %s.", refund.name))
+            else:
+                dispute._message_log(body=self.env._(
+                    "Accepted in part: credit note %(refund)s. Still contested: %(amount)s.", refund=refund.name,
+                    amount=format_amount(self.env, dispute.amount_left, dispute.currency_id)))
 
     def _reopen(self, words):
-        """What ended these disputes is undone."""
-        reopened = self.sudo().filtered(lambda dispute: dispute.state == 'accepted')
+        """What ended these disputes is undone, all of it or in part."""
+        reopened = self.sudo().filtered(lambda dispute: (
+            dispute.state == 'accepted' and not dispute.currency_id.is_zero(dispute.amount_left)))
         reopened.write({'state': 'open', 'date_closed': False})
         for dispute in reopened:
             dispute._message_log(body=words)
@@ -349,4 +378,4 @@ class DunningDispute(models.Model):
             note=self.env._(
                 "It should have been decided by %(day)s. What the customer contests (%(amount)s) is not dunned until "
                 "somebody accepts or rejects it.", day=format_date(self.env, self.date_target),
-                amount=format_amount(self.env, self.amount, self.currency_id)))
+                amount=format_amount(self.env, self.amount_left, self.currency_id)))

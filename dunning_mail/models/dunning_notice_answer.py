@@ -23,6 +23,7 @@ class DunningNotice(models.Model):
         "Rests Until", readonly=True, copy=False,
         help="The customer has answered: until then its items are not dunned, unless the answer is handled before. "
              "Once for each notice.")
+    answer_has_rested = fields.Boolean(readonly=True, copy=False)
     answer_from = fields.Char(readonly=True, copy=False)
     answer_text = fields.Text("What the Customer Writes", readonly=True, copy=False)
     promise_ids = fields.Many2many('dunning.promise', compute='_compute_agreements')
@@ -61,7 +62,8 @@ class DunningNotice(models.Model):
         author   the notice
         ======== ============================================================================
         person   *answered*; its items rest, once; a person is asked
-        unsure   *answered*; nothing rests; a person is asked
+        unsure   *answered*; nothing more rests; a person is asked, and sees what a person has
+                 written before
         robot    nothing
         ======== ============================================================================
 
@@ -76,11 +78,14 @@ class DunningNotice(models.Model):
         said = robot.strip_quoted(text)[:SHOWN] or text[:SHOWN]
         for notice in self.sudo().filtered(lambda notice: notice.state in ('issued', 'cancelled')):
             company = notice.company_id
-            values = {
-                'answer_state': 'open', 'answered_at': fields.Datetime.now(), 'answer_from': sender,
-                'answer_text': said}
-            if author == robot.Author.PERSON and not notice.answer_rest_until:
-                values['answer_rest_until'] = notice._get_today() + timedelta(days=company.dunning_answer_days)
+            is_person, is_waiting = author == robot.Author.PERSON, notice.answer_state == 'open'
+            values = {'answer_state': 'open'}
+            if is_person or not is_waiting:
+                values.update(answered_at=fields.Datetime.now(), answer_from=sender, answer_text=said)
+            if is_person and not notice.answer_has_rested and company.dunning_answer_days:
+                values.update(
+                    answer_has_rested=True,
+                    answer_rest_until=notice._get_today() + timedelta(days=company.dunning_answer_days))
             notice.write(values)
             user = notice._get_responsible_user()
             notice = notice.with_context(lang=user.lang)
@@ -106,7 +111,7 @@ class DunningNotice(models.Model):
         """Say that answers were seen to: what rested by them does so no more."""
         self.check_access('write')
         answered = self.sudo().filtered(lambda notice: notice.answer_state == 'open')
-        answered.write({'answer_state': 'handled'})
+        answered.write({'answer_state': 'handled', 'answer_rest_until': False})
         answered.activity_feedback(['dunning_mail.mail_activity_answered'])
         for notice in answered:
             notice._message_log(body=self.env._("Answer handled by %s.", self.env.user.name))

@@ -103,7 +103,7 @@ class DunningNoticeLine(models.Model):
             CASE WHEN COALESCE(l.amount_resting, 0) = 0 THEN aml.amount_residual_currency
                  ELSE LEAST(l.amount_residual, GREATEST(0, aml.amount_residual_currency - LEAST(
                       COALESCE(l.amount_contested, 0), (
-                      SELECT COALESCE(SUM(dispute.amount), 0)
+                      SELECT COALESCE(SUM(dispute.amount_left), 0)
                         FROM dunning_dispute_item_rel contested
                         JOIN dunning_dispute dispute ON dispute.id = contested.dispute_id AND dispute.state = 'open'
                        WHERE contested.item_id = aml.id)))) END

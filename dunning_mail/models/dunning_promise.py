@@ -10,6 +10,7 @@ from odoo.tools import SQL, format_amount, format_date
 
 from ..tools import promise as tools
 from ..tools.debt import Rest
+from ..tools.rest import Shared
 from .ir_actions_report import RETRYABLE
 
 _logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class DunningPromise(models.Model):
         'account.move.line', 'dunning_promise_item_rel', 'promise_id', 'item_id', string="Items", readonly=True)
     move_names = fields.Char("Documents", compute='_compute_move_names')
     opened = fields.Json(readonly=True, help="What was open of each item when it was promised.")
+    paid_before = fields.Json(readonly=True, help="What each payment had paid of each item when it was promised.")
     credited_before = fields.Monetary(
         readonly=True, help="Credit notes that were reconciled with the items when it was promised.")
     line_ids = fields.One2many('dunning.promise.line', 'promise_id', string="Instalments", readonly=True)
@@ -133,7 +135,13 @@ class DunningPromise(models.Model):
                     SELECT p.id, p.state, p.date, COALESCE(p.falls_due_whole, FALSE), c.dunning_promise_grace_days,
                            currency.rounding::float, COALESCE(p.credited_before, 0)::float, aml.id,
                            COALESCE(aml.date_maturity, aml.date), GREATEST(aml.amount_residual_currency, 0)::float,
-                           (p.opened ->> aml.id::text)::float, (
+                           (p.opened ->> aml.id::text)::float + (
+                           -- What was paid before and has been taken back is owed anew, and not promised.
+                           SELECT COALESCE(SUM(GREATEST(0, before.value::float - (
+                                  SELECT COALESCE(SUM(part.debit_amount_currency), 0)::float
+                                    FROM account_partial_reconcile part
+                                   WHERE part.debit_move_id = aml.id AND part.credit_move_id = before.key::int))), 0)
+                             FROM jsonb_each_text(p.paid_before -> aml.id::text) before), (
                            SELECT SUM(part.debit_amount_currency)::float
                              FROM account_partial_reconcile part
                              JOIN account_move_line refund ON refund.id = part.credit_move_id
@@ -186,18 +194,18 @@ class DunningPromise(models.Model):
         describe = lru_cache(None)(lambda until: self.env._("Promised until %s.", format_date(self.env, until)))
         describe_missed = lru_cache(None)(
             lambda made: self.env._("Promise of %s not kept.", format_date(self.env, made)))
+        self._load_on_way({
+            promise_id: facts for promise_id, facts in found.items()
+            if facts.state == 'open' and facts.terms.find_late(facts.money, day)})
         for facts in found.values():
             terms, money = facts.terms, facts.money
             is_missed = facts.state != 'open' or bool(terms.find_late(money, day))
             if is_missed:
                 rests += [Rest(line_id, 0.0, None, describe_missed(facts.made))
                           for line_id, _due, _left in facts.items if line_id in asked]
-            if facts.state == 'open' and terms.lines:
+            if facts.state == 'open' and (resting := terms.get_resting(money, day)):
                 until = terms.get_limit(terms.lines[-1][0])
-                rests += [
-                    Rest(line_id, part, until, describe(terms.lines[-1][0]))
-                    for line_id, part in self._lay_on_newest(terms.get_resting(money, day), facts.items)
-                    if line_id in asked]
+                rests.append(Shared(tuple(facts.items), resting, until, describe(terms.lines[-1][0])))
         return rests
 
     # === VALUING === #
@@ -220,10 +228,10 @@ class DunningPromise(models.Model):
             if not terms.lines or terms.get_limit(terms.lines[-1][0]) < today:
                 self._cancel(self.env._("None of its items is the customer's open item any more."))
             return
+        if terms.find_late(money, today):
+            self._load_on_way({self.id: facts})
         state, is_missed = terms.value(money, today), bool(terms.find_late(money, today))
         was_missed = self.is_missed
-        if is_missed and not was_missed and self._is_on_its_way(money):
-            state, is_missed = 'open', False
         values = {
             'state': state, 'is_missed': is_missed, 'amount_received': self.currency_id.round(money.received),
             'next_date': (state == 'open' and terms.get_next_day(money)) or False}
@@ -234,20 +242,6 @@ class DunningPromise(models.Model):
             self._ask_about_missed()
         elif was_missed and not is_missed:
             self.activity_unlink(['dunning_mail.mail_activity_promise'])
-
-    def _is_on_its_way(self, money):
-        """Whether all that is missing is registered as a payment that is not in the books yet.
-
-        :param money: :class:`~.promise.Money`
-        """
-        self.ensure_one()
-        proposal, moves = self.env['dunning.proposal'], set(self.item_ids.move_id.ids)
-        payments = proposal._read_payments(
-            proposal._get_companies_query(self.company_id.root_id), self.partner_id.commercial_partner_id)
-        on_way = -sum(
-            float(payment['residual']) for payment in payments if payment['currency_id'] == self.currency_id.id
-            and (not payment['named'] or moves & set(payment['named'])))
-        return self.currency_id.compare_amounts(money.paid + on_way, money.get_required(self.amount)) >= 0
 
     def _ask_about_missed(self):
         self.ensure_one()

@@ -52,6 +52,7 @@ class DunningPromise(models.Model):
             'user_id': self.env.uid, 'date': company._get_dunning_day(), 'previous_id': previous.id,
             'item_ids': [fields.Command.set(items.ids)],
             'opened': {str(item.id): item.amount_residual_currency for item in items.sudo()},
+            'paid_before': self._get_payments_before(items),
             'credited_before': self._sum_credit_notes(items),
             'line_ids': [fields.Command.create({'date': day, 'amount': amount}) for day, amount in lines],
             'next_date': lines[0][0]})

@@ -5,6 +5,7 @@ from odoo import api, models
 from odoo.tools import float_compare, float_round
 
 from ..tools.debt import Currency
+from ..tools.rest import Shared, lay
 
 
 class DunningResting(models.AbstractModel):
@@ -19,25 +20,10 @@ class DunningResting(models.AbstractModel):
 
         :param items: `account.move.line`; nothing of them has been read
         :param date day: the day asked for; what has ended by then does not rest
-        :return: list of :class:`~.debt.Rest`
+        :return: list of :class:`~.debt.Rest`, and of :class:`~.rest.Shared` where an amount is said of several items
+            together: those are laid on single items here, beside what others say
         """
         return []
-
-    @api.model
-    def _lay_on_newest(self, amount, items):
-        """Lay an amount on the newest items, as far as they are open.
-
-        :param float amount: what rests of all of them together
-        :param list items: (id of the `account.move.line`, due date, open amount)
-        :return: list of (id, amount)
-        """
-        laid = []
-        for line_id, _date_due, residual in sorted(items, key=lambda item: (item[1], item[0]), reverse=True):
-            part = min(amount, residual)
-            if part > 0:
-                laid.append((line_id, part))
-                amount -= part
-        return laid
 
 
 class DunningProposal(models.AbstractModel):
@@ -59,10 +45,18 @@ class DunningProposal(models.AbstractModel):
         :param date day: the day asked for
         :return: dict id -> list of :class:`~.debt.Rest`
         """
-        rests = defaultdict(list)
-        items = self.env['account.move.line'].sudo().browse(line_ids)
-        for name in self._get_resting_models() if line_ids else ():
-            for rest in self.env[name].sudo()._get_resting(items, day):
+        rests, asked, more, found, shared = defaultdict(list), set(), set(line_ids), [], []
+        while more:
+            # What is said of these and others together hangs on what is said of the others.
+            asked |= more
+            items = self.env['account.move.line'].sudo().browse(asked)
+            found = [rest for name in self._get_resting_models()
+                     for rest in self.env[name].sudo()._get_resting(items, day)]
+            shared = [rest for rest in found if isinstance(rest, Shared)]
+            more = {line_id for one in shared for line_id, _due, amount in one.items if amount > 0} - asked
+        single, wanted = [rest for rest in found if not isinstance(rest, Shared)], set(line_ids)
+        for rest in (*single, *lay(shared, single)):
+            if rest.line_id in wanted:
                 rests[rest.line_id].append(rest)
         return rests
 

@@ -68,7 +68,9 @@ from . import test_recheck_mail
 from . import test_recheck_word
 from . import test_rest_properties
 from . import test_rest_retention
+from . import test_rest_shared
 from . import test_rest_statements
+from . import test_rest_tools
 from . import test_retention
 from . import test_robot_tools
 from . import test_run

@@ -113,6 +113,28 @@ class TestDispute(RestCase):
         refund.button_cancel()
         self.assertEqual(self.claimed(), {invoice.name: 70.0})
 
+    def test_accepted_in_part(self):
+        """A credit note for less ends nothing: what is left of it is still contested."""
+        invoice = self.make_invoice(self.partner)
+        dispute = self.dispute(invoice, amount=60.0)
+        first = self.credit(dispute, 20.0)
+        self.assertEqual((dispute.state, dispute.amount, dispute.amount_left), ('open', 60.0, 40.0))
+        self.assertEqual(self.claimed(), {invoice.name: 40.0})
+        first.button_draft()
+        self.assertEqual(dispute.amount_left, 60.0)
+        first.action_post()
+        second = self.credit(dispute, 40.0)
+        self.assertEqual((dispute.state, dispute.amount_left), ('accepted', 0.0))
+        self.assertEqual(self.claimed(), {invoice.name: 40.0})
+        first.button_draft()
+        self.assertEqual((dispute.state, dispute.amount_left, second.state), ('open', 20.0, 'posted'))
+
+    def test_credit_note_for_more_than_is_contested(self):
+        """Core proposes the whole invoice: the draft says how much it is about."""
+        dispute = self.dispute(self.make_invoice(self.partner), amount=30.0)
+        refund = self.credit(dispute, post=False)
+        self.assertIn('30.00', ' '.join(refund.message_ids.mapped('body')))
+
     def test_only_for_its_own_invoices(self):
         """What is in somebody's context accepts no dispute that it is not about."""
         dispute, other = self.dispute(self.make_invoice(self.partner)), self.make_invoice(self.make_partner('Other'))

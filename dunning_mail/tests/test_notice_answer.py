@@ -51,19 +51,45 @@ class TestAnswer(ReportCase, RestCase):
         self.answer()
         self.company.dunning_answer_days = 40
         self.notice.with_user(self.clerk).action_answer_handled()
-        self.assertAnswered('handled', self.days(5), asked=False)
+        self.assertAnswered('handled', False, asked=False)
         self.assertEqual(self.claimed(22), {self.invoice.name: 100.0})
 
     def test_one_answer_lets_rest_once(self):
+        """What was handled rests no more, whoever writes afterwards."""
+        self.company.dunning_answer_days = 40
         self.answer()
         self.notice.with_user(self.clerk).action_answer_handled()
         self.clock.move_to(f'{self.days(3)} 08:00:00')
         self.answer("Und wo bleibt die Gutschrift?")
-        self.assertAnswered('open', self.days(5))
+        self.assertAnswered('open', False)
+        self.assertEqual(self.claimed(22), {self.invoice.name: 100.0})
         self.clock.move_to(f'{self.days(8)} 08:00:00')
-        self.answer("Hallo?")
-        self.assertAnswered('open', self.days(5))
+        self.answer("Hallo?", Auto_Submitted='auto-generated')
+        self.assertAnswered('open', False)
+        self.assertEqual(self.claimed(22), {self.invoice.name: 100.0})
         self.assertEqual(len(self.notice.activity_ids), 1)
+
+    def test_machine_after_a_person(self):
+        """What a person wrote stays in view, and goes on resting, until it is handled."""
+        self.answer()
+        self.answer("Ihre Meldung.", Auto_Submitted='auto-generated')
+        self.assertAnswered('open', self.days(5))
+        self.assertEqual(self.notice.answer_text, "Die Ware ist nie angekommen.")
+        self.notice.with_user(self.clerk).action_answer_handled()
+        self.answer("Ihre Meldung.", Auto_Submitted='auto-generated')
+        self.assertEqual(self.notice.answer_text, "Ihre Meldung.", "nothing else waits")
+
+    def test_person_after_a_machine(self):
+        self.answer("Ihre Meldung.", Auto_Submitted='auto-generated')
+        self.notice.with_user(self.clerk).action_answer_handled()
+        self.answer()
+        self.assertAnswered('open', self.days(5))
+
+    def test_no_days(self):
+        """0 days: a person is asked, and nothing rests, not even today."""
+        self.company.dunning_answer_days = 0
+        self.answer()
+        self.assertAnswered('open', False)
 
     def test_robots_rest_nothing(self):
         away = "Ich bin bis 3. Dezember nicht im Büro."
@@ -111,18 +137,18 @@ class TestAnswer(ReportCase, RestCase):
         action = notice.action_dunning_promise()
         make = Form(self.env[action['res_model']].with_user(self.clerk).with_context(**action['context'])).save()
         promise = self.env['dunning.promise'].browse(make.action_make()['res_id'])
-        self.assertAnswered('handled', self.days(5), asked=False)
+        self.assertAnswered('handled', False, asked=False)
         self.assertEqual(notice.promise_ids, promise)
         promise.with_user(self.clerk).action_cancel()
         self.answer("Die Hälfte ist kaputt.")
         action = notice.action_dunning_dispute()
         with Form(self.env['dunning.dispute'].with_user(self.clerk).with_context(**action['context'])) as form:
             form.reason_id = self.reason
-        self.assertAnswered('handled', self.days(5), asked=False)
+        self.assertAnswered('handled', False, asked=False)
         self.answer("Ich bin im Spital.")
         action = notice.action_dunning_hold()
         with Form(self.env['dunning.hold'].with_user(self.clerk).with_context(**action['context'])) as form:
             form.reason = 'Spital'
         form.record.action_apply()
-        self.assertAnswered('handled', self.days(5), asked=False)
+        self.assertAnswered('handled', False, asked=False)
         self.assertEqual((self.partner.dunning_hold_until, self.partner.dunning_hold_reason), (self.days(14), 'Spital'))

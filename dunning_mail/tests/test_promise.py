@@ -164,6 +164,28 @@ class TestValuing(RestCase):
         self.go_to(14)
         self.assertEqual((promise.state, len(self.activities(promise))), ('broken', 1))
 
+    def test_instalment_on_its_way(self):
+        """Of a plan, what is late counts, and not all of it; a payment that nobody has reconciled yet too."""
+        plans = []
+        for kind in ('registered', 'named', 'posted', 'late', 'little'):
+            partner = self.make_partner(kind, email=False)
+            invoice = self.make_invoice(partner, 300.0)
+            plan = self.promise(invoice, lines=[(10, 100.0), (20, 100.0), (30, 100.0)], falls_due_whole=True)
+            plans.append((kind, partner, invoice, plan))
+            if kind in ('registered', 'named'):
+                self.make_payment(partner, 100.0, *([invoice] if kind == 'named' else []), day=self.days(9))
+            else:
+                self.make_unallocated(
+                    partner, 99.0 if kind == 'little' else 100.0, day=self.days(13 if kind == 'late' else 9))
+        self.go_to(13)
+        for kind, partner, invoice, plan in plans:
+            with self.subTest(kind):
+                is_missed = kind in ('late', 'little')
+                self.assertEqual((plan.state, plan.is_missed, len(self.activities(plan))), (
+                    'broken' if is_missed else 'open', is_missed, int(is_missed)))
+                claimed = self.claimed(13, partner)
+                self.assertEqual(claimed, {invoice.name: 300.0} if is_missed else {})
+
     def test_credit_note(self):
         invoice = self.make_invoice(self.partner)
         promise = self.promise(invoice)

@@ -64,7 +64,20 @@ class TestValue(PromiseCase):
 
     def test_part(self):
         self.assertStates(self.make((10, 100.0)), self.pay((10, 99.99)), {12: 'open', 13: 'partly'})
-        self.assertStates(self.make((10, 60.0)), self.pay((10, 60.0)), {12: 'kept'})
+        self.assertStates(self.make((10, 60.0)), self.pay((10, 60.0)), {12: 'open', 13: 'kept'})
+
+    def test_what_is_due_besides(self):
+        """60 of 100 promised for later, 40 dunned: what comes before pays the 40, and the 60 rest until their day."""
+        promise = self.make((10, 60.0))
+        for paid, rest in ((40.0, 60.0), (50.0, 50.0), (60.0, 40.0), (100.0, 0.0)):
+            money = self.pay((3, paid))
+            self.assertEqual(promise.get_resting(money, day(12)), rest)
+            self.assertEqual(promise.value(money, day(12)), 'kept' if paid == 100.0 else 'open')
+            self.assertEqual((promise.get_resting(money, day(13)), promise.value(money, day(13))), (
+                0.0, 'kept' if paid >= 60.0 else 'partly'))
+        plan = self.make((10, 30.0), (20, 30.0))
+        self.assertEqual([plan.get_resting(self.pay((3, 40.0)), day(number)) for number in (12, 13, 23)],
+                         [60.0, 30.0, 0.0])
 
     def test_credit_note_is_no_broken_promise(self):
         self.assertStates(self.make((10, 100.0)), self.pay((5, 30.0, 'refund'), (10, 70.0)), {13: 'kept'})
@@ -101,6 +114,22 @@ class TestValue(PromiseCase):
         self.assertStates(plan, self.pay((12, 20.0)), {12: 'open', 13: 'partly'})
         self.assertStates(plan, self.pay((15, 50.0), (20, 50.0)), {23: 'broken'})
         self.assertStates(plan, self.pay((12, 50.0), (22, 50.0)), {13: 'kept', 23: 'kept'})
+
+    def test_on_its_way(self):
+        """What is registered for an instalment keeps all of the plan from being late; what comes too late does not."""
+        for whole in (False, True):
+            plan = self.make((10, 50.0), (20, 50.0), whole=whole)
+            for number, amount, late in ((12, 50.0, []), (13, 50.0, [day(10)]), (5, 49.0, [day(10)])):
+                money = self.pay()
+                money.on_way = [Part(day(number), amount)]
+                self.assertEqual(plan.find_late(money, day(13)), late)
+                self.assertEqual(plan.value(money, day(13)), 'broken' if late and whole else 'open')
+                self.assertEqual(plan.get_resting(money, day(13)), 0.0 if late and whole else 50.0)
+                self.assertEqual(plan.value(money, day(23)), 'broken')
+        money = self.pay((9, 50.0))
+        money.on_way = [Part(day(19), 30.0), Part(day(20), 20.0)]
+        self.assertStates(plan, money, {13: 'open', 23: 'open', 90: 'open'})
+        self.assertEqual(plan.get_resting(money, day(23)), 0.0, "it rests no more: the credit covers it")
 
     def test_next_day(self):
         plan = self.make((10, 50.0), (20, 50.0))
@@ -140,7 +169,7 @@ class TestResting(PromiseCase):
             total, before = sum(amount for _day, amount in lines), None
             for number in range(0, 60, 3):
                 rest = promise.get_resting(money, day(number))
-                self.assertLessEqual(rest, max(0.0, total - money.paid) + 1e-9)
+                self.assertLessEqual(rest, total + 1e-9)
                 self.assertLessEqual(rest, money.left + 1e-9)
                 self.assertTrue(before is None or rest <= before + 1e-9, "less and less rests as time goes by")
                 before = rest

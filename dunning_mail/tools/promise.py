@@ -3,7 +3,7 @@
 Plain values: no database, no words, no clock. Amounts are floats in the promise's currency.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 
@@ -22,11 +22,14 @@ class Money:
 
     :ivar credited: what credit notes have taken off since
     :ivar parts: list of :class:`Part`, the payments that are reconciled with the items
+    :ivar on_way: list of :class:`Part`, what is registered, or in the books, and reconciled with nothing yet: as long
+        as it is, nothing is late that it would pay
     """
     opened: float
     left: float
     credited: float
     parts: list[Part]
+    on_way: list[Part] = field(default_factory=list)
 
     @property
     def received(self):
@@ -41,6 +44,14 @@ class Money:
     def paid_by(self, day):
         """What was paid by the end of a day, by the days of value."""
         return max(0.0, self.paid - sum(part.amount for part in self.parts if part.day > day))
+
+    def reaches(self, amount, day):
+        """Whether so much was paid by the end of a day, or is on its way since."""
+        return self.paid_by(day) + sum(part.amount for part in self.on_way if part.day <= day) >= amount
+
+    def get_spare(self, amount):
+        """What was to be paid besides a promised amount."""
+        return max(0.0, self.opened - self.credited - amount)
 
     def get_required(self, amount):
         """How much of a promised amount is still to be paid at all."""
@@ -69,32 +80,40 @@ class Promise:
         """The last day on which what is promised for a day is not late."""
         return day + timedelta(days=self.grace)
 
+    @property
+    def total(self):
+        return sum(amount for _day, amount in self.lines)
+
     def find_late(self, money, today):
         """Return the days of the lines that are late: not paid by the end of their last day, which is over."""
         late, total = [], 0.0
         for day, amount in self.lines:
             total += amount
             limit = self.get_limit(day)
-            if limit < today and money.paid_by(limit) < money.get_required(total) - self.nothing:
+            if limit < today and not money.reaches(money.get_required(total) - self.nothing, limit):
                 late.append(day)
         return late
 
     def value(self, money, today):
         """Say what has become of it.
 
-        What comes too late does not mend it; what only becomes known late does.
+        What comes too late does not mend it; what only becomes known late does. Before its last day, it is kept once
+        nothing of all that is due besides is open either: who pays that has not paid what was promised for later.
 
         :param Money money: what came
         :param date today: the day asked for
         :return: `open`, `kept`, `partly` or `broken`
         """
         late = self.find_late(money, today)
-        end = self.get_limit(late[0] if late and self.falls_due_whole else self.lines[-1][0])
-        total = sum(amount for _day, amount in self.lines)
-        if not (late and self.falls_due_whole) and money.paid_by(end) >= money.get_required(total) - self.nothing:
-            return 'kept'
-        if end >= today:
-            return 'open'
+        is_over = bool(late and self.falls_due_whole)
+        end = self.get_limit(late[0] if is_over else self.lines[-1][0])
+        required = money.get_required(self.total)
+        if not is_over:
+            spare = money.get_spare(self.total) if end >= today and not late else 0.0
+            if money.paid_by(end) >= required + spare - self.nothing:
+                return 'kept'
+            if end >= today or money.reaches(required - self.nothing, end):
+                return 'open'
         return 'partly' if money.paid_by(end) >= self.nothing else 'broken'
 
     def get_next_day(self, money):
@@ -107,16 +126,21 @@ class Promise:
         return None
 
     def get_resting(self, money, day):
-        """Return what rests on a day: what the lines that are not late yet still promise."""
-        rest, total, before = 0.0, 0.0, money.paid
+        """Return what rests on a day: what the lines that are not late yet still promise.
+
+        As long as nothing is late, what comes pays what was due besides first.
+        """
+        late = self.find_late(money, day)
+        if late and self.falls_due_whole:
+            return 0.0
+        rest, total = 0.0, 0.0
+        before = money.paid if late else max(0.0, money.paid - money.get_spare(self.total))
         for line_day, amount in self.lines:
             total += amount
             required = money.get_required(total)
             left, before = max(0.0, required - before), max(before, required)
             if self.get_limit(line_day) >= day:
                 rest += left
-            elif self.falls_due_whole and left >= self.nothing:
-                return 0.0
         return rest
 
 

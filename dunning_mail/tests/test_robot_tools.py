@@ -49,6 +49,9 @@ class TestAuthor(BaseCase):
             with self.subTest(name):
                 self.assertEqual(self.find(PLEASE, **values), robot.Author.PERSON)
         for text in (
+                "Wir zahlen am Freitag; den Rest nach meiner Rückkehr.",
+                "Ihre Nachricht haben wir erhalten. Die Ware war defekt.",
+                "Zugriff auf Ihre Mail hatte ich erst heute. Bezahlt ist alles.",
                 "Ich war letzte Woche nicht im Büro und habe gestern bezahlt.",
                 "I was out of office, sorry. We have paid today.",
                 f"Die Rechnung ist bezahlt.\n\nAm 24.11.2026 um 08:00 schrieb Muster AG:\n> {AWAY}",
@@ -73,15 +76,47 @@ class TestAuthor(BaseCase):
                 ('with a day in it', "Ich bin bis 3. Dezember nicht im Büro.", {'Precedence': 'auto_reply'}),
                 ('through a list, with a subject', AWAY, {
                     'subject': 'Out of Office: Mahnung', 'List_Id': '<x.acme.test>', 'X_Autorespond': 'x'}),
-                ('nothing but the suppressing header', AWAY, {'X_Auto_Response_Suppress': 'All'})):
+                ('subject and no sender', "Bis bald!", {
+                    'subject': 'Automatic reply: Reminder', 'Return_Path': '<>'})):
             with self.subTest(name):
                 self.assertEqual(self.find(text, **values), robot.Author.ROBOT)
 
     def test_one_strong_sign_asks(self):
-        for text, values in (
-                (PLEASE, {'Auto_Submitted': 'auto-generated'}), (PLEASE, {'X_Autoreply': 'yes'}),
-                (AWAY, {'subject': 'Abwesenheitsnotiz: Mahnung'})):
-            self.assertEqual(self.find(text, **values), robot.Author.UNSURE)
+        for name, text, values in (
+                ('header', PLEASE, {'Auto_Submitted': 'auto-generated'}), ('old header', PLEASE, {'X_Autoreply': 'yes'}),
+                ('subject', "Bis bald!", {'subject': 'Automatische Antwort: 1. Mahnung'}),
+                ('French subject', "À bientôt", {'subject': 'Réponse automatique : Rappel'}),
+                ('no sender', "Your mail was put into the queue of Support.", {'Return_Path': '<>'}),
+                ('subject and words', AWAY, {'subject': 'Abwesenheitsnotiz: Mahnung'}),
+                ('words and what silences others', AWAY, {'X_Auto_Response_Suppress': 'All'})):
+            with self.subTest(name):
+                self.assertEqual(self.find(text, **values), robot.Author.UNSURE)
+        for text in (
+                "Ich bin bis 12.8. außer Haus.", "Ich bin vom 1. bis 12.8. ausser Haus.",
+                "Vielen Dank für Ihre Nachricht. Ich befinde mich bis zum 12.8. im Urlaub.",
+                "Zurzeit bin ich abwesend.", "I will be out of the office until 12 August.",
+                "Je suis actuellement en déplacement.", "Non sono in ufficio fino al 12 agosto."):
+            with self.subTest(text):
+                self.assertEqual(self.find(text), robot.Author.UNSURE)
+
+    def test_persons_behind_programs(self):
+        """What programs put on all that passes through them makes nobody a machine: a person looks."""
+        paid = "Wir haben am 3.3. bezahlt."
+        for name, text, values in (
+                ('agent of a ticket system', paid, {
+                    'Auto_Submitted': 'auto-generated', 'X_Auto_Response_Suppress': 'All',
+                    'subject': '[Ticket #12] Re: 1. Mahnung'}),
+                ('from an address that takes no answers', paid, {
+                    'Auto_Submitted': 'auto-generated', 'sender': 'noreply@tickets.acme.test',
+                    'subject': '[Case 12] 1. Mahnung'}),
+                ('with a footer', paid + "\n" * 3 + "x" * 400 + "\nThis message was automatically generated.", {
+                    'Auto_Submitted': 'auto-generated'}),
+                ('silences assistants', "Wir zahlen Freitag; den Rest nach meiner Rückkehr.", {
+                    'X_Auto_Response_Suppress': 'OOF'})):
+            with self.subTest(name):
+                self.assertEqual(self.find(text, **values), robot.Author.UNSURE)
+        # Who answers an assistant's mail keeps its subject.
+        self.assertEqual(self.find(paid, subject='Re: Automatic reply: Reminder'), robot.Author.PERSON)
 
     def test_what_nobody_can_read(self):
         for text in ('', '\0' * 50, '> ' * 10000, 'ich bin ' * 5000):

@@ -18,10 +18,14 @@ class Author(StrEnum):
 
     PERSON = 'person'
     ROBOT = 'robot'
-    UNSURE = 'unsure'  # one strong sign: a person has to look
+    UNSURE = 'unsure'  # a person has to look
 
 
 MAX_TEXT = 4000
+MAX_BEGINNING = 400
+# Strong signs, and of what kind they are: those of one kind come together.
+_KINDS = {'submitted': 'header', 'header': 'header', 'nobody': 'sender', 'subject': 'words', 'says': 'words',
+          'receipt': 'words'}
 
 # RFC 3834: what it answers by itself says so; "no" is what persons' mail may say.
 _AUTO_SUBMITTED = re.compile(r'\s*auto-(?:replied|generated|notified)', re.IGNORECASE)
@@ -36,28 +40,39 @@ _NO_REPLY = re.compile(
     r'(?:no|not|donot|do-not|do_not|don-?t|keine?)[._-]?(?:reply|antwort|answer|respond)|ne-?pas-?repondre|non-?rispondere|'
     r'mailer-?daemon|auto-?(?:reply|responder|answer|mailer)|bounces?|notifications?$|postmaster|daemon',
     re.IGNORECASE)
-# How absence assistants and ticket systems begin a subject, in the languages of the letters.
+# How nothing but absence assistants begin a subject, in the languages of the letters; who answers one writes "Re:".
 _SUBJECT = re.compile(
+    r'^\W*(?:auto(?:matic|matische?|mated|matique)?[ :-]*(?:reply|antwort|response|svar)|automatische antwort|'
+    r'r[ée]ponse automatique|risposta automatica|abwesenheits(?:notiz|nachricht|meldung|assistent|agent)|'
+    r'out[ -]of[ -](?:the[ -])?office(?: auto-?reply)?\s*(?:[:(]|$)|message d.absence|avviso di assenza|'
+    r'vacation (?:reply|message))', re.IGNORECASE)
+# How these and ticket systems do, and persons too.
+_TOPIC = re.compile(
     r'^\W*(?:(?:re|aw|sv|antw|rif|tr)\s*:\s*)*\W*(?:'
-    r'auto(?:matic|matische?|mated|matique)?[ :-]*(?:reply|antwort|response|svar)|automatische antwort|'
-    r'r[ée]ponse automatique|risposta automatica|abwesenheits?|abwesend|out[ -]of[ -](?:the[ -])?office|ooo\b|'
+    r'abwesenheits?|abwesend|out[ -]of[ -](?:the[ -])?office|ooo\b|'
     r'nicht (?:im|am) (?:b[üu]ro|hause|arbeitsplatz)|(?:urlaub|ferien)s?(?:abwesenheit|meldung|notiz)?\s*[:(]|'
-    r'absence du bureau|absence\s*:|absent\b|absent[ei]?\s*:|fuori (?:sede|ufficio)|assenza|vacation (?:reply|message)|'
+    r'absence du bureau|absence\s*:|absent\b|absent[ei]?\s*:|fuori (?:sede|ufficio)|assenza|'
     r'eingangsbest[äa]tigung|accus[ée] de r[ée]ception|conferma di ricezione|ticket (?:received|created)|'
     r'\[(?:ticket|case)[ #:]|we (?:have )?received your)', re.IGNORECASE)
-# What they say, at the beginning of the text.
-_WORDS = re.compile(
-    r'(?:i am|i.m|ich bin|ich werde|wir sind|je suis|je serai|sono|sar[òo])\b[^!?\n]{0,60}?\b(?:out of (?:the )?office|'
-    r'on (?:vacation|leave|holidays?)|away|abwesend|nicht (?:im|am) (?:b[üu]ro|haus|arbeitsplatz)|'
-    r'im urlaub|in den ferien|in elternzeit|absente?\b|en (?:vacances|cong[ée])|assente|in (?:ferie|vacanza))|'
+# What assistants say, at the beginning of the text.
+_SAYS = re.compile(
+    r'(?:i am|i.m|i will be|ich bin|bin ich|ich befinde mich|ich werde|wir sind|je suis|je serai|sono|sar[òo])\b'
+    r'[^!?\n]{0,60}?\b(?:out of (?:the )?office|'
+    r'on (?:vacation|leave|holidays?)|away|abwesend|au(?:ß|ss)er haus|nicht (?:im|am) (?:b[üu]ro|haus|arbeitsplatz)|'
+    r'im urlaub|in den ferien|in elternzeit|absente?\b|en (?:vacances|cong[ée]|d[ée]placement)|assente|'
+    r'in (?:ferie|vacanza)|fuori (?:sede|ufficio))|non sono in ufficio', re.IGNORECASE)
+# What programs say there that acknowledge receipt; a person who answers may begin so.
+_RECEIPT = re.compile(
     r'(?:this is an?|dies ist eine?|ceci est une?|questa [èe] una?)\s+(?:\w+\s+){0,2}?(?:auto\w*)|'
-    r'(?:diese|votre|this|your) (?:e-?mail|mail|nachricht|message) (?:wird|wurde|is|was|has been|ne sera|will) '
-    r'(?:not |nicht |pas )?(?:(?:be )?(?:read|forwarded|monitored)|weitergeleitet|gelesen|transmis|lu)|'
-    r'(?:keinen?|kein|limited|no|pas) (?:zugriff|access|acc[èe]s)[^.\n]{0,40}(?:mail|messag|courri)|'
     r'(?:automatically|automatisch|automatiquement|automaticamente) '
     r'(?:generated|erstellt|generiert|g[ée]n[ée]r|generat)|'
     r'(?:your|ihre|votre|vostra) (?:request|anfrage|message|demande|richiesta)[^.\n]{0,40}'
-    r'(?:has been received|eingegangen|erhalten|re[çc]ue?|ricevut)|'
+    r'(?:has been received|eingegangen|erhalten|re[çc]ue?|ricevut)', re.IGNORECASE)
+# What persons say too.
+_WORDS = re.compile(
+    r'(?:diese|votre|this|your) (?:e-?mail|mail|nachricht|message) (?:wird|wurde|is|was|has been|ne sera|will) '
+    r'(?:not |nicht |pas )?(?:(?:be )?(?:read|forwarded|monitored)|weitergeleitet|gelesen|transmis|lu)|'
+    r'(?:keinen?|kein|limited|no|pas) (?:zugriff|access|acc[èe]s)[^.\n]{0,40}(?:mail|messag|courri)|'
     r'nach meiner r[üu]ckkehr|upon my return|when i return|d[èe]s mon retour|al mio ritorno',
     re.IGNORECASE)
 _QUOTE = re.compile(
@@ -73,8 +88,10 @@ def strip_quoted(text: str) -> str:
 
 
 def find_signs(message: email.message.Message, text: str = '') -> set[str]:
-    """Name the signs that a machine has written a mail: ``submitted``, ``header``, ``bulk``, ``sender``, ``subject``,
-    ``words``.
+    """Name the signs that a machine has written a mail.
+
+    Strong ones: ``submitted``, ``header``, ``nobody``, ``subject``, ``says``, ``receipt``. What persons' mail may have too, and what
+    programs put on all that passes through them: ``bulk``, ``sender``, ``topic``, ``words``.
 
     :param text: its text
     """
@@ -90,11 +107,20 @@ def find_signs(message: email.message.Message, text: str = '') -> set[str]:
     is_listed = any(get(name) for name in _LIST_HEADERS)
     if not is_listed and (_BULK.match(get('Precedence')) or 'all' in suppress.split(', ') or 'oof' in suppress):
         signs.add('bulk')
-    if get('Return-Path') == '<>' or _NO_REPLY.search(_local_part(get('From'))):
+    if get('Return-Path') == '<>':
+        signs.add('nobody')
+    if _NO_REPLY.search(_local_part(get('From'))):
         signs.add('sender')
     if _SUBJECT.match(get('Subject')):
         signs.add('subject')
-    if _WORDS.search(strip_quoted(text)[:MAX_TEXT]):
+    elif _TOPIC.match(get('Subject')):
+        signs.add('topic')
+    said = strip_quoted(text)
+    if _SAYS.search(said[:MAX_BEGINNING]):
+        signs.add('says')
+    if _RECEIPT.search(said[:MAX_BEGINNING]):
+        signs.add('receipt')
+    if _WORDS.search(said[:MAX_TEXT]):
         signs.add('words')
     return signs
 
@@ -102,14 +128,16 @@ def find_signs(message: email.message.Message, text: str = '') -> set[str]:
 def find_author(message: email.message.Message, text: str = '') -> Author:
     """Say who has written a mail that is no report.
 
+    A machine it is where strong signs of two kinds say so, or what it says and a sender that takes no answers. One
+    strong sign, or two others, make a person look; that something was received is no sign by itself.
+
     :param text: its text
     """
     signs = find_signs(message, text)
-    kinds = {'header' if sign in ('submitted', 'header', 'bulk') else 'words' if sign in ('words', 'subject') else sign
-             for sign in signs}
-    if len(kinds) > 1 or len(signs) > 2:
+    kinds = {_KINDS[sign] for sign in signs if sign in _KINDS}
+    if len(kinds) > 1 or ('words' in kinds and 'sender' in signs):
         return Author.ROBOT
-    return Author.UNSURE if signs & {'submitted', 'header'} or len(signs) > 1 else Author.PERSON
+    return Author.UNSURE if len(signs) > 1 or (kinds and signs != {'receipt'}) else Author.PERSON
 
 
 def _local_part(sender: str) -> str:

@@ -6,6 +6,7 @@ from odoo.exceptions import UserError, ValidationError
 from odoo.tools import SQL, format_amount, format_date
 
 from ..tools.rest import Shared, lay
+from .res_company_rest import MAX_DAYS
 
 # Days until a dispute should be decided, where nobody says another day.
 USUAL_DAYS = 14
@@ -73,7 +74,8 @@ class DunningDispute(models.Model):
     date = fields.Date(required=True, readonly=True, default=lambda self: self.env.company._get_dunning_day())
     date_target = fields.Date(
         "To Be Decided Until", required=True, tracking=True,
-        default=lambda self: self.env.company._get_dunning_day() + timedelta(days=USUAL_DAYS))
+        default=lambda self: self.env.company._get_dunning_day() + timedelta(
+            days=min(USUAL_DAYS, self.env.company.sudo().dunning_dispute_max_days)))
     state = fields.Selection(
         [('open', 'Open'), ('accepted', 'Accepted'), ('rejected', 'Rejected'), ('withdrawn', 'Withdrawn')],
         required=True, default='open', readonly=True, copy=False, tracking=True, index=True)
@@ -190,6 +192,13 @@ class DunningDispute(models.Model):
         for dispute in self:
             if dispute.state == 'open' and dispute.date_target < dispute.date:
                 raise ValidationError(self.env._("A dispute cannot have been decided before it was opened."))
+            may_more = self.env.su or self.env.user.has_group('account.group_account_manager')
+            days = MAX_DAYS if may_more else dispute.company_id.sudo().dunning_dispute_max_days
+            if dispute.state == 'open' and (dispute.date_target - dispute.date).days > days:
+                last = format_date(self.env, dispute.date + timedelta(days=days))
+                raise ValidationError(self.env._("This dispute is to be decided by %s at the latest.", last) if may_more
+                                      else self.env._(
+                    "You may set a day until %s. A later one is set by the head of accounts.", last))
 
     @api.constrains('reason_id', 'user_id', 'company_id')
     def _check_company_of_choice(self):
@@ -354,8 +363,7 @@ class DunningDispute(models.Model):
     def _check_target_days(self):
         """Each morning: how long open ones take; those whose target day is over ask their owner, later the head of
         accounts."""
-        for dispute in self.search([('state', '=', 'open')]):
-            self.env['dunning.promise']._do_alone(dispute, '_check_target_day')
+        self.env['dunning.promise']._do_each(self.search([('state', '=', 'open')]), '_check_target_day')
 
     def _check_target_day(self):
         self.ensure_one()

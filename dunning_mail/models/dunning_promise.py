@@ -15,6 +15,8 @@ from .ir_actions_report import RETRYABLE
 
 _logger = logging.getLogger(__name__)
 
+# How often something is tried, where others are in the way.
+CONFLICTS = 3
 
 
 class Facts(NamedTuple):
@@ -80,6 +82,7 @@ class DunningPromise(models.Model):
     state = fields.Selection(
         [('open', 'Open'), ('kept', 'Kept'), ('partly', 'Kept in Part'), ('broken', 'Not Kept'),
          ('cancelled', 'Cancelled')], required=True, default='open', readonly=True, tracking=True, index=True)
+    late_count = fields.Integer(readonly=True, help="Instalments that were late when it was valued last.")
     is_missed = fields.Boolean("Was Late", readonly=True, help="Something of it came too late, or not at all.")
     amount_received = fields.Monetary(
         "Received", readonly=True,
@@ -230,18 +233,19 @@ class DunningPromise(models.Model):
             return
         if terms.find_late(money, today):
             self._load_on_way({self.id: facts})
-        state, is_missed = terms.value(money, today), bool(terms.find_late(money, today))
-        was_missed = self.is_missed
+        state, late = terms.value(money, today), len(terms.find_late(money, today))
+        # Of what is over, nobody asks when the days of its other instalments come.
+        is_news, was_missed = late > self.late_count and self.state in ('open', 'kept'), self.is_missed
         values = {
-            'state': state, 'is_missed': is_missed, 'amount_received': self.currency_id.round(money.received),
+            'state': state, 'is_missed': bool(late), 'late_count': late, 'amount_received': self.currency_id.round(money.received),
             'next_date': (state == 'open' and terms.get_next_day(money)) or False}
         changed = {fname: value for fname, value in values.items() if self[fname] != value}
         if changed:
             self.write(changed)
-        if is_missed and not was_missed:
-            self._ask_about_missed()
-        elif was_missed and not is_missed:
+        if was_missed and (is_news or not late):
             self.activity_unlink(['dunning_mail.mail_activity_promise'])
+        if is_news:
+            self._ask_about_missed()
 
     def _ask_about_missed(self):
         self.ensure_one()
@@ -274,6 +278,8 @@ class DunningPromise(models.Model):
 
         :param str method: name of the method
         """
+        # What others have left to write is theirs: a fault of it must not pass for one of these records.
+        self.env.flush_all()
         try:
             with self.env.cr.savepoint():
                 getattr(records, method)(*args)
@@ -283,9 +289,28 @@ class DunningPromise(models.Model):
             _logger.exception("%s of %s failed", method, records)
 
     @api.model
+    def _do_each(self, records, method):
+        """Do something with each of many records, in a transaction of its own; once more where others were in the way.
+
+        :param str method: name of the method
+        """
+        for record in records:
+            for _attempt in range(CONFLICTS):
+                try:
+                    self._do_alone(record, method)
+                    self.env['ir.cron']._commit_progress(1)
+                    break
+                except RETRYABLE:
+                    if self.env.cr.closed:
+                        raise
+                    self.env.cr.rollback()
+            else:
+                _logger.warning("%s of %s: others were in the way; it is tried with the next pass", method, record)
+
+    @api.model
     def _process(self):
         """Entry of the scheduled action, each morning: what is late now, and which disputes should be decided."""
-        self.search([('state', '=', 'open')])._value()
+        self._do_each(self.search([('state', '=', 'open')]), '_value')
         self.env['dunning.dispute']._check_target_days()
 
     # === WHAT A PERSON DECIDES === #

@@ -5,6 +5,8 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import format_amount, format_date
 
+from .res_company_rest import MAX_DAYS
+
 # Instalments of a plan, whoever grants them.
 MAX_LINES = 120
 
@@ -46,7 +48,7 @@ class DunningPromise(models.Model):
         lines = self._merge_lines(lines, currency)
         self._check_lines(lines, company)
         self._check_covered(items, sum(amount for _day, amount in lines), currency, previous)
-        self._check_granted(lines, partner, company)
+        self._check_granted(lines, items, partner, company, previous)
         promise = self._as_system().create({
             **values, 'partner_id': partner.id, 'company_id': company.id, 'currency_id': currency.id,
             'user_id': self.env.uid, 'date': company._get_dunning_day(), 'previous_id': previous.id,
@@ -92,6 +94,11 @@ class DunningPromise(models.Model):
         if lines[0][0] < company._get_dunning_day():
             raise UserError(self.env._(
                 "%s is over. A promise is for today or later.", format_date(self.env, lines[0][0])))
+        last = company._get_dunning_day() + timedelta(days=MAX_DAYS)
+        if lines[-1][0] > last:
+            raise UserError(self.env._(
+                "%(day)s is too far away. A promise is for %(last)s at the latest.",
+                day=format_date(self.env, lines[-1][0]), last=format_date(self.env, last)))
         if len(lines) > MAX_LINES:
             raise UserError(self.env._("A plan has %s instalments at most.", MAX_LINES))
 
@@ -115,14 +122,22 @@ class DunningPromise(models.Model):
                 items=', '.join((other.item_ids & items.sudo()).move_id.mapped('name')), other=other.display_name))
 
     @api.model
-    def _check_granted(self, lines, partner, company):
-        """Check that the user may grant it: a clerk within the company's limits, the head of accounts any."""
+    def _check_granted(self, lines, items, partner, company, previous):
+        """Check that the user may grant it: a clerk within the company's limits, the head of accounts any.
+
+        The days count from the first promise for any of the items that was given up for another one.
+        """
         if self.env.su or self.env.user.has_group('account.group_account_manager'):
             return
         company = company.sudo()
-        last = company._get_dunning_day() + timedelta(days=company.dunning_promise_max_days)
+        earlier = previous.sudo() | self.sudo().search([('item_ids', 'in', items.ids), ('state', '=', 'cancelled')])
+        start = min([company._get_dunning_day(), *earlier.mapped('date')])
+        last = start + timedelta(days=company.dunning_promise_max_days)
         if lines[-1][0] > last:
             raise UserError(self.env._(
+                "You may grant time until %(last)s, counted from %(first)s, when these items were promised first. More "
+                "is granted by the head of accounts.", last=format_date(self.env, last),
+                first=format_date(self.env, start)) if earlier else self.env._(
                 "You may grant time until %s. More is granted by the head of accounts.", format_date(self.env, last)))
         if len(lines) > company.dunning_promise_max_lines:
             raise UserError(self.env._(

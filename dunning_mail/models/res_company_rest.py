@@ -20,6 +20,10 @@ class ResCompany(models.Model):
     dunning_promise_max_missed = fields.Integer(
         "Promises Not Kept", default=2,
         help="Once a customer has broken so many promises, the next one is granted by the head of accounts.")
+    dunning_dispute_max_days = fields.Integer(
+        "Days Until a Dispute Is Decided", default=60,
+        help="The last target day that a clerk may set, counted from the day of the dispute. The head of accounts may "
+             "set a later one.")
     dunning_answer_days = fields.Integer(
         "Days After an Answer", default=5,
         help="How long the items of a notice rest after the customer has answered it, unless somebody has handled the "
@@ -27,10 +31,11 @@ class ResCompany(models.Model):
 
     @api.constrains(
         'dunning_promise_days', 'dunning_promise_grace_days', 'dunning_promise_max_days', 'dunning_promise_max_lines',
-        'dunning_promise_max_missed', 'dunning_answer_days')
+        'dunning_promise_max_missed', 'dunning_dispute_max_days', 'dunning_answer_days')
     def _check_dunning_rest_days(self):
         for company in self:
-            for fname in ('promise_days', 'promise_grace_days', 'promise_max_days', 'answer_days'):
+            for fname in (
+                    'promise_days', 'promise_grace_days', 'promise_max_days', 'dispute_max_days', 'answer_days'):
                 if not 0 <= company[f'dunning_{fname}'] <= MAX_DAYS:
                     raise ValidationError(self.env._(
                         "“%(field)s” takes 0 to %(max)s days.", max=MAX_DAYS,

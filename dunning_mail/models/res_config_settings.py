@@ -42,6 +42,7 @@ class ResConfigSettings(models.TransientModel):
     dunning_promise_max_days = fields.Integer(related='company_id.dunning_promise_max_days', readonly=False)
     dunning_promise_max_lines = fields.Integer(related='company_id.dunning_promise_max_lines', readonly=False)
     dunning_promise_max_missed = fields.Integer(related='company_id.dunning_promise_max_missed', readonly=False)
+    dunning_dispute_max_days = fields.Integer(related='company_id.dunning_dispute_max_days', readonly=False)
     dunning_answer_days = fields.Integer(related='company_id.dunning_answer_days', readonly=False)
 
     def action_preview_dunning_retention(self):

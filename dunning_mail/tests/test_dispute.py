@@ -1,5 +1,5 @@
 from odoo import Command
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, tagged
 
 from .common import TODAY, read_pdf
@@ -201,6 +201,21 @@ class TestDispute(RestCase):
         self.assertEqual(dispute.days, 13)
         dispute.action_withdraw()
         self.assertFalse(self.activities(dispute))
+
+    def test_how_long(self):
+        """A clerk within the company's limit; whatever the day, nobody has it rest for ever."""
+        self.company.dunning_dispute_max_days = 30
+        invoice = self.make_invoice(self.partner)
+        dispute = self.dispute(invoice, date_target=self.days(30), amount=10.0)
+        with self.assertRaisesRegex(ValidationError, 'head of accounts'), self.env.cr.savepoint():
+            dispute.date_target = self.days(31)
+        with self.assertRaisesRegex(ValidationError, 'head of accounts'), self.env.cr.savepoint():
+            self.dispute(invoice, date_target=self.days(31))
+        dispute.with_user(self.manager).date_target = self.days(300)
+        with self.assertRaisesRegex(ValidationError, 'at the latest'), self.env.cr.savepoint():
+            dispute.with_user(self.manager).date_target = '9999-12-31'
+        self.company.dunning_dispute_max_days = 7
+        self.assertEqual(self.dispute(invoice, amount=10.0).date_target, self.days(7))
 
     def test_owner_who_has_left(self):
         dispute = self.dispute(self.make_invoice(self.partner), date_target=self.days(1))

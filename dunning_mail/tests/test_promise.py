@@ -206,6 +206,49 @@ class TestValuing(RestCase):
         self.pay(invoice, 200.0, self.days(20))
         self.assertEqual((plan.state, plan.is_missed), ('kept', True))
 
+    def test_each_instalment_that_is_late_asks(self):
+        invoice = self.make_invoice(self.partner, 300.0)
+        plan = self.promise(invoice, lines=[(10, 100.0), (20, 100.0), (30, 100.0)])
+        self.go_to(13)
+        plan.activity_feedback(['dunning_mail.mail_activity_promise'])
+        self.go_to(14)
+        self.assertFalse(self.activities(plan))
+        self.go_to(23)
+        self.assertEqual((plan.state, plan.late_count, len(self.activities(plan))), ('open', 2, 1))
+        self.go_to(33)
+        self.assertEqual((plan.state, len(self.activities(plan))), ('broken', 1), "in place of the last one")
+        # What is over as a whole is told once.
+        whole = self.promise(self.make_invoice(self.partner, 200.0), lines=[(1, 100.0), (9, 100.0)],
+                             falls_due_whole=True, user=self.manager)
+        self.go_to(37)
+        whole.activity_feedback(['dunning_mail.mail_activity_promise'])
+        self.go_to(46)
+        self.pay(whole.item_ids.move_id.with_env(self.env), 10.0, self.days(46))
+        self.assertFalse(self.activities(whole))
+
+    def test_earlier_payment_is_taken_back(self):
+        """A direct debit that comes back breaks no promise for what was open beside it."""
+        invoice = self.make_invoice(self.partner)
+        earlier = self.pay(invoice, 40.0)
+        promise = self.promise(invoice)
+        self.pay(invoice, 60.0, self.days(3))
+        self.assertEqual((promise.state, promise.amount), ('kept', 60.0))
+        self.receivable(earlier).remove_move_reconcile()
+        earlier.button_draft()
+        self.go_to(13)
+        self.assertEqual((promise.state, promise.is_missed), ('kept', False))
+        self.assertEqual(self.claimed(13), {invoice.name: 40.0})
+
+    def test_payment_of_what_is_dunned(self):
+        """It is not for what was promised for later, and that rests until its day."""
+        invoice = self.make_invoice(self.partner)
+        promise = self.promise(invoice, lines=[(10, 60.0)])
+        self.assertEqual(self.claimed(), {invoice.name: 40.0})
+        self.pay(invoice, 40.0, self.days(3))
+        self.assertEqual((promise.state, self.claimed(12)), ('open', {}))
+        self.go_to(13)
+        self.assertEqual((promise.state, self.claimed(13)), ('partly', {invoice.name: 60.0}))
+
     def test_plan_that_falls_due_as_a_whole(self):
         invoice = self.make_invoice(self.partner, 300.0)
         plan = self.promise(invoice, lines=[(10, 100.0), (20, 200.0)], falls_due_whole=True)
@@ -309,6 +352,13 @@ class TestMaking(RestCase):
             [('2026-11-30', 33.33), ('2026-12-28', 33.33), ('2027-01-28', 33.34)])
         self.assertTrue(plan.falls_due_whole)
 
+    def test_day_that_no_calendar_has(self):
+        self.make_invoice(self.partner)
+        form = self.open_dialog(self.partner)
+        form.date, form.count = '9999-12-31', 12
+        with self.assertRaisesRegex(UserError, 'too far away'):
+            form.save().action_make()
+
     def test_plan_by_amount(self):
         self.make_invoice(self.partner, 203.0)
         make = self.open_dialog(self.partner).save()
@@ -355,7 +405,7 @@ class TestMaking(RestCase):
         for moves, lines, words in (
                 ([invoice], [(10, 100.01)], 'only'), ([invoice], [(-1, 10.0)], 'is over'),
                 ([invoice], [(10, 0.001)], 'amount'), ([invoice], [(10, -5.0)], 'amount'),
-                ([invoice], [], 'a day and an amount'), ([invoice, other], [(10, 100.0)], 'one customer'),
+                ([invoice], [(4000, 10.0)], 'too far away'), ([invoice], [], 'a day and an amount'), ([invoice, other], [(10, 100.0)], 'one customer'),
                 ([invoice, foreign], [(10, 100.0)], 'currencies'),
                 ([paid], [(10, 100.0)], 'no open item'), ([draft], [(10, 100.0)], 'no open item'),
                 ([contested], [(10, 100.0)], 'contests'), ([], [(10, 100.0)], 'Choose the items'),
@@ -389,6 +439,23 @@ class TestMaking(RestCase):
         with self.assertRaisesRegex(UserError, 'has not kept 1'):
             self.promise(invoice)
         self.promise(invoice, user=self.manager)
+
+    def test_limit_counts_from_the_first_promise(self):
+        """Neither an extension nor a cancelled promise begins the days anew."""
+        self.company.dunning_promise_max_days = 30
+        invoice, other = self.make_invoice(self.partner), self.make_invoice(self.partner)
+        first, second = self.promise(invoice, lines=[(30, None)]), self.promise(other, lines=[(30, None)])
+        self.go_to(20)
+        for lines, words in (([(31, None)], '12/24/2026, counted from 11/24/2026'), ([(51, None)], 'head of accounts')):
+            with self.assertRaisesRegex(UserError, words):
+                self.promise(invoice, lines=lines, previous=first)
+        second.action_cancel()
+        with self.assertRaisesRegex(UserError, '12/24/2026'):
+            self.promise(other, lines=[(40, None)])
+        self.promise(other, lines=[(29, None)])
+        extended = self.promise(invoice, lines=[(50, None)], previous=first, user=self.manager)
+        with self.assertRaisesRegex(UserError, 'head of accounts'):
+            self.promise(invoice, lines=[(49, None)], previous=extended)
 
     def test_a_clerk_of_another_company(self):
         other = self.env['res.company'].create({'name': 'Other AG'})

@@ -90,8 +90,8 @@ def strip_quoted(text: str) -> str:
 def find_signs(message: email.message.Message, text: str = '') -> set[str]:
     """Name the signs that a machine has written a mail.
 
-    Strong ones: ``submitted``, ``header``, ``nobody``, ``subject``, ``says``, ``receipt``. What persons' mail may have too, and what
-    programs put on all that passes through them: ``bulk``, ``sender``, ``topic``, ``words``.
+    Strong ones: ``submitted``, ``header``, ``nobody``, ``subject``, ``says``, ``receipt``. What persons' mail may have
+    too, and what programs put on all that passes through them: ``bulk``, ``sender``, ``topic``, ``words``.
 
     :param text: its text
     """

@@ -8,6 +8,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..models.dunning_promise_making import MAX_LINES
+from ..models.res_company_rest import MAX_DAYS
 from ..tools import promise as tools
 
 # Days looked at for one on which people work.
@@ -99,9 +100,13 @@ class DunningPromiseMake(models.TransientModel):
     @api.onchange('amount', 'date', 'count', 'instalment', 'period', 'item_ids')
     def _onchange_plan(self):
         self.line_ids = [fields.Command.clear()]
-        if self.date and self.amount > 0 and self.currency_id and 1 <= self._get_count() <= MAX_LINES:
+        if (self.date and not self._is_too_far() and self.amount > 0 and self.currency_id
+                and 1 <= self._get_count() <= MAX_LINES):
             self.line_ids = [
                 fields.Command.create({'date': day, 'amount': amount}) for day, amount in self._plan_lines()]
+
+    def _is_too_far(self):
+        return self.date > (self.company_id or self.env.company)._get_dunning_day() + timedelta(days=MAX_DAYS)
 
     def _get_count(self):
         if self.instalment > 0:
@@ -111,6 +116,8 @@ class DunningPromiseMake(models.TransientModel):
     def _plan_lines(self):
         """Return the payments as number, period and amount make them: list of (day, amount)."""
         self.ensure_one()
+        if self._is_too_far():
+            return [(self.date, self.amount)]
         count = self._get_count()
         if not 1 <= count <= MAX_LINES:
             raise UserError(self.env._("A plan has 1 to %s instalments.", MAX_LINES))

@@ -184,7 +184,7 @@ class DunningDispute(models.Model):
                 move._message_log(body=self.env._(
                     "Contested: %(amount)s, %(reason)s.", amount=format_amount(self.env, amount, dispute.currency_id),
                     reason=dispute.reason_id.name))
-        self.env['dunning.notice']._handle_answers_of_context()
+        self.env['dunning.notice']._handle_answers_of_context(disputes.item_ids)
         return disputes
 
     @api.constrains('date_target', 'date')

@@ -117,12 +117,16 @@ class DunningNotice(models.Model):
             notice._message_log(body=self.env._("Answer handled by %s.", self.env.user.name))
 
     @api.model
-    def _handle_answers_of_context(self):
-        """What was agreed on from notices that were answered, is what was to be done about the answers."""
+    def _handle_answers_of_context(self, items=None):
+        """What was agreed on from notices that were answered, is what was to be done about the answers.
+
+        :param items: `account.move.line` that it is about, None for all of a customer's
+        """
         context = self.env.context
         ids = context.get('dunning_answered_ids') or (
             context.get('active_model') == self._name and context.get('active_ids')) or ()
-        self.browse(ids).exists().filtered(lambda notice: notice.answer_state == 'open').action_answer_handled()
+        self.browse(ids).exists().filtered(lambda notice: notice.answer_state == 'open' and (
+            items is None or notice.sudo().due_line_ids.move_line_id & items.sudo())).action_answer_handled()
 
     def action_dunning_promise(self):
         """Open the dialog for a promise to pay what these notices claim."""

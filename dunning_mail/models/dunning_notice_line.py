@@ -113,7 +113,7 @@ class DunningNoticeLine(models.Model):
         self.ensure_one()
         currency, words = self.currency_id, []
         other = currency.round(self.amount_resting - self.amount_contested)
-        if self.kind != 'due':
+        if self.kind not in ('due', 'info'):
             return ''
         if currency.compare_amounts(self.amount_contested, 0) > 0:
             words.append(self.env._(

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 from odoo.tools import SQL, format_amount, format_date
 
 from ..tools import promise as tools
@@ -77,8 +77,6 @@ class DunningPromise(models.Model):
     amount = fields.Monetary("Promised", compute='_compute_amount', store=True)
     falls_due_whole = fields.Boolean(
         "Falls Due as a Whole", readonly=True, help="Once an instalment is late, the whole plan is over.")
-    stops_interest = fields.Boolean(
-        "No Interest", readonly=True, help="As long as it is kept, no interest is asked for.")
     state = fields.Selection(
         [('open', 'Open'), ('kept', 'Kept'), ('partly', 'Kept in Part'), ('broken', 'Not Kept'),
          ('cancelled', 'Cancelled')], required=True, default='open', readonly=True, tracking=True, index=True)
@@ -112,6 +110,14 @@ class DunningPromise(models.Model):
     def _get_writable_fields(self):
         # What was said stays said: an extension is a promise of its own.
         return super()._get_writable_fields() | ({'user_id'} if self else set())
+
+    @api.constrains('user_id', 'company_id')
+    def _check_user(self):
+        for promise in self:
+            if promise.company_id not in promise.sudo().user_id.company_ids:
+                raise ValidationError(self.env._(
+                    "%(user)s does not work in %(company)s.", user=promise.user_id.name,
+                    company=promise.company_id.name))
 
     # === FROM THE LEDGER === #
 

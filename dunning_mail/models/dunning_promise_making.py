@@ -151,8 +151,8 @@ class DunningPromise(models.Model):
 
     @api.model
     def _count_missed(self, partner, company):
-        """Return how many promises of a customer to a company were not kept, or not in time; also such as were
-        extended since."""
+        """Return how many promises of a customer to a company and its branches were not kept, or not in time; also such
+        as were extended since."""
         return self.sudo().search_count([
-            ('partner_id.commercial_partner_id', '=', partner.id), ('company_id', '=', company.id),
+            ('partner_id.commercial_partner_id', '=', partner.id), ('company_id', 'child_of', company.root_id.id),
             ('is_missed', '=', True)])

@@ -48,4 +48,5 @@ class ResCompany(models.Model):
         self.ensure_one()
         users = self.env.ref('account.group_account_manager').sudo().all_user_ids.filtered(lambda user: (
             user.active and not user.share and self in user.company_ids))
-        return users.sorted('id')[:1]
+        # Who works here in the first place, and does not look after the system too.
+        return users.sorted(lambda user: (user.company_id != self, user.has_group('base.group_system'), user.id))[:1]

@@ -24,7 +24,7 @@ class ResPartner(models.Model):
             return counts
         promises = count('dunning.promise')
         missed = count(
-            'dunning.promise', ('is_missed', '=', True), ('company_id', '=', self.env.company.id))
+            'dunning.promise', ('is_missed', '=', True), ('company_id', 'child_of', self.env.company.root_id.id))
         disputes = count('dunning.dispute')
         for partner in self:
             owner = partner.commercial_partner_id

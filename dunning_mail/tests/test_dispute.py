@@ -41,6 +41,18 @@ class TestDispute(RestCase):
         self.assertTrue('without the contested amount of' in text or 'ohne den bestrittenen Betrag' in text, text)
         self.assertIn('30', str(notice.items_html))
 
+    def test_letter_names_it_beside_other_items(self):
+        """Also of an item that is listed for information only: its amount explains itself."""
+        self.make_invoice(self.partner, 80.0)
+        self.dun(partner_ids=self.partner.ids)
+        first = self.env['account.move'].search([('partner_id', '=', self.partner.id)])
+        self.dispute(first, amount=30.0)
+        self.make_invoice(self.partner, 20.0, due='2026-11-01')
+        notice = self.make_run(self.days(3), partner_ids=self.partner.ids).notice_ids
+        line = notice.line_ids.filtered(lambda line: line.kind == 'info')
+        self.assertEqual((line.move_id, line.amount_residual), (first, 50.0))
+        self.assertIn('30', line._describe_left_out())
+
     def test_open_now(self):
         """What was not claimed is neither open nor paid of the notice, in fields and filters alike."""
         invoice = self.make_invoice(self.partner)
@@ -198,6 +210,8 @@ class TestDispute(RestCase):
         heads = self.env.ref('account.group_account_manager').all_user_ids
         self.assertEqual(len(self.activities(dispute)), 1)
         self.assertIn(self.activities(dispute).user_id, heads)
+        self.assertEqual(self.activities(dispute).user_id.company_id, self.company)
+        self.assertFalse(self.activities(dispute).user_id.has_group('base.group_system'))
         self.assertEqual(dispute.days, 13)
         dispute.action_withdraw()
         self.assertFalse(self.activities(dispute))

@@ -51,7 +51,7 @@ WRITABLE = {
     'dunning.promise.line': set(),
     'dunning.promise.make': {
         'previous_id', 'item_ids', 'amount', 'date', 'count', 'instalment', 'period', 'line_ids', 'source', 'note',
-        'falls_due_whole', 'stops_interest'},
+        'falls_due_whole'},
     'dunning.promise.make.line': {'make_id', 'date', 'amount'},
     'dunning.dispute': {'reason_id', 'note', 'file', 'file_name', 'user_id', 'date_target', 'closing_note'},
     'dunning.dispute.reason': {'name', 'sequence', 'active', 'company_id'},

@@ -131,6 +131,16 @@ class TestAnswer(ReportCase, RestCase):
         self.assertEqual(run.notice_ids.state, 'cancelled')
         self.assertIn('answered', run.notice_ids.delivery_info)
 
+    def test_of_what_was_agreed_on(self):
+        """Of several notices that are selected, only what is about one handles its answer."""
+        self.answer()
+        other = self.make_invoice(self.make_partner('Other', email=False))
+        Promise = self.env['dunning.promise.make'].with_user(self.clerk).with_context(
+            active_model='dunning.notice', active_ids=self.notice.ids)
+        Promise.create({
+            'item_ids': self.receivable(other).ids, 'amount': 100.0, 'date': self.days(5), 'count': 1}).action_make()
+        self.assertAnswered('open', self.days(5))
+
     def test_what_a_person_does_about_it(self):
         notice = self.notice.with_user(self.clerk)
         self.answer("Wir zahlen am Freitag.")

@@ -1,5 +1,5 @@
 from odoo import Command
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, new_test_user, tagged
 
 from .common import TODAY, DunningCommon
@@ -425,6 +425,11 @@ class TestMaking(RestCase):
         move.action_post()
         with self.assertRaisesRegex(UserError, 'several companies'):
             self.promise(self.make_invoice(self.partner), move, user=self.env.user)
+        # What she has not kept there, the head company knows too.
+        self.promise(move, user=self.env.user)
+        self.go_to(13)
+        self.assertEqual(self.env['dunning.promise']._count_missed(self.partner, self.company), 1)
+        self.assertEqual(self.partner.with_company(self.company).dunning_missed_count, 1)
 
     def test_limits_of_a_clerk(self):
         self.company.write({
@@ -468,6 +473,8 @@ class TestMaking(RestCase):
         promise = self.promise(invoice)
         with self.assertRaises(AccessError):
             promise.with_user(stranger).action_cancel()
+        with self.assertRaisesRegex(ValidationError, 'does not work in'), self.env.cr.savepoint():
+            promise.with_user(self.clerk).user_id = stranger
         with self.assertRaises(AccessError):
             self.env['dunning.promise'].with_user(self.clerk).create({'partner_id': self.partner.id})
 

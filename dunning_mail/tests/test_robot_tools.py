@@ -83,7 +83,8 @@ class TestAuthor(BaseCase):
 
     def test_one_strong_sign_asks(self):
         for name, text, values in (
-                ('header', PLEASE, {'Auto_Submitted': 'auto-generated'}), ('old header', PLEASE, {'X_Autoreply': 'yes'}),
+                ('header', PLEASE, {'Auto_Submitted': 'auto-generated'}),
+                ('old header', PLEASE, {'X_Autoreply': 'yes'}),
                 ('subject', "Bis bald!", {'subject': 'Automatische Antwort: 1. Mahnung'}),
                 ('French subject', "À bientôt", {'subject': 'Réponse automatique : Rappel'}),
                 ('no sender', "Your mail was put into the queue of Support.", {'Return_Path': '<>'}),

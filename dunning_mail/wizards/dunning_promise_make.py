@@ -38,13 +38,12 @@ class DunningPromiseMake(models.TransientModel):
     note = fields.Text("The Customer's Words")
     falls_due_whole = fields.Boolean(
         "Falls Due as a Whole", default=True, help="Once an instalment is late, the whole plan is over.")
-    stops_interest = fields.Boolean("No Interest", help="As long as it is kept, no interest is asked for.")
     missed_count = fields.Integer("Promises Not Kept", compute='_compute_of_items')
 
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {
             'previous_id', 'item_ids', 'amount', 'date', 'count', 'instalment', 'period', 'line_ids', 'source', 'note',
-            'falls_due_whole', 'stops_interest'}
+            'falls_due_whole'}
 
     @api.model
     def _get_action(self, records):
@@ -152,8 +151,8 @@ class DunningPromiseMake(models.TransientModel):
         lines = [(line.date, line.amount) for line in self.line_ids] or self._plan_lines()
         promise = self.env['dunning.promise']._make(
             self.item_ids, lines, self.previous_id, source=self.source, note=self.note or False,
-            falls_due_whole=self.falls_due_whole and len(lines) > 1, stops_interest=self.stops_interest)
-        self.env['dunning.notice']._handle_answers_of_context()
+            falls_due_whole=self.falls_due_whole and len(lines) > 1)
+        self.env['dunning.notice']._handle_answers_of_context(promise.item_ids)
         return promise.get_formview_action()
 
 

@@ -241,9 +241,11 @@ class DunningPromise(models.Model):
             self._load_on_way({self.id: facts})
         state, late = terms.value(money, today), len(terms.find_late(money, today))
         # Of what is over, nobody asks when the days of its other instalments come.
-        is_news, was_missed = late > self.late_count and self.state in ('open', 'kept'), self.is_missed
+        is_news = late > self.late_count and self.state in ('open', 'kept')
+        was_missed = self.is_missed
         values = {
-            'state': state, 'is_missed': bool(late), 'late_count': late, 'amount_received': self.currency_id.round(money.received),
+            'state': state, 'is_missed': bool(late), 'late_count': late,
+            'amount_received': self.currency_id.round(money.received),
             'next_date': (state == 'open' and terms.get_next_day(money)) or False}
         changed = {fname: value for fname, value in values.items() if self[fname] != value}
         if changed:

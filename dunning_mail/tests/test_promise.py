@@ -1,3 +1,5 @@
+import psycopg2
+
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, new_test_user, tagged
@@ -311,6 +313,22 @@ class TestValuing(RestCase):
             self.pay(invoice)
         self.assertEqual(invoice.amount_residual, 0.0, "accounting goes on")
 
+    def test_others_in_the_way(self):
+        """Each promise of the morning is tried by itself, once more where somebody writes at the same time."""
+        promises = [self.promise(self.make_invoice(self.make_partner(name))) for name in ('A', 'B')]
+        self.env.flush_all()
+        apply, tried = self.env.registry['dunning.promise']._apply_facts, []
+
+        def fail(promise, facts):
+            tried.append(promise.id)
+            if tried.count(promise.id) == 1 and promise.id == promises[1].id:
+                raise psycopg2.errors.SerializationFailure
+            return apply(promise, facts)
+        self.patch(self.env.registry['dunning.promise'], '_apply_facts', fail)
+        self.go_to(13)
+        self.assertEqual([promise.state for promise in promises], ['broken', 'broken'])
+        self.assertEqual(sorted(tried), sorted([promises[0].id, promises[1].id, promises[1].id]))
+
 
 @tagged('post_install', '-at_install')
 class TestMaking(RestCase):
@@ -405,7 +423,8 @@ class TestMaking(RestCase):
         for moves, lines, words in (
                 ([invoice], [(10, 100.01)], 'only'), ([invoice], [(-1, 10.0)], 'is over'),
                 ([invoice], [(10, 0.001)], 'amount'), ([invoice], [(10, -5.0)], 'amount'),
-                ([invoice], [(4000, 10.0)], 'too far away'), ([invoice], [], 'a day and an amount'), ([invoice, other], [(10, 100.0)], 'one customer'),
+                ([invoice], [(4000, 10.0)], 'too far away'), ([invoice], [], 'a day and an amount'),
+                ([invoice, other], [(10, 100.0)], 'one customer'),
                 ([invoice, foreign], [(10, 100.0)], 'currencies'),
                 ([paid], [(10, 100.0)], 'no open item'), ([draft], [(10, 100.0)], 'no open item'),
                 ([contested], [(10, 100.0)], 'contests'), ([], [(10, 100.0)], 'Choose the items'),

@@ -42,9 +42,9 @@ def let_rest(env, items):
         SELECT n, CURRENT_DATE + 10, amount_residual_currency FROM bench_rest WHERE n <= %(promises)s;
         INSERT INTO dunning_promise_item_rel (promise_id, item_id) SELECT n, id FROM bench_rest WHERE n <= %(promises)s;
         INSERT INTO dunning_dispute (id, partner_id, company_id, currency_id, user_id, date, date_target, reason_id,
-                                     state, amount)
+                                     state, amount, amount_left)
         SELECT n, partner_id, company_id, currency_id, %(user)s, CURRENT_DATE, CURRENT_DATE + 9, %(reason)s, 'open',
-               ROUND(amount_residual_currency / 2, 2)
+               ROUND(amount_residual_currency / 2, 2), ROUND(amount_residual_currency / 2, 2)
           FROM bench_rest WHERE n > %(promises)s;
         INSERT INTO dunning_dispute_item_rel (dispute_id, item_id) SELECT n, id FROM bench_rest WHERE n > %(promises)s;
         ANALYZE

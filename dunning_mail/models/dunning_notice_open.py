@@ -51,7 +51,8 @@ class DunningNoticeLine(models.Model):
             'dunning.notice.line': [
                 'notice_id', 'kind', 'move_line_id', 'payment_id', 'amount_residual', 'amount_resting',
                 'amount_contested'],
-            'dunning.dispute': ['state', 'amount'],
+            'dunning.dispute': ['state', 'amount_left'],
+            'dunning.promise': ['state', 'amount'],
         }.items():
             self.env[model_name].flush_model(fnames)
 
@@ -94,15 +95,21 @@ class DunningNoticeLine(models.Model):
     @api.model
     def _get_open_item_sql(self):
         """Return what is open of what the line `l` claims of the item `aml`: what was left out, since the customer
-        contests it, is not in it as long as he does.
+        contests it or has promised it for later, is not in it as long as he does. What comes meanwhile pays what is
+        claimed first.
 
         :return: :class:`~odoo.tools.SQL`
         """
         return SQL(
             """
             CASE WHEN COALESCE(l.amount_resting, 0) = 0 THEN aml.amount_residual_currency
-                 ELSE LEAST(l.amount_residual, GREATEST(0, aml.amount_residual_currency - LEAST(
-                      COALESCE(l.amount_contested, 0), (
+                 ELSE LEAST(l.amount_residual, GREATEST(0, aml.amount_residual_currency
+                    - LEAST(l.amount_resting - COALESCE(l.amount_contested, 0), (
+                      SELECT COALESCE(SUM(promise.amount), 0)
+                        FROM dunning_promise_item_rel promised
+                        JOIN dunning_promise promise ON promise.id = promised.promise_id AND promise.state = 'open'
+                       WHERE promised.item_id = aml.id))
+                    - LEAST(COALESCE(l.amount_contested, 0), (
                       SELECT COALESCE(SUM(dispute.amount_left), 0)
                         FROM dunning_dispute_item_rel contested
                         JOIN dunning_dispute dispute ON dispute.id = contested.dispute_id AND dispute.state = 'open'

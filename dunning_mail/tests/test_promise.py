@@ -251,6 +251,21 @@ class TestValuing(RestCase):
         self.go_to(13)
         self.assertEqual((promise.state, self.claimed(13)), ('partly', {invoice.name: 60.0}))
 
+    def test_open_now(self):
+        """What was promised for later is neither open nor paid of a notice that has left it out."""
+        invoice = self.make_invoice(self.partner)
+        promise = self.promise(invoice, lines=[(10, 60.0)])
+        notice = self.dun(partner_ids=self.partner.ids).notice_ids
+
+        def read():
+            self.env.invalidate_all()
+            return notice.amount_open, notice.amount_paid_since
+        self.assertEqual(read(), (40.0, 0.0))
+        self.pay(invoice, 30.0, self.days(3))
+        self.assertEqual(read(), (10.0, 30.0))
+        self.pay(invoice, 10.0, self.days(4))
+        self.assertEqual((*read(), promise.state), (0.0, 40.0, 'open'))
+
     def test_plan_that_falls_due_as_a_whole(self):
         invoice = self.make_invoice(self.partner, 300.0)
         plan = self.promise(invoice, lines=[(10, 100.0), (20, 200.0)], falls_due_whole=True)

@@ -43,7 +43,7 @@ class DunningPromise(models.Model):
         """
         proposal, parts = self.env['dunning.proposal'], defaultdict(list)
         self.env['account.move.line'].flush_model()
-        self.env['account.move'].flush_model(['move_type'])
+        self.env['account.move'].flush_model(['move_type', 'dunning_dispute_id'])
         self.env['res.partner'].flush_model(['commercial_partner_id'])
         for partner_id, currency_id, day, is_refund, amount in self.env.execute_query(SQL(
                 """
@@ -53,8 +53,9 @@ class DunningPromise(models.Model):
                   JOIN account_account aa ON aa.id = aml.account_id
                   JOIN account_move move ON move.id = aml.move_id
                   JOIN res_partner p ON p.id = aml.partner_id
-                 WHERE %s AND aml.amount_residual_currency < 0 AND p.commercial_partner_id = ANY(%s)
-                   AND aml.company_id = ANY(%s)
+                 -- What was credited since it is contested pays nothing that was promised.
+                 WHERE %s AND aml.amount_residual_currency < 0 AND move.dunning_dispute_id IS NULL
+                   AND p.commercial_partner_id = ANY(%s) AND aml.company_id = ANY(%s)
                 """, proposal._get_open_condition(), partners.ids, proposal._get_companies_query(root))):
             # A credit note corrects the claim, whatever its day.
             parts[partner_id, currency_id].append(Part(date.min if is_refund else day, amount))

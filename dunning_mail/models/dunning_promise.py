@@ -138,14 +138,14 @@ class DunningPromise(models.Model):
         self.env['res.partner'].flush_model(['commercial_partner_id'])
         self.env['res.company'].flush_model(['dunning_promise_grace_days'])
         found, of_item = {}, defaultdict(list)
-        for (promise_id, state, made, whole, grace, rounding, before, item_id, due, left, opened, credited) in (
+        for (promise_id, state, made, whole, grace, rounding, before, item_id, due, left, opened, restored,
+             credited) in (
                 self.env.execute_query(SQL(
                     """
                     SELECT p.id, p.state, p.date, COALESCE(p.falls_due_whole, FALSE), c.dunning_promise_grace_days,
                            currency.rounding::float, COALESCE(p.credited_before, 0)::float, aml.id,
                            COALESCE(aml.date_maturity, aml.date), GREATEST(aml.amount_residual_currency, 0)::float,
-                           (p.opened ->> aml.id::text)::float + (
-                           -- What was paid before and has been taken back is owed anew, and not promised.
+                           (p.opened ->> aml.id::text)::float, (
                            SELECT COALESCE(SUM(GREATEST(0, before.value::float - (
                                   SELECT COALESCE(SUM(part.debit_amount_currency), 0)::float
                                     FROM account_partial_reconcile part
@@ -174,6 +174,7 @@ class DunningPromise(models.Model):
                 facts.items.append((item_id, due, left))
                 of_item[item_id].append(facts)
                 facts.money.opened += opened or 0.0
+                facts.money.restored += restored
                 facts.money.left += left
                 facts.money.credited += credited or 0.0
         for facts in found.values():

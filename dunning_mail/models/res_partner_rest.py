@@ -16,16 +16,17 @@ class ResPartner(models.Model):
     def _compute_dunning_rest_counts(self):
         def count(model, *conditions):
             counts = {}
-            for partner, number in self.env[model]._read_group(
+            for partner, number in model._read_group(
                     [('partner_id.commercial_partner_id', 'in', self.commercial_partner_id.ids), *conditions],
                     ['partner_id'], ['__count']):
                 owner = partner.commercial_partner_id
                 counts[owner] = counts.get(owner, 0) + number
             return counts
-        promises = count('dunning.promise')
+        promises = count(self.env['dunning.promise'])
+        # What she has not kept to a branch, all of them have to know.
         missed = count(
-            'dunning.promise', ('is_missed', '=', True), ('company_id', 'child_of', self.env.company.root_id.id))
-        disputes = count('dunning.dispute')
+            self.env['dunning.promise'].sudo(), ('is_missed', '=', True), ('company_id', 'child_of', self.env.company.root_id.id))
+        disputes = count(self.env['dunning.dispute'])
         for partner in self:
             owner = partner.commercial_partner_id
             partner.dunning_promise_count = promises.get(owner, 0)

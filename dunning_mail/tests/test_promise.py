@@ -220,7 +220,7 @@ class TestValuing(RestCase):
         self.go_to(33)
         self.assertEqual((plan.state, len(self.activities(plan))), ('broken', 1), "in place of the last one")
         # What is over as a whole is told once.
-        whole = self.promise(self.make_invoice(self.partner, 200.0), lines=[(1, 100.0), (9, 100.0)],
+        whole = self.promise(self.make_invoice(self.partner, 200.0), lines=[(34, 100.0), (42, 100.0)],
                              falls_due_whole=True, user=self.manager)
         self.go_to(37)
         whole.activity_feedback(['dunning_mail.mail_activity_promise'])
@@ -237,6 +237,7 @@ class TestValuing(RestCase):
         self.assertEqual((promise.state, promise.amount), ('kept', 60.0))
         self.receivable(earlier).remove_move_reconcile()
         earlier.button_draft()
+        self.assertEqual((promise.state, self.claimed(1)), ('kept', {invoice.name: 40.0}))
         self.go_to(13)
         self.assertEqual((promise.state, promise.is_missed), ('kept', False))
         self.assertEqual(self.claimed(13), {invoice.name: 40.0})

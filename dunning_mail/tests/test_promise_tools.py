@@ -100,6 +100,14 @@ class TestValue(PromiseCase):
         self.assertEqual(money.received, 0.0)
         self.assertStates(self.make((10, 60.0)), money, {0: 'open', 13: 'broken'})
 
+    def test_earlier_payment_is_taken_back(self):
+        """40 had been paid when 60 were promised; these came, and the 40 went: kept, and the 40 do not rest."""
+        money = Money(60.0, 40.0, 0.0, [Part(day(3), 60.0)], restored=40.0)
+        promise = self.make((10, 60.0))
+        self.assertStates(promise, money, {4: 'kept', 13: 'kept'})
+        self.assertEqual((promise.get_resting(money, day(4)), money.received), (0.0, 60.0))
+        self.assertStates(promise, Money(60.0, 100.0, 0.0, [], restored=40.0), {4: 'open', 13: 'broken'})
+
     def test_plan(self):
         plan = self.make((10, 50.0), (20, 50.0))
         self.assertStates(plan, self.pay((10, 50.0)), {13: 'open', 22: 'open', 23: 'partly'})

@@ -24,13 +24,15 @@ class Model:
         """What of all invoices together may be dunned on a day: what is open less what is promised and contested, as
         far as there is room for it."""
         said = list(self.disputes)
-        for lines, whole, opened, credited_then, _step in self.promises:
+        for lines, whole, opened, credited_then, _step, restored in self.promises:
             owed = sum(opened.values()) - sum(self.credited[name] for name in opened) + credited_then
+            spare = max(0.0, owed - sum(amount for _due, amount in lines))
+            owed += sum(restored)
             paid, promised = owed - sum(self.open[name] for name in opened), sum(amount for _due, amount in lines)
             late = min(owed, sum(amount for due, amount in lines if due + self.grace < day))
             is_late = paid < late - 0.005
             # As long as nothing is late, what comes is for what was due besides.
-            of_it = paid if is_late else paid - max(0.0, owed - promised)
+            of_it = paid if is_late else paid - spare
             left = max(0.0, min(owed, promised) - max(late, of_it))
             said.append((tuple(opened), 0.0 if whole and is_late else left))
         names = list(self.open)
@@ -116,7 +118,7 @@ class TestSequences(RestCase):
         self.records[promise] = entry = (
             [(line.date, line.amount) for line in promise.line_ids], promise.falls_due_whole,
             {name: self.model.open[name] for name in names}, sum(self.model.credited[name] for name in names),
-            self.step)
+            self.step, [])
         self.model.promises.append(entry)
 
     def step_pay(self, source):
@@ -134,10 +136,10 @@ class TestSequences(RestCase):
             self.receivable(entry).remove_move_reconcile()
             entry.button_draft()
             self.model.open[name] += amount
-            for _record, (_lines, _whole, opened, _credited, promised) in self.list_promises():
+            for _record, (_lines, _whole, opened, _credited, promised, restored) in self.list_promises():
                 if name in opened and promised > step:
                     # It had been paid when it was promised: it never was promised.
-                    opened[name] += amount
+                    restored.append(amount)
             self.drop_over()
 
     def list_promises(self):

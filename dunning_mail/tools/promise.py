@@ -24,22 +24,24 @@ class Money:
     :ivar parts: list of :class:`Part`, the payments that are reconciled with the items
     :ivar on_way: list of :class:`Part`, what is registered, or in the books, and reconciled with nothing yet: as long
         as it is, nothing is late that it would pay
+    :ivar restored: what had been paid before, and has been taken back since: owed anew, and not promised
     """
     opened: float
     left: float
     credited: float
     parts: list[Part]
     on_way: list[Part] = field(default_factory=list)
+    restored: float = 0.0
 
     @property
     def received(self):
         """What was open less what is open, credit notes with it; nothing where more is open than was."""
-        return max(0.0, self.opened - self.left)
+        return max(0.0, self.opened + self.restored - self.left)
 
     @property
     def paid(self):
         """What of that is no credit note."""
-        return max(0.0, self.opened - self.credited - self.left)
+        return max(0.0, self.opened + self.restored - self.credited - self.left)
 
     def paid_by(self, day):
         """What was paid by the end of a day, by the days of value."""
@@ -50,12 +52,12 @@ class Money:
         return self.paid_by(day) + sum(part.amount for part in self.on_way if part.day <= day) >= amount
 
     def get_spare(self, amount):
-        """What was to be paid besides a promised amount."""
+        """What was to be paid besides a promised amount, when that was promised."""
         return max(0.0, self.opened - self.credited - amount)
 
     def get_required(self, amount):
         """How much of a promised amount is still to be paid at all."""
-        return min(amount, max(0.0, self.opened - self.credited))
+        return min(amount, max(0.0, self.opened + self.restored - self.credited))
 
 
 @dataclass(frozen=True, slots=True)

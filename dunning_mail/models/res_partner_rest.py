@@ -25,7 +25,8 @@ class ResPartner(models.Model):
         promises = count(self.env['dunning.promise'])
         # What she has not kept to a branch, all of them have to know.
         missed = count(
-            self.env['dunning.promise'].sudo(), ('is_missed', '=', True), ('company_id', 'child_of', self.env.company.root_id.id))
+            self.env['dunning.promise'].sudo(), ('is_missed', '=', True),
+            ('company_id', 'child_of', self.env.company.root_id.id))
         disputes = count(self.env['dunning.dispute'])
         for partner in self:
             owner = partner.commercial_partner_id

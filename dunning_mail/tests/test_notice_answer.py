@@ -139,7 +139,8 @@ class TestAnswer(ReportCase, RestCase):
         Promise = self.env['dunning.promise.make'].with_user(self.clerk).with_context(
             active_model='dunning.notice', active_ids=self.notice.ids)
         Promise.create({
-            'item_ids': [Command.set(self.receivable(other).ids)], 'amount': 100.0, 'date': self.days(5), 'count': 1}).action_make()
+            'item_ids': [Command.set(self.receivable(other).ids)],
+            'amount': 100.0, 'date': self.days(5), 'count': 1}).action_make()
         self.assertAnswered('open', self.days(5))
 
     def test_what_a_person_does_about_it(self):

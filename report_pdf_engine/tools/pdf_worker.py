@@ -20,6 +20,7 @@ import signal
 import struct
 import sys
 from html import escape
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 # More than the caller's own time limit: that one speaks first, these end the process when the caller is gone.
 GRACE_SECONDS = 5
@@ -52,7 +53,7 @@ def read_request(stream, remembered):
         data = remembered[number] if length is None else read_exactly(stream, length)
         if number is not None:
             remembered[number] = data
-        resources[url] = (data, mimetype)
+        resources[spell_plainly(url)] = (data, mimetype)
     return head, html, resources
 
 
@@ -67,9 +68,18 @@ class Refused(ValueError):
     """An address that was not handed in together with the document."""
 
 
+def spell_plainly(url):
+    """Each engine spells blanks, braces and foreign letters in its own way, and the host too."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return unquote(urlunsplit(parts._replace(netloc=parts.netloc.lower(), fragment='')))
+
+
 def look_up(resources, url):
     try:
-        return resources[url]
+        return resources[spell_plainly(url)]
     except KeyError:
         raise Refused(f'not handed in with the document: {url[:100]}') from None
 
@@ -304,6 +314,9 @@ def answer(render, head, html, resources):
 
 
 def main(engine, memory_limit):
+    # The modules beside this one would come before those of the same name elsewhere.
+    here = os.path.dirname(os.path.realpath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path) != here]
     # What a library prints must not end up between two frames.
     requests = os.fdopen(os.dup(0), 'rb')
     answers = os.fdopen(os.dup(1), 'wb')

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from unittest.mock import patch
 
 from odoo.exceptions import AccessError, MissingError, RedirectWarning, UserError, ValidationError
-from odoo.tests import tagged
+from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
 from ..exceptions import DocumentError
@@ -175,6 +175,20 @@ class TestOneOfAll(ReportCase):
                 self.assertIsInstance(documents[partner.id], bytes)
             if one_report == report:
                 self.assertIn(f'res.partner,{gone.id}', str(documents[gone.id]))
+
+    def test_rights_of_whoever_prints(self):
+        """A document of what a user may not read is refused, whichever way it is asked for."""
+        portal = new_test_user(self.env, 'printing_portal', groups='base.group_portal')
+        # what others have read stays in the cache, which asks for no rights
+        self.env.flush_all()
+        self.env.invalidate_all()
+        with mute_logger(DOCUMENT_LOGGER):
+            documents = self.report.render_documents(self.two.with_user(portal))
+        self.assertIsInstance(documents[self.two.id], DocumentError)
+        self.env.invalidate_all()
+        with self.assertRaises(AccessError), mute_logger(DOCUMENT_LOGGER):
+            self.env['ir.actions.report'].with_user(portal).with_context(
+                force_report_rendering=True)._render_qweb_pdf(self.report, self.two.ids)
 
     # === THE DATABASE === #
 

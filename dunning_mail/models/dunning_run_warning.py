@@ -1,7 +1,7 @@
 from bisect import bisect_right
+from collections import defaultdict
 from datetime import timedelta
-from itertools import groupby, pairwise
-from operator import itemgetter
+from itertools import pairwise
 
 from odoo import api, fields, models
 from odoo.tools import SQL, format_date, format_datetime
@@ -168,10 +168,11 @@ class DunningRun(models.Model):
              WHERE j.id = ANY(%s)
              ORDER BY 1, 2
             """, posted, min(used.values()) - since, today, list(used)))
-        Journal = self.env['account.journal'].sudo()
-        return {
-            Journal.browse(journal_id): [day for _id, day in of_journal if day >= used[journal_id] - since]
-            for journal_id, of_journal in groupby(rows, key=itemgetter(0))}
+        days_of = defaultdict(list)
+        for journal_id, day in rows:
+            if day >= used[journal_id] - since:
+                days_of[self.env['account.journal'].sudo().browse(journal_id)].append(day)
+        return dict(days_of)
 
     def _describe_stale_journals(self, stale):
         return [self.env._(

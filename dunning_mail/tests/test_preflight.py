@@ -257,11 +257,15 @@ class TestPreflightNumbers(IssueCase):
         """A company all of whose notices go on paper needs no provider, and none of the others' words."""
         other = self.env['res.company'].create({'name': 'Other', 'currency_id': self.currency.id})
         self.env['account.chart.template'].try_loading('generic_coa', company=other, install_demo=False)
-        other.write({'dunning_procedure_id': self.procedure.id, 'dunning_fallback_lang': 'de_DE'})
+        # The chart brings its own currency.
+        other.write({
+            'currency_id': self.currency.id, 'dunning_procedure_id': self.procedure.id,
+            'dunning_fallback_lang': 'de_DE'})
         self.clerk.company_ids |= other
         self.env.user.company_ids |= other
         own = self.propose('Acme').run_id
-        self.make_invoice(self.make_partner('Abroad'), company_id=other.id)
+        journal = self.env['account.journal'].search([('type', '=', 'sale'), ('company_id', '=', other.id)], limit=1)
+        self.make_invoice(self.make_partner('Abroad'), journal_id=journal.id)
         theirs = self.env['dunning.run'].with_company(other).create({'company_id': other.id})
         theirs.action_generate_notices()
         self.assertEqual(len(theirs.notice_ids), 1)

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from unittest.mock import patch
+
+from core_engine import javascript_delay
 
 import odoo
 from odoo import SUPERUSER_ID, api
@@ -87,15 +88,7 @@ def measure_core(env, moves, url, *, delay, one_call):
     if one_call and not odoo.addons.base.models.ir_actions_report._wkhtml().is_patched_qt:
         return None
     env["ir.config_parameter"].set_param("report.url", url)
-    base = type(reports)._build_wkhtmltopdf_args
-
-    def build(model, *args, **kwargs):
-        command = base(model, *args, **kwargs)
-        if not delay and "--javascript-delay" in command:
-            command[command.index("--javascript-delay") + 1] = "0"
-        return command
-
-    with patch.object(type(reports), "_build_wkhtmltopdf_args", build):
+    with javascript_delay(reports, wanted=delay):
         # a server that has answered nothing yet makes its styles first
         measure(env, "wkhtmltopdf", moves[:1], one_call=True)
         return measure(env, "wkhtmltopdf", moves, one_call=one_call)

@@ -8,6 +8,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
 from ..models import dunning_run_issue
+from ..models.dunning_notice_hint import Hint
 from .common import TODAY, EngineCase, IssueCase, make_pdf
 
 # Customers by what there is to look at.
@@ -85,6 +86,19 @@ class TestPreflight(PreflightCase):
         self.assertIn('11/02/2026', rows['bank_old'].words.replace('Nov 2, 2026', '11/02/2026'))
         order = [line.severity for line in preflight.line_ids]
         self.assertEqual(order, sorted(order, key=('danger', 'warning', 'info').index))
+
+    def test_hint_of_another_addon(self):
+        """It is no code that the clerk reads."""
+        Notice = self.env.registry['dunning.notice']
+        find = Notice._find_hints
+
+        def find_more(notices):
+            found = find(notices)
+            found[self.notices['Unsent'].id].append(Hint('of_another', "Ask the warehouse first."))
+            return found
+        self.patch(Notice, '_find_hints', find_more)
+        row = self.rows(self.open(self.run_))['of_another']
+        self.assertEqual((row.name, self.names(row)), ("Ask the warehouse first.", ['Unsent']))
 
     def test_what_goes_out(self):
         preflight = self.open(self.run_)

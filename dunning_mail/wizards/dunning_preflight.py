@@ -171,13 +171,15 @@ class DunningPreflight(models.TransientModel):
         :param dict instead: code -> `dunning.notice` of which it is said in their place
         :param dict hints: what `dunning.notice._find_hints()` returned
         """
-        concerned = defaultdict(set)
+        concerned, words = defaultdict(set), {}
         for notice_id, of_notice in hints.items():
             for hint in of_notice:
                 concerned[hint.code].add(notice_id)
+                words.setdefault(hint.code, hint.words)
         rows, going_ids = [], set(going.ids)
         for code in (*KINDS, *(code for code in concerned if code not in KINDS)):
-            name, severity = KINDS.get(code, code), SEVERITIES.get(code, 'warning')
+            # Another addon's hint speaks for itself.
+            name, severity = KINDS.get(code) or words[code], SEVERITIES.get(code, 'warning')
             if code == 'large' and may_issue_any:
                 name, severity = LARGE, 'warning'
             if ids := sorted(instead[code].ids if code in instead else concerned[code] & going_ids):

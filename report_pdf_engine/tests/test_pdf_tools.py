@@ -253,6 +253,21 @@ class EngineCases:
                     'a', f'<img src="{address}"/>', resources={url: (picture, 'image/svg+xml')}))['a']
                 self.assertIn('Found', ''.join(page_texts(result)))
 
+    def test_addresses_that_differ_by_their_spelling(self):
+        """A plus in a query is a blank, and a plus that is spelled as a number is one: two codes, and each is shown."""
+        pairs = (('code?value=A+B', 'code?value=A%2BB'), ('code?value=A&amp;x=B', 'code?value=A%26x=B'))
+        for pair in pairs:
+            resources = {
+                pdf.BASE_URL + html.unescape(address): (
+                    f'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="30"><text y="20">No{index}</text></svg>'
+                    .encode(), 'image/svg+xml') for index, address in enumerate(pair)}
+            with self.subTest(pair):
+                result = self.render(make_document(
+                    'a', ''.join(f'<p><img src="{address}"/></p>' for address in pair), resources=resources))['a']
+                text = ''.join(page_texts(result))
+                self.assertIn('No0', text)
+                self.assertIn('No1', text)
+
     def test_empty_document(self):
         self.assertReason(self.render(pdf.Document('a', ' \n'))['a'], 'invalid_html')
 

@@ -20,13 +20,16 @@ import signal
 import struct
 import sys
 from html import escape
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 # More than the caller's own time limit: that one speaks first, these end the process when the caller is gone.
 GRACE_SECONDS = 5
 # The largest file this process may write: it writes none but what the font library caches.
 FILE_LIMIT = 8 * 1024 * 1024
 PIXELS_PER_MM = 96 / 25.4
+# What stands for itself in an address, and a letter that stands there as a number.
+PLAIN = "%/:?#[]@!$&'()*+,;=~"
+NUMBERED = re.compile('%[0-9a-fA-F]{2}')
 # Which row of the table it is, for `find_carried()`; the caller puts such marks in, and they are not displayed.
 CARRY_MARK = re.compile(r'<(\d+)>')
 CARRY_MARK_STYLE = '.carry-mark { display: inline !important; position: absolute; font-size: 1pt; line-height: 1pt; }'
@@ -69,12 +72,15 @@ class Refused(ValueError):
 
 
 def spell_plainly(url):
-    """Each engine spells blanks, braces and foreign letters in its own way, and the host too."""
+    """Spell an address as every engine does in the end: each has its own way with blanks, braces and foreign letters,
+    and with the host. What is spelled as a number stays so: a plus is not a blank.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return url
-    return unquote(urlunsplit(parts._replace(netloc=parts.netloc.lower(), fragment='')))
+    plain = quote(urlunsplit(parts._replace(netloc=parts.netloc.lower(), fragment='')), safe=PLAIN)
+    return NUMBERED.sub(lambda match: match[0].upper(), plain)
 
 
 def look_up(resources, url):

@@ -259,8 +259,9 @@ class EngineCases:
         for pair in pairs:
             resources = {
                 pdf.BASE_URL + html.unescape(address): (
-                    f'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="30"><text y="20">No{index}</text></svg>'
-                    .encode(), 'image/svg+xml') for index, address in enumerate(pair)}
+                    b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="30">'
+                    b'<text y="20">No%d</text></svg>' % index, 'image/svg+xml')
+                for index, address in enumerate(pair)}
             with self.subTest(pair):
                 result = self.render(make_document(
                     'a', ''.join(f'<p><img src="{address}"/></p>' for address in pair), resources=resources))['a']

@@ -18,11 +18,11 @@ import sys
 import threading
 import time
 from pathlib import Path
-from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import customers
+from core_engine import javascript_delay
 
 import odoo
 from odoo import SUPERUSER_ID, api
@@ -134,15 +134,7 @@ def measure_core(env, run, delay):
     notices = run.notice_ids[: CORE_DELAYED_SAMPLE if delay else CORE_SAMPLE]
     reports = env["ir.actions.report"].with_context(force_report_rendering=True)
     core = super(addon("models.ir_actions_report").IrActionsReport, reports)
-    base = type(reports)._build_wkhtmltopdf_args
-
-    def build(model, *args, **kwargs):
-        command = base(model, *args, **kwargs)
-        if not delay and "--javascript-delay" in command:
-            command[command.index("--javascript-delay") + 1] = "0"
-        return command
-
-    with patch.object(type(reports), "_build_wkhtmltopdf_args", build):
+    with javascript_delay(reports, wanted=delay):
         start = time.monotonic()
         for notice in notices:
             # what core does for a report: this addon's hook is passed by, its template is not

@@ -62,7 +62,7 @@ class DunningChecklist(models.AbstractModel):
                  self._check_provider(provider)),
                 ('mailbox', self.env._("Mailbox for bounces read"), self._check_mailbox(provider)),
                 ('bounce', self.env._("A test notice to an address that does not exist has come back"),
-                 self._check_bounce(provider, company)),
+                 self._check_bounce(provider)),
             ]
         else:
             # All letters on paper: nobody misses a provider.
@@ -110,17 +110,21 @@ class DunningChecklist(models.AbstractModel):
         if not mailbox.active or mailbox.state != 'done':
             return self.env._("“%s” is not confirmed or is archived, so that Odoo does not read it.", mailbox.name)
         since = fields.Datetime.now() - timedelta(hours=MAILBOX_HOURS)
-        if not mailbox.date or mailbox.date < since or (mailbox.error_date and mailbox.error_date > mailbox.date):
+        # Odoo notes the time of each attempt, failed or not, and clears the fault once one has worked.
+        if mailbox.error_date or not mailbox.date or mailbox.date < since:
             return self.env._("“%s” could not be read, or was not for a day.", mailbox.name)
         return ''
 
     @api.model
-    def _check_bounce(self, provider, company):
-        seen = provider and self.env['dunning.notice.report'].sudo().search_count([
-            ('action', '=', 'failed'), '|', ('notice_id.provider_id', '=', provider.id),
-            ('company_id', '=', company.id)], limit=1)
+    def _check_bounce(self, provider):
+        mailbox = provider.incoming_server_id
+        # What came before there was a mailbox to read, somebody else has told.
+        seen = mailbox and self.env['dunning.notice.report'].sudo().search_count([
+            ('action', '=', 'failed'), ('is_ours', '=', True), ('notice_id.provider_id', '=', provider.id),
+            ('date', '>=', mailbox.create_date)], limit=1)
         return '' if seen else self.env._(
-            "Send a notice to such an address, in trial mode too: it must become “Sending Failed”, or ask you.")
+            "Send a notice to an address at another domain that does not exist, so that its mail is accepted and comes "
+            "back, in trial mode too: it must become “Sending Failed”, or ask you.")
 
     @api.model
     def _check_account(self, company):
@@ -161,8 +165,9 @@ class DunningChecklist(models.AbstractModel):
     def _check_engine(self, provider):
         engine = (provider and provider.engine_id) or self.env.ref('dunning_mail.ir_cron_engine').sudo()
         threads = config['max_cron_threads']
-        if not engine.active:
-            return self.env._("“%s” is switched off.", engine.name)
+        off = (engine | self._get_jobs()).filtered(lambda job: not job.active)
+        if off:
+            return self.env._("Switched off: %s", format_list(self.env, off.mapped('name')))
         since = fields.Datetime.now() - timedelta(minutes=ENGINE_MINUTES)
         if not engine.lastcall or engine.lastcall < since:
             return self.env._(
@@ -175,6 +180,14 @@ class DunningChecklist(models.AbstractModel):
                 "max_cron_threads is %(threads)s, and should be at least %(wanted)s: each process engine occupies one.",
                 threads=threads, wanted=engines + 1)
         return ''
+
+    @api.model
+    def _get_jobs(self):
+        """Return the scheduled actions without which something stops, less the engines, which are a provider's."""
+        ids = self.env['ir.model.data'].sudo().search(
+            [('module', '=', 'dunning_mail'), ('model', '=', 'ir.cron')]).mapped('res_id')
+        return self.env['ir.cron'].sudo().with_context(active_test=False).search(
+            [('id', 'in', ids), ('model_id.model', '!=', 'dunning.engine')])
 
     # === LINKS === #
 
@@ -193,8 +206,12 @@ class DunningChecklist(models.AbstractModel):
                 action |= {'res_id': record.id, 'views': [(False, 'form')]}
             return action
 
+        if code == 'mailbox' and not self.env['fetchmail.server'].has_access('write'):
+            # Nobody else is shown that field.
+            return False
         if code in ('provider', 'mailbox', 'bounce', 'trial'):
-            if not provider and self.env.user.has_group('account.group_account_manager') and self.env[
+            # The settings are the administrator's.
+            if not provider and self.env['res.config.settings'].has_access('create') and self.env[
                     'dunning.provider'].search_count([], limit=1):
                 return self.env['ir.actions.act_window']._for_xml_id('account.action_account_config')
             return window('dunning.provider', self.env._("Service Providers"), provider)
@@ -206,6 +223,7 @@ class DunningChecklist(models.AbstractModel):
         if code == 'letter':
             return window('dunning.notice', self.env._("Dunning Notices"), domain=[('company_id', '=', company.id)])
         if code == 'engine' and self.env.user.has_group('base.group_system'):
-            domain = [('model_id.model', '=', 'dunning.engine')]
-            return window('ir.cron', self.env._("Scheduled Actions"), domain=domain)
+            domain = ['|', ('model_id.model', '=', 'dunning.engine'), ('id', 'in', self._get_jobs().ids)]
+            return {**window('ir.cron', self.env._("Scheduled Actions"), domain=domain),
+                    'context': {'active_test': False}}
         return False

@@ -101,9 +101,10 @@ class DunningNotice(models.Model):
     def action_include(self):
         """Put excluded notices back.
 
-        :raise UserError: an item is on another open notice meanwhile
+        :raise UserError: an item is on another open notice meanwhile, or the run is being issued
         """
         self.check_access('write')
+        self.run_id._check_not_issuing()
         for notice in self.filtered(lambda notice: notice.state == 'excluded'):
             notice._check_items_free()
             notice._set_state('draft')
@@ -116,10 +117,11 @@ class DunningNotice(models.Model):
         """Put an item back that was taken out of the draft, with the level it had.
 
         :param exception: the `dunning.run.exception` that was left in its place
-        :raise UserError: the item is on another notice or settled meanwhile
+        :raise UserError: the item is on another notice or settled meanwhile, or the run is being issued
         """
         self.ensure_one()
         self.check_access('write')
+        self.run_id._check_not_issuing()
         notice = self.sudo()
         if exception.line_values['kind'] == 'due':
             notice._check_not_reserved(exception.move_line_id)

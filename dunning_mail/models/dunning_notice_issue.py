@@ -24,7 +24,8 @@ class DunningNotice(models.Model):
         self.env.flush_all()
         # One message for each notice, at the end, in place of one for each step.
         drafts = self.filtered(lambda notice: notice.state == 'draft')._as_system().with_context(tracking_disable=True)
-        if self.env.context.get('dunning_within_limit'):
+        is_within_limit = self.env.context.get('dunning_within_limit', not self._may_issue_any_amount())
+        if is_within_limit:
             drafts = drafts._keep_above_limit()
         ready = drafts._prepare_issue_in_sets()
         for notice in drafts - ready:
@@ -42,7 +43,7 @@ class DunningNotice(models.Model):
                 # Only now has the database taken its number.
                 if is_ready:
                     ready |= notice
-        if self.env.context.get('dunning_within_limit'):
+        if is_within_limit:
             # What is claimed was read again, and may have grown.
             ready = ready._keep_above_limit()
         ready = ready._note_what_is_made()
@@ -68,6 +69,20 @@ class DunningNotice(models.Model):
                     "Issued as %(name)s: %(delivery)s", name=notice.name, delivery=labels[notice.delivery_state]),
                 notice.attachment_warning])) for notice in issued})
         return self.browse(issued.ids)
+
+    def _foresee_issue(self):
+        """Foresee what `_issue()` would make of drafts as things stand now, read in sets. Writes nothing.
+
+        Fees stay where they are: that one may move to another notice of the customer is not foreseen.
+
+        :return: (dict notice id -> :class:`~.dunning_notice_recheck.Verdict`; dict notice id -> what it would claim)
+        """
+        verdicts, totals = self._recheck(), {}
+        for notice in self:
+            lines = verdicts[notice.id].lines
+            totals[notice.id] = notice.amount_total if lines is None else notice.currency_id.round(
+                sum(line['amount_residual'] for line in lines if line['kind'] in ('due', 'credit')) + notice.amount_fee)
+        return verdicts, totals
 
     def _prepare_issue_in_sets(self):
         """Check and number all those drafts together that are as they were proposed.

@@ -6,8 +6,11 @@ class DunningNotice(models.Model):
     """Notices above an amount, which only whoever heads the accounts issues."""
     _inherit = 'dunning.notice'
 
-    def _get_above_limit(self):
-        """Return those of these notices whose total is above the amount up to which clerks issue, in any currency."""
+    def _get_above_limit(self, totals=None):
+        """Return those of these notices whose total is above the amount up to which clerks issue, in any currency.
+
+        :param dict totals: notice id -> what it would claim, where that is asked for
+        """
         above = self.browse()
         for (company, currency, day), notices in self.grouped(
                 lambda notice: (notice.company_id, notice.currency_id, notice.date)).items():
@@ -16,7 +19,7 @@ class DunningNotice(models.Model):
                 limit = company.currency_id._convert(limit, currency, company, day)
                 above |= notices.filtered(
                     lambda notice, currency=currency, limit=limit: currency.compare_amounts(
-                        notice.amount_total, limit) > 0)
+                        totals[notice.id] if totals else notice.amount_total, limit) > 0)
         return self & above
 
     def _describe_above_limit(self):

@@ -83,7 +83,7 @@ class DunningNotice(models.Model):
         """
         notices = self.filtered(lambda notice: notice.provider_id and isinstance(documents.get(notice.id), bytes))
         try:
-            with self.env.cr.savepoint(flush=False):
+            with self.env.cr.savepoint():
                 return notices._make_mails_together(documents)
         except RETRYABLE:
             raise
@@ -92,7 +92,7 @@ class DunningNotice(models.Model):
         mails = {}
         for notice in notices:
             try:
-                with self.env.cr.savepoint(flush=False):
+                with self.env.cr.savepoint():
                     mails.update(notice._make_mails_together(documents))
             except RETRYABLE:
                 raise

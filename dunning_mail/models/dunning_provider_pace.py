@@ -15,6 +15,8 @@ _logger = logging.getLogger(__name__)
 CALENDAR_DAYS = 21
 # How far ahead is reckoned when a run's last mail leaves.
 ESTIMATE_DAYS = 400
+# What the handover of a mail takes beside the interval, as a rule.
+HANDOVER_SECONDS = 1
 # A clock that is put back by so little is not wrong.
 CLOCK_SLACK = timedelta(minutes=1)
 
@@ -124,7 +126,7 @@ class DunningProvider(models.Model):
         """
         self.ensure_one()
         provider, now = self.sudo(), now or fields.Datetime.now()
-        if provider._is_stranded() or (provider.state == 'paused' and not provider.resume_at):
+        if not provider._will_send():
             return None
         start = max(now, provider._get_stored_slot() or now, (provider.state == 'paused' and provider.resume_at) or now)
         limits = provider._get_windows()
@@ -135,26 +137,46 @@ class DunningProvider(models.Model):
              WHERE provider_id = %s AND recipient_count > 0 AND date > %s AND date <= %s ORDER BY date, id
             """, provider.id, now - max(window for _limit, window in limits), now)) if any(
                 limit for limit, _window in limits) else []
-        return pace.estimate_end(
-            start, [*provider._count_waiting_recipients(run), *counts], provider.send_interval, limits, history,
-            provider._make_opening() if provider.calendar_id else None)
 
-    def _count_waiting_recipients(self, run=None):
-        """Return the recipients of each mail that waits already or is on its way; with a run, up to the last of it."""
+        def reckon(mails):
+            return pace.estimate_end(
+                start, mails, provider.send_interval, limits, history,
+                provider._make_opening() if provider.calendar_id else None, HANDOVER_SECONDS)
+        waiting = provider._list_waiting_mails(run)
+        if not counts:
+            return reckon([(count, moment) for count, moment in waiting])
+        # What waits for another attempt comes between, if its time comes before.
+        due = [(count, None) for count, moment in waiting if not moment or moment <= now]
+        new = [(count, None) for count in counts]
+        end = reckon(due + new)
+        if later := [(count, None) for count, moment in waiting if moment and end and now < moment <= end]:
+            end = reckon(due + later + new)
+        return end
+
+    def _will_send(self):
+        """Whether mail leaves through this provider without a person having to see to it first."""
+        self.ensure_one()
+        return not self._is_stranded() and (self.state != 'paused' or bool(self.resume_at))
+
+    def _list_waiting_mails(self, run=None):
+        """List the mails that wait already or are on their way; with a run, up to the last of it.
+
+        :return: list of (recipients, when it is tried again or None), in the order of sending
+        """
         self.ensure_one()
         self.env['dunning.notice'].flush_model(
             ['provider_id', 'run_id', 'state', 'delivery_state', 'email_to', 'rest_to', 'next_attempt_at'])
         rows = self.env.execute_query(SQL(
             """
             SELECT run_id, CASE WHEN %s THEN 1 ELSE
-                   GREATEST(1, CARDINALITY(STRING_TO_ARRAY(COALESCE(rest_to, email_to, ''), ','))) END
+                   GREATEST(1, CARDINALITY(STRING_TO_ARRAY(COALESCE(rest_to, email_to, ''), ','))) END, next_attempt_at
               FROM dunning_notice
              WHERE provider_id = %s AND state = 'issued'
                AND (delivery_state IN ('released', 'sending') OR rest_to IS NOT NULL)
              ORDER BY next_attempt_at NULLS FIRST, id
             """, bool(self.redirect_to), self.id))
-        last = max((index for index, (run_id, _count) in enumerate(rows) if run and run_id == run.id), default=-1)
-        return [count for _run_id, count in (rows[:last + 1] if run else rows)]
+        last = max((index for index, (run_id, *_mail) in enumerate(rows) if run and run_id == run.id), default=-1)
+        return [(count, moment) for _run_id, count, moment in (rows[:last + 1] if run else rows)]
 
     def _make_opening(self):
         """Return what `_get_opening()` says, as a function for many moments in ascending order."""

@@ -65,8 +65,18 @@ class DunningRun(models.Model):
             'target': 'new',
         }
 
-    def _count_drafts(self):
-        return self.env['dunning.notice'].search_count([('run_id', 'in', self.ids), ('state', '=', 'draft')])
+    def _get_drafts(self):
+        return self.env['dunning.notice'].sudo().search(
+            [('run_id', 'in', self.ids), ('state', '=', 'draft')], order='id')
+
+    def _check_not_issuing(self):
+        """Check that no run is being issued: what is added now, nobody who pressed has seen.
+
+        :raise UserError: names the run
+        """
+        for run in self.sudo():
+            if run.is_issuing:
+                raise UserError(self.env._("Dunning run %s is being processed already.", run.name))
 
     def _check_sendable(self):
         """Check before anything is issued.
@@ -76,8 +86,7 @@ class DunningRun(models.Model):
         self.ensure_one()
         if self.state == 'draft':
             raise UserError(self.env._("Generate the notices of dunning run %s first.", self.name))
-        if self.is_issuing:
-            raise UserError(self.env._("Dunning run %s is being processed already.", self.name))
+        self._check_not_issuing()
         if self.state == 'cancelled' or not self.notice_ids.filtered(lambda notice: notice.state == 'draft'):
             raise UserError(self.env._("Dunning run %s has no notice to print or send.", self.name))
         if self.date > self._get_today():

@@ -1,9 +1,10 @@
+from bisect import bisect_right
+from collections import defaultdict
 from datetime import timedelta
+from itertools import pairwise
 
 from odoo import api, fields, models
 from odoo.tools import SQL, format_date, format_datetime
-
-from ..tools.dates import count_working_days
 
 # A bank account that had no transaction for so long is not used any more, and its silence says nothing.
 USED_DAYS = 90
@@ -16,7 +17,6 @@ class DunningRun(models.Model):
     provider_warning = fields.Text(compute='_compute_provider_warning')
     payment_warning = fields.Text(compute='_compute_payment_warning')
     interest_warning = fields.Text(compute='_compute_interest_warning')
-    attachment_warning = fields.Text(compute='_compute_attachment_warning')
     moving_info = fields.Char(compute='_compute_moving_info')
 
     @api.depends('is_moving', 'company_id')
@@ -108,7 +108,8 @@ class DunningRun(models.Model):
             *self._describe_stale_journals(self._find_stale_journals()), self._describe_unreconciled()))) or False
 
     def _find_stale_journals(self):
-        """Find the bank accounts whose last transaction is older than the setting's working days.
+        """Find the bank accounts that have been silent for longer than the setting's working days, and for longer than
+        is usual for them: than the longest silence between two of their days in the 90 days up to the last one.
 
         A transaction is what is posted on the account itself: a bank line, or an entry made by hand. A payment that is
         registered only and waits on an outstanding account tells nothing of the bank.
@@ -119,22 +120,60 @@ class DunningRun(models.Model):
         company, today = self.company_id.sudo(), self._get_today()
         if company.dunning_bank_days <= 0:
             return []
+        stale = []
+        days_of = self._get_days_of_journals(today)
+        if not days_of:
+            return []
+        working = company._get_dunning_working_days(min(days[0] for days in days_of.values()), today)
+
+        def count(start, end):
+            return bisect_right(working, end) - bisect_right(working, start)
+        for journal, days in days_of.items():
+            usual = max((count(*pair) for pair in pairwise(days)), default=0)
+            if count(days[-1], today) > max(company.dunning_bank_days, usual):
+                stale.append((journal, days[-1]))
+        return sorted(stale, key=lambda entry: (entry[1], entry[0].id))
+
+    def _get_days_of_journals(self, today):
+        """Return on which days the bank accounts had transactions that the company is paid through, those of the
+        companies whose branch it is among them.
+
+        One that was not used for 90 days is not used any more, unless none was: then something feeds none of them.
+
+        :param date today: what is later has not happened yet
+        :return: dict `account.journal` -> list of date in ascending order, the last day and those up to 90 days before
+        """
         self.env['account.move.line'].flush_model(['account_id', 'journal_id', 'parent_state', 'date', 'company_id'])
         self.env['account.journal'].flush_model(['type', 'active', 'company_id', 'default_account_id'])
-        rows = self.env.execute_query(SQL(
+        posted = SQL(
+            "aml.account_id = j.default_account_id AND aml.journal_id = j.id AND aml.parent_state = 'posted'")
+        last = dict(self.env.execute_query(SQL(
             """
             SELECT j.id, MAX(aml.date)
               FROM account_journal j
-              JOIN account_move_line aml ON aml.account_id = j.default_account_id AND aml.journal_id = j.id
-                                        AND aml.parent_state = 'posted' AND aml.date BETWEEN %s AND %s
-             WHERE j.type = 'bank' AND j.active AND j.company_id = ANY(%s)
+              JOIN account_move_line aml ON %(posted)s AND aml.date <= %(today)s
+             WHERE j.type = 'bank' AND j.active AND (j.company_id = ANY(%(branches)s) OR j.company_id = ANY(%(heads)s))
              GROUP BY j.id
-             ORDER BY 2, 1
-            """, today - timedelta(days=USED_DAYS), today,
-            self.env['dunning.proposal']._get_companies_query(company)))
-        return [
-            (self.env['account.journal'].sudo().browse(journal_id), newest) for journal_id, newest in rows
-            if count_working_days(newest, today) > company.dunning_bank_days]
+            """, posted=posted, today=today, heads=self.company_id._get_dunning_parents().ids,
+            branches=self.env['dunning.proposal']._get_companies_query(self.company_id.sudo()))))
+        since = timedelta(days=USED_DAYS)
+        used = {journal_id: day for journal_id, day in last.items() if day >= today - since} or dict(
+            sorted(last.items(), key=lambda entry: entry[1])[-1:])
+        if not used:
+            return {}
+        rows = self.env.execute_query(SQL(
+            """
+            SELECT DISTINCT j.id, aml.date
+              FROM account_journal j
+              JOIN account_move_line aml ON %s AND aml.date BETWEEN %s AND %s
+             WHERE j.id = ANY(%s)
+             ORDER BY 1, 2
+            """, posted, min(used.values()) - since, today, list(used)))
+        days_of = defaultdict(list)
+        for journal_id, day in rows:
+            if day >= used[journal_id] - since:
+                days_of[self.env['account.journal'].sudo().browse(journal_id)].append(day)
+        return dict(days_of)
 
     def _describe_stale_journals(self, stale):
         return [self.env._(
@@ -150,7 +189,8 @@ class DunningRun(models.Model):
     def _get_unreconciled_domain(self):
         """Return the domain of incoming bank transactions that nobody has assigned."""
         return [
-            ('company_id', 'child_of', self.company_id.ids), ('move_id.state', '=', 'posted'),
+            '|', ('company_id', 'child_of', self.company_id.ids),
+            ('company_id', 'in', self.company_id._get_dunning_parents().ids), ('move_id.state', '=', 'posted'),
             ('is_reconciled', '=', False), ('amount', '>', 0)]
 
     @api.depends('company_id', 'date', 'procedure_ids', 'state')
@@ -164,32 +204,3 @@ class DunningRun(models.Model):
                     procedure._get_interest_profile(run.company_id) for procedure in procedures))
             words = [profile._describe_unknown_rate(run.date) for profile in profiles]
             run.interest_warning = '\n'.join(filter(None, words)) or False
-
-    @api.depends('state', 'notice_ids.state', 'notice_ids.level_id.attach_invoices')
-    def _compute_attachment_warning(self):
-        # Most companies attach none: nothing is counted then.
-        is_wanted = bool(self.env['dunning.level'].sudo().search_count([('attach_invoices', '=', True)], limit=1))
-        for run in self:
-            count = run._count_items_without_pdf() if is_wanted and run.state == 'proposed' else 0
-            run.attachment_warning = self.env._(
-                "Items of invoices of which no PDF is stored: %s. Their notices go out without a copy; “Send” on the "
-                "invoice stores one.", count) if count else False
-
-    def _count_items_without_pdf(self):
-        """Return how many items of the run's drafts have an invoice whose copy is wanted and not there."""
-        self.ensure_one()
-        for model_name in ('dunning.notice', 'dunning.notice.line', 'dunning.level', 'account.move', 'ir.attachment'):
-            self.env[model_name].flush_model()
-        [(count,)] = self.env.execute_query(SQL(
-            """
-            SELECT COUNT(*)
-              FROM dunning_notice n
-              JOIN dunning_level v ON v.id = n.level_id AND v.attach_invoices
-              JOIN dunning_notice_line l ON l.notice_id = n.id AND l.kind = 'due'
-              JOIN account_move_line aml ON aml.id = l.move_line_id
-              JOIN account_move m ON m.id = aml.move_id AND m.move_type = ANY(%s)
-             WHERE n.run_id = %s AND n.state = 'draft' AND NOT EXISTS (
-                   SELECT 1 FROM ir_attachment a
-                    WHERE a.res_model = 'account.move' AND a.res_id = m.id AND a.res_field = 'invoice_pdf_report_file')
-            """, list(self.env['account.move'].get_sale_types(include_receipts=True)), self.id))
-        return count

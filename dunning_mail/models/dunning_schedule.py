@@ -91,21 +91,30 @@ class DunningSchedule(models.Model):
                 'dunning_mail.mail_activity_run_ready', user_id=self._get_responsible_user().id,
                 summary=user_env._("The dunning run could not be made"), note=plaintext2html(str(error)))
         else:
+            notices = run.notice_ids
+            drafts = notices.filtered(lambda notice: notice.state == 'draft')
             # Large runs are issued in the background; what is above the limit stays behind there too.
-            drafts = run.notice_ids.filtered(lambda notice: notice.state == 'draft')
             held = len(drafts._get_above_limit() if run.is_issuing else drafts)
+            issued = len(drafts) - held if run.is_issuing else len(
+                notices.filtered(lambda notice: notice.state == 'issued'))
             if warning:
                 summary = user_env._(
                     "Not sent, since payments may be missing. Dunning notices that wait for your review: %s",
-                    run.notice_count)
-            elif self.issue and held:
+                    len(drafts))
+            elif not self.issue:
+                summary = user_env._("Dunning notices that wait for your review: %s", len(drafts))
+            elif run.is_issuing and held:
+                summary = user_env._(
+                    "Dunning notices that are being printed and sent now: %(sent)s. They stay drafts, and say why: "
+                    "%(drafts)s", sent=issued, drafts=held)
+            elif run.is_issuing:
+                summary = user_env._("Dunning notices that are being printed and sent now: %s", issued)
+            elif held:
                 summary = user_env._(
                     "Dunning notices printed and sent: %(sent)s. Still drafts, and they say why: %(drafts)s",
-                    sent=run.notice_count - held, drafts=held)
-            elif self.issue:
-                summary = user_env._("Dunning notices printed and sent: %s", run.notice_count)
+                    sent=issued, drafts=held)
             else:
-                summary = user_env._("Dunning notices that wait for your review: %s", run.notice_count)
+                summary = user_env._("Dunning notices printed and sent: %s", issued)
             run.activity_schedule(
                 'dunning_mail.mail_activity_run_ready', user_id=self.user_id.id, summary=summary,
                 note=plaintext2html(warning or ''))

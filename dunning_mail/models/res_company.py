@@ -1,7 +1,8 @@
 import base64
 import hashlib
 import io
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from dateutil.relativedelta import relativedelta
 from PIL import Image
@@ -74,8 +75,8 @@ class ResCompany(models.Model):
              "other currencies are converted. 0: no limit.")
     dunning_bank_days = fields.Integer(
         "Bank Data at Most", default=3,
-        help="Working days. If the last transaction of a bank account that was used in the last 90 days is older, runs "
-             "warn, and schedules do not send. 0: nobody is warned.")
+        help="Working days of the company. If the last transaction of a bank account is older, and older than is usual "
+             "for it, runs warn, and schedules do not send. 0: nobody is warned.")
     dunning_retention_years = fields.Integer(
         "Keep Dunning Documents and Personal Data for",
         help="Years, counted from the end of the calendar year or of your fiscal year, whichever is later. Afterwards "
@@ -99,8 +100,13 @@ class ResCompany(models.Model):
             [('res_model', '=', 'res.partner'), ('res_id', '=', company.partner_id.id),
              ('res_field', '=', 'image_1920')], limit=1)
         values = [str(company[fname] or '') for fname in (
-            'name', 'report_header', 'report_footer', 'company_details', 'font', 'primary_color',
-            'dunning_letter_layout', 'dunning_payment_part')]
+            'name', 'street', 'street2', 'zip', 'city', 'state_id', 'country_id', 'phone', 'email', 'website', 'vat',
+            'company_registry', 'font', 'primary_color', 'secondary_color', 'dunning_letter_layout',
+            'dunning_payment_part')]
+        # In all languages: it is the same letter, whoever looks at it.
+        values += [str(company.with_context(lang=code)[fname] or '') for code, _name in sorted(
+            self.env['res.lang'].get_installed()) for fname in ('report_header', 'report_footer', 'company_details')]
+        values += map(str, sorted(self.env['dunning.checklist']._get_procedures(company).level_ids.report_id.ids))
         return hashlib.sha256('|'.join([*values, logo.checksum or '']).encode()).hexdigest()
 
     def _note_dunning_letter_seen(self):
@@ -133,6 +139,24 @@ class ResCompany(models.Model):
         """
         self.ensure_one()
         return fields.Date.context_today(self.with_context(tz=self._get_dunning_tz(user)), moment or None)
+
+    def _get_dunning_working_days(self, start, end):
+        """Return the days on which the company works: those of its working schedule less what is closed for all.
+
+        :param date start: the first that may be among them
+        :param date end: the last one
+        :return: list of date in ascending order; from Monday to Friday where there is no schedule with hours
+        """
+        self.ensure_one()
+        calendar = self.sudo().resource_calendar_id
+        if not calendar.attendance_ids or calendar.flexible_hours:
+            days = ((start + timedelta(days=count)) for count in range((end - start).days + 1))
+            return [day for day in days if day.weekday() < 5]
+        zone = ZoneInfo(calendar.tz)
+        hours = calendar.with_company(self)._work_intervals_batch(
+            datetime.combine(start, time.min, zone), datetime.combine(end, time.max, zone),
+            domain=[('time_type', '=', 'leave'), ('company_id', 'in', (False, *self.parent_ids.ids))])[False]
+        return sorted({opens.date() for opens, _closes, _attendance in hours})
 
     def _get_dunning_free_day(self, day):
         """Return the first day on which what is of a day need not be kept any more.

@@ -30,13 +30,17 @@ class ChecklistCase(DunningMailCommon):
         cls.mailbox = cls.env['fetchmail.server'].create({
             'name': 'Mahnungen', 'server_type': 'imap', 'server': 'imap.muster.test', 'user': 'mahnung@muster.test',
             'password': 'x', 'state': 'done', 'date': fields.Datetime.now()})
+        # The database's clock is not the test's.
+        cls.env.cr.execute("UPDATE fetchmail_server SET create_date = %s WHERE id = %s", [
+            fields.Datetime.now(), cls.mailbox.id])
+        cls.mailbox.invalidate_recordset(['create_date'])
         cls.provider.incoming_server_id = cls.mailbox
         cls.env['res.partner.bank'].create({
             'acc_number': 'CH9300762011623852957', 'partner_id': cls.company.partner_id.id})
         cls.engine.lastcall = fields.Datetime.now()
 
-    def missing(self):
-        items = self.env['dunning.checklist'].with_user(self.clerk).get_items()
+    def missing(self, lang='en_US'):
+        items = self.env['dunning.checklist'].with_user(self.clerk).with_context(lang=lang).get_items()
         return [item['code'] for item in items if not item['is_done']]
 
 
@@ -58,7 +62,7 @@ class TestChecklist(ChecklistCase):
         self.engine.lastcall = fields.Datetime.now()
         self.assertEqual(self.missing(), ['bounce'])
         self.env['dunning.notice.report'].create({
-            'notice_id': notices[0].id, 'address': 'gone@customer.test', 'action': 'failed'})
+            'notice_id': notices[0].id, 'address': 'gone@customer.test', 'action': 'failed', 'is_ours': True})
         self.assertEqual(self.env['dunning.checklist'].with_user(self.clerk).get_items(), [], "all is done")
 
     def test_never_remembered(self):
@@ -80,6 +84,38 @@ class TestChecklist(ChecklistCase):
                 self.assertNotIn(code, self.missing())
                 change()
                 self.assertIn(code, self.missing())
+
+    def test_mailbox_as_core_writes_it(self):
+        """Each attempt has its time, failed or not; the first failure since it last worked has its own."""
+        self.set_up()
+        now = fields.Datetime.now()
+        hours_ago = {hours: fields.Datetime.subtract(now, hours=hours) for hours in (1, 100)}
+        for values, is_missing in (
+                ({'date': now, 'error_date': False}, False), ({'date': now, 'error_date': hours_ago[1]}, True),
+                ({'date': now, 'error_date': hours_ago[100]}, True), ({'date': False, 'error_date': False}, True),
+                ({'date': hours_ago[100], 'error_date': False}, True)):
+            with self.subTest(str(values)):
+                self.mailbox.write(values)
+                self.assertEqual('mailbox' in self.missing(), is_missing)
+
+    def test_bounce_of_another_day_or_provider(self):
+        """What counts came back to this provider's mailbox, of a mail that it has sent."""
+        self.set_up()
+        notice = self.release('Gone', user=self.clerk)
+        self.run_engine()
+        Report = self.env['dunning.notice.report']
+        good = {'notice_id': notice.id, 'address': 'gone@customer.test', 'action': 'failed', 'is_ours': True}
+        other = self.provider.copy({'name': 'Other'})
+        before = fields.Datetime.subtract(self.mailbox.create_date, days=1)
+        for values in ({'is_ours': False}, {'action': 'delayed'}, {'date': before}):
+            with self.subTest(str(values)):
+                report = Report.create({**good, **values})
+                self.assertIn('bounce', self.missing())
+                report.unlink()
+        report = Report.create(good)
+        self.assertNotIn('bounce', self.missing())
+        notice.sudo().provider_id = other
+        self.assertIn('bounce', self.missing())
 
     def test_provider_counts_as_tested_by_what_it_sent(self):
         self.company.dunning_provider_id = self.provider
@@ -123,10 +159,50 @@ class TestChecklist(ChecklistCase):
         self.engine.lastcall = fields.Datetime.subtract(fields.Datetime.now(), hours=1)
         self.assertIn('engine', self.missing())
 
+    def test_letter_looks_otherwise(self):
+        """What is on the letter counts, whatever language somebody reads it in."""
+        self.set_up()
+        self.company.with_context(lang='de_DE').report_header = '<p>Kopf</p>'
+        self.company.with_context(lang='fr_FR').report_header = '<p>Tête</p>'
+        self.company.with_context(lang='fr_FR')._note_dunning_letter_seen()
+        for lang in ('de_DE', 'it_IT', 'en_US', 'fr_FR'):
+            self.assertNotIn('letter', self.missing(lang), lang)
+        report = self.env.ref('dunning_mail.report_letter').copy()
+        for record, values in (
+                (self.company, {'street': 'Neugasse 2'}), (self.company, {'phone': '+41 44 000 00 00'}),
+                (self.company.with_context(lang='fr_FR'), {'report_header': '<p>Autre</p>'}),
+                (self.level_3, {'report_id': report.id})):
+            with self.subTest(str(values)):
+                self.company._note_dunning_letter_seen()
+                self.assertNotIn('letter', self.missing())
+                record.write(values)
+                self.assertIn('letter', self.missing())
+
+    def test_each_scheduled_action(self):
+        self.engine.lastcall = fields.Datetime.now()
+        for name in ('issue', 'join', 'archive', 'schedule', 'incoming'):
+            job = self.env.ref(f'dunning_mail.ir_cron_{name}')
+            with self.subTest(name):
+                self.assertNotIn('engine', self.missing())
+                job.active = False
+                [item] = [item for item in self.env['dunning.checklist'].get_items() if item['code'] == 'engine']
+                self.assertIn(job.name, item['words'])
+                job.active = True
+        self.env.ref('dunning_mail.ir_cron_engine_2').active = False
+        self.assertNotIn('engine', self.missing())
+
+    def test_link_of_who_may_not_open_the_settings(self):
+        """Whoever heads the accounts may not be an administrator."""
+        self.company.dunning_provider_id = False
+        for user, has_link in ((self.manager, False), (self.env.ref('base.user_admin'), True)):
+            action = self.env['dunning.checklist'].with_user(user).action_open('provider')
+            is_settings = bool(action) and action['res_model'] == 'res.config.settings'
+            self.assertEqual(is_settings, has_link, user.name)
+
     def test_links(self):
         Checklist = self.env['dunning.checklist']
         for user, linked in (
-                (self.clerk, set(STEPS) - {'engine'}), (self.env.ref('base.user_admin'), set(STEPS))):
+                (self.clerk, set(STEPS) - {'engine', 'mailbox'}), (self.env.ref('base.user_admin'), set(STEPS))):
             self.company.dunning_provider_id = self.provider
             items = Checklist.with_user(user).get_items()
             self.assertEqual({item['code'] for item in items if item['has_action']}, linked)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 from datetime import timedelta
 from unittest.mock import patch
 
@@ -267,10 +268,10 @@ class TestProviderFaults(EngineCase):
 
     def test_permanent_faults(self):
         notices = self.release('One', 'Two')
-        closed = self.smtpd_module.SmtpServer(tls='none')
-        with closed:
-            closed_port = closed.port
-        unused = closed_port
+        # kept, so that nobody else listens there
+        closed = socket.socket()
+        self.addCleanup(closed.close)
+        closed.bind(('127.0.0.1', 0))
         cases = [
             ('password', {'smtp_pass': 'wrong'}, '', ('login', '535'), False),
             ('login asked for', {}, '* mail 530 5.7.0 Authentication required', ('login',), False),
@@ -278,7 +279,7 @@ class TestProviderFaults(EngineCase):
             ('other host', {'smtp_port': self._server('otherhost').port}, '', ('another server',), False),
             ('unknown', {'smtp_port': self._server('unknown').port}, '', ('authority',), False),
             ('no STARTTLS', {'smtp_port': self._server(tls='none').port}, '', ('STARTTLS',), False),
-            ('closed', {'smtp_port': unused}, '', ('refuses the connection',), True),
+            ('closed', {'smtp_port': closed.getsockname()[1]}, '', ('refuses the connection',), True),
             ('sender', {}, '* mail 550 5.1.8 Sender address rejected', ('mahnung@muster.test', '550 5.1.8'), False),
             ('quota', {}, '* mail 452 4.7.28 Daily limit exceeded', ('quota',), True),
             ('not now', {}, '* connect 421 4.3.2 Come later', ('at present',), True),

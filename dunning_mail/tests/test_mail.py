@@ -164,13 +164,13 @@ class TestMail(ReportCase):
         with_pdf.invalidate_recordset()
         self.assertFalse(without.invoice_pdf_report_id)
         run = self.make_run(partner_ids=partner.ids)
-        self.assertRegex(run.attachment_warning, "stored: 1\\.")
+        self.assertIn('no_copy', {hint.code for hint in run.notice_ids._find_hints()[run.notice_ids.id]})
         self.assertIn(f"stored of {without.name},", run.notice_ids.attachment_warning)
         run.action_print_and_send()
         self.assertIn(f"stored of {without.name},", html2plaintext(run.notice_ids.message_ids[0].body))
         self.run_engine()
         self.assertEqual(run.notice_ids.delivery_state, 'sent', run.notice_ids.delivery_info)
-        self.assertFalse(run.attachment_warning or run.notice_ids.attachment_warning)
+        self.assertFalse(run.notice_ids.attachment_warning)
         _text, _html, attachments = self.parts(run.notice_ids)
         self.assertEqual(len(attachments), 2)
         self.assertEqual(attachments[0].get_content(), run.notice_ids.document_id.raw)
@@ -185,7 +185,6 @@ class TestMail(ReportCase):
 
     def test_no_copies_wanted_none_missed(self):
         run = self.make_run(partner_ids=self.make_invoice(self.make_partner('Acme')).partner_id.ids)
-        self.assertIs(run.attachment_warning, False)
         self.assertIs(run.notice_ids.attachment_warning, False)
         run.action_print_and_send()
         self.assertRegex(html2plaintext(run.notice_ids.message_ids[0].body), r": Released for Sending$")

@@ -154,13 +154,18 @@ class TestComposedMail(DunningMailCommon):
 
         def make(notice, *args):
             if notice.id == two.id:
+                # what is not written yet is written for a query like this
+                self.assertEqual(notice.search_count([('email_to', '!=', False), ('run_id', '=', run.id)]), 3)
                 raise ValueError("no mail can be made of it")
             return original(notice, *args)
         with patch.object(self.env.registry['dunning.notice'], '_make_mail', make):
             run.action_print_and_send()
         self.assertEqual(sorted(run.notice_ids.mapped('status')), ['draft', 'released', 'released'])
         self.assertIn("no mail can be made of it", two.problem)
+        self.env.flush_all()
+        self.env.invalidate_all()
         self.assertFalse(two.document_id or two.provider_id or two.email_to)
+        self.assertEqual(len((run.notice_ids - two).filtered('email_to')), 2)
         run.action_print_and_send()
         self.run_engine()
         self.assertEqual(set(run.notice_ids.mapped('status')), {'sent'})

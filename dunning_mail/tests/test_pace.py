@@ -3,6 +3,7 @@
 import random
 import unittest
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 from odoo.addons.dunning_mail.tools.pace import estimate_end
 
@@ -12,14 +13,27 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 class TestEstimateEnd(unittest.TestCase):
 
-    def end(self, counts, interval=60, hourly=0, daily=0, history=(), opening=None):
-        return estimate_end(START, counts, interval, ((hourly, HOUR), (daily, DAY)), history, opening)
+    def end(self, counts, interval=60, hourly=0, daily=0, history=(), opening=None, handover=0, not_before=()):
+        mails = zip_longest(counts, not_before)
+        return estimate_end(START, mails, interval, ((hourly, HOUR), (daily, DAY)), history, opening, handover)
 
     def test_pace_alone(self):
         for count, seconds in ((0, 0), (1, 0), (2, 60), (68, 67 * 60)):
             with self.subTest(count):
                 self.assertEqual(self.end([1] * count), START + timedelta(seconds=seconds))
         self.assertEqual(self.end([1] * 1000, interval=0), START)
+
+    def test_handover_takes_its_time(self):
+        for count, interval, seconds in ((1, 0, 0), (101, 0, 200), (3, 60, 124)):
+            with self.subTest(count=count, interval=interval):
+                self.assertEqual(
+                    self.end([1] * count, interval=interval, handover=2), START + timedelta(seconds=seconds))
+
+    def test_not_before_its_next_attempt(self):
+        self.assertEqual(self.end([1, 1], not_before=[None, START + HOUR]), START + HOUR)
+        self.assertEqual(self.end([1, 1], not_before=[None, START - HOUR]), START + timedelta(minutes=1))
+        self.assertEqual(
+            self.end([1, 1], not_before=[START + HOUR, START + HOUR]), START + HOUR + timedelta(minutes=1))
 
     def test_hourly_limit(self):
         """Ten an hour: the eleventh waits until the first has left the window."""

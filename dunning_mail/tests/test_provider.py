@@ -1,6 +1,7 @@
 import logging
 import os
 import pathlib
+import socket
 from unittest.mock import patch
 
 from psycopg2.errors import CheckViolation
@@ -243,8 +244,11 @@ class TestProvider(DunningMailCommon):
         self.provider.action_test_connection()
 
     def test_connection_says_what_is_wrong(self):
-        with self.smtpd_module.SmtpServer(tls='none') as closed:
-            closed_port = closed.port
+        # kept, so that nobody else listens there
+        closed = socket.socket()
+        self.addCleanup(closed.close)
+        closed.bind(('127.0.0.1', 0))
+        closed_port = closed.getsockname()[1]
         for name, values, rules, words in (
                 ('no server', {'smtp_host': False}, '', 'has no SMTP server'),
                 ('host', {'smtp_host': 'no-such-host.invalid'}, '', 'no-such-host.invalid.*not found'),

@@ -18,10 +18,10 @@ class TestPaymentWarning(DunningCommon):
         super().setUp()
         self.run_ = self.make_run(generate=False, lang='de_DE')
 
-    def receive(self, day, amount=-10.0):
+    def receive(self, day, amount=-10.0, journal=None):
         """A bank transaction; what goes out need not be reconciled to know who has paid."""
         return self.env['account.bank.statement.line'].create({
-            'journal_id': self.journal.id, 'date': day, 'amount': amount, 'payment_ref': 'Gutschrift'})
+            'journal_id': (journal or self.journal).id, 'date': day, 'amount': amount, 'payment_ref': 'Gutschrift'})
 
     def warning(self):
         self.run_.invalidate_recordset()
@@ -36,6 +36,71 @@ class TestPaymentWarning(DunningCommon):
         self.assertIn('18.11.2026', self.warning())
         self.receive('2026-11-19')
         self.assertFalse(self.warning())
+
+    def test_dead_for_long(self):
+        """An import that broke months ago is no account that is not used any more."""
+        other = self.journal.copy({'name': 'Zweite'})
+        for day in ('2026-06-29', '2026-06-30'):
+            self.receive(day)
+        self.receive('2026-05-04', journal=other)
+        for today, is_old in ((TODAY, True), ('2026-07-01', False), ('2028-07-01', True)):
+            self.clock.move_to(f'{today} 08:00:00')
+            with self.subTest(today):
+                self.assertEqual('30.06.2026' in (self.warning() or ''), is_old)
+                # That one was silent before; beside the other it is told of as long as it counts as used.
+                self.assertEqual('04.05.2026' in (self.warning() or ''), not is_old)
+        self.clock.move_to(f'{TODAY} 08:00:00')
+        # Beside one that is used, it is one that is not.
+        self.receive('2026-11-23', journal=other)
+        self.assertFalse(self.warning())
+
+    def test_account_with_few_movements(self):
+        """What is usual for an account says nothing of its bank data."""
+        for day in ('2026-09-30', '2026-10-30'):
+            self.receive(day)
+        self.assertFalse(self.warning(), "22 working days lay between them")
+        self.clock.move_to('2026-12-01 08:00:00')
+        self.assertFalse(self.warning())
+        self.clock.move_to('2026-12-02 08:00:00')
+        self.assertIn('30.10.2026', self.warning())
+        self.clock.move_to(f'{TODAY} 08:00:00')
+        # One that moves each day beside it is judged by itself.
+        daily = self.journal.copy({'name': 'Zweite'})
+        for day in ('2026-11-16', '2026-11-17', '2026-11-18'):
+            self.receive(day, journal=daily)
+        self.assertIn('18.11.2026', self.warning())
+        self.assertNotIn('30.10.2026', self.warning())
+
+    def test_holidays(self):
+        """Working days are the company's: less what its working schedule says is closed."""
+        self.receive('2026-11-17')
+        self.assertTrue(self.warning())
+        self.env['resource.calendar.leaves'].create({
+            'name': 'Feiertage', 'calendar_id': False, 'company_id': self.company.id,
+            'date_from': '2026-11-18 00:00:00', 'date_to': '2026-11-19 23:59:59'})
+        self.assertFalse(self.warning())
+        # Those of a sister company, whose schedule bears no company either.
+        other = self.env['res.company'].create({'name': 'Schwester'})
+        self.env['resource.calendar.leaves'].search([]).company_id = other
+        self.assertTrue(self.warning())
+        # Who works on three days a week.
+        calendar = self.company.resource_calendar_id
+        self.env['resource.calendar.leaves'].search([]).unlink()
+        self.assertTrue(self.warning())
+        calendar.attendance_ids.filtered(lambda one: one.dayofweek in '24').unlink()
+        self.assertFalse(self.warning())
+        calendar.attendance_ids.unlink()
+        self.assertTrue(self.warning(), "a schedule without hours says nothing")
+
+    def test_branch_banks_through_its_head(self):
+        self.receive('2026-11-10')
+        self.receive('2026-11-10', 100.0)
+        branch = self.env['res.company'].create({
+            'name': 'Filiale', 'parent_id': self.company.id, 'currency_id': self.currency.id})
+        self.env.user.company_ids |= branch
+        run = self.env['dunning.run'].with_company(branch).create({'company_id': branch.id})
+        self.assertIn(self.journal.name, run.payment_warning)
+        self.assertEqual(len(run.payment_warning.splitlines()), 2)
 
     def test_weekend(self):
         self.receive('2026-11-20')

@@ -850,8 +850,8 @@ class TestSmtpOpening(SmtpCase):
 
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
-        outcome = self.fault(self.serve(), port=port)
+            # kept, so that nobody else listens there
+            outcome = self.fault(self.serve(), port=free.getsockname()[1])
         self.assertOutcome(outcome, PROVIDER, Stage.CONNECT, Reason.CONNECTION_REFUSED, True)
 
     def test_connect_faults(self):

@@ -97,5 +97,5 @@ class TestChecklistTour(ChecklistCase, HttpCase):
         self.run_engine()
         self.engine.lastcall = fields.Datetime.now()
         self.env['dunning.notice.report'].create({
-            'notice_id': notices.id, 'address': 'gone@customer.test', 'action': 'failed'})
+            'notice_id': notices.id, 'address': 'gone@customer.test', 'action': 'failed', 'is_ours': True})
         self.start_tour('/odoo/dunning-runs', 'dunning_checklist_green', login='clerk')

@@ -30,23 +30,23 @@ class _Limit:
         self.total += count
 
 
-def estimate_end(start, counts, interval, limits, history, opening=None):
+def estimate_end(start, mails, interval, limits, history, opening=None, handover=0):
     """Reckon when the last of some mails is handed over, if nothing goes wrong.
 
-    How long a handover itself takes is not known before, and beside an interval it hardly matters.
-
     :param datetime start: the first slot
-    :param counts: recipients of each mail, in the order of sending
+    :param mails: (recipients, datetime before which it is not tried or None) of each, in the order of sending
     :param float interval: seconds from one mail to the next
     :param limits: (recipients, window as timedelta); 0 recipients: no limit
     :param history: (datetime, recipients) of the mails that left before `start`, the oldest first
     :param opening: function that returns the first moment within the sending hours, not before the given one; None if
         there is none in sight. Without it mail goes out around the clock
+    :param float handover: seconds that it takes to hand over one mail: the interval counts from its end
     :return: datetime, `start` where there is no mail; None if it cannot be said
     """
     slot, last = start, start
     taken = [_Limit(limit, window, history) for limit, window in limits if limit]
-    for count in counts:
+    for count, not_before in mails:
+        slot = max(slot, not_before or slot)
         for limit in taken:
             slot = limit.get_slot(slot, count)
         if opening is not None:
@@ -55,5 +55,5 @@ def estimate_end(start, counts, interval, limits, history, opening=None):
                 return None
         for limit in taken:
             limit.take(slot, count)
-        last, slot = slot, slot + timedelta(seconds=interval)
+        last, slot = slot, slot + timedelta(seconds=handover + interval)
     return last

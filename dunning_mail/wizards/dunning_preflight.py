@@ -4,11 +4,22 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import LazyTranslate, format_amount, format_datetime
 
+from ..models import dunning_run_issue
 from ..models.dunning_notice_hint import KINDS, SEVERITIES
+from ..models.dunning_provider_pace import ESTIMATE_DAYS
 
 _lt = LazyTranslate(__name__)
 
 ORDER = ('danger', 'warning', 'info')
+# What has become of claims since they were proposed, by the code of the verdict; severity of each.
+NEWS = {
+    'archived': (_lt("Customer or procedure archived: stays a draft"), 'danger'),
+    'settled': (_lt("Paid or settled since the proposal: will be cancelled"), 'warning'),
+    'held': (_lt("Not to be claimed any more since the proposal: will be cancelled"), 'warning'),
+    'changed': (_lt("Changed since the proposal: goes out as it is now"), 'info'),
+}
+# Notices of which it is said at once what has become of them.
+NEWS_SHOWN = 5
 # What a head of accounts is told of what clerks may not issue.
 LARGE = _lt("Above the amount up to which clerks issue")
 
@@ -20,8 +31,9 @@ class DunningPreflight(models.TransientModel):
     _inherit = ['dunning.guard']
 
     run_ids = fields.Many2many('dunning.run', string="Dunning Runs", readonly=True)
-    draft_count = fields.Integer("Drafts", readonly=True)
+    draft_ids = fields.Json(help="Ids of the drafts that were shown.")
     issue_count = fields.Integer("Notices to Issue", readonly=True)
+    cancel_count = fields.Integer("Notices to Cancel", readonly=True)
     mail_count = fields.Integer("By E-mail", readonly=True)
     paper_count = fields.Integer("On Paper", readonly=True)
     amounts = fields.Text("Sums", readonly=True)
@@ -29,11 +41,14 @@ class DunningPreflight(models.TransientModel):
     issue_label = fields.Char(compute='_compute_issue_label')
     line_ids = fields.One2many('dunning.preflight.line', 'preflight_id', string="Look First", readonly=True)
 
-    @api.depends('issue_count')
+    @api.depends('issue_count', 'cancel_count')
     @api.depends_context('lang')
     def _compute_issue_label(self):
         for preflight in self:
             count = preflight.issue_count
+            if not count:
+                preflight.issue_label = self.env._("Cancel notices: %s", preflight.cancel_count)
+                continue
             preflight.issue_label = (
                 self.env._("Issue 1 notice") if count == 1 else self.env._("Issue %s notices", count))
 
@@ -46,7 +61,7 @@ class DunningPreflight(models.TransientModel):
         self.ensure_one()
         runs = self.run_ids
         runs.check_access('write')
-        if runs._count_drafts() != self.draft_count:
+        if runs._get_drafts().ids != self.draft_ids:
             raise UserError(self.env._(
                 "The drafts of %s have changed meanwhile. Open “Print / Send” again.", ', '.join(runs.mapped('name'))))
         action = runs.action_print_and_send()
@@ -65,25 +80,38 @@ class DunningPreflight(models.TransientModel):
         :param runs: `dunning.run`
         :return: dict of values of a new record
         """
-        drafts = self.env['dunning.notice'].sudo().search([('run_id', 'in', runs.ids), ('state', '=', 'draft')])
+        drafts = runs._get_drafts()
         drafts._fetch_for_hints()
         may_issue_any = self.env['dunning.notice']._may_issue_any_amount()
-        above = drafts._get_above_limit()
-        going = drafts if may_issue_any else drafts - above
+        verdicts, totals = drafts._foresee_issue()
+        above = drafts._get_above_limit() | drafts._get_above_limit(totals)
         hints = drafts._find_hints()
+        # In the order in which issuing asks.
+        asked = drafts if may_issue_any else drafts - above
+        by_code = {code: asked.filtered(lambda notice, code=code: verdicts[notice.id].code == code) for code in NEWS}
+        cancelled = by_code['settled'] | by_code['held']
+        textless = (asked - cancelled - by_code['archived']).filtered(
+            lambda notice: any(hint.code == 'no_text' for hint in hints.get(notice.id, ())))
+        going = asked - cancelled - by_code['archived'] - textless
+        by_code['changed'] &= going
         by_mail, amounts = defaultdict(list), defaultdict(float)
         for notice in going:
-            amounts[notice.currency_id] += notice.amount_total
+            amounts[notice.currency_id] += totals[notice.id]
             channel, _info, addresses = notice._choose_channel()
             if channel == 'mail':
                 by_mail[notice.company_id.dunning_provider_id].append(len(addresses))
         mail_count = sum(map(len, by_mail.values()))
-        rows = self._list_runs_rows(runs, mail_count) + self._list_notice_rows(going, above, hints, may_issue_any)
+        rows = [
+            *self._list_runs_rows(runs, drafts, by_mail), *self._list_news_rows(by_code, verdicts),
+            *self._list_notice_rows(
+                going, {'large': above & going if may_issue_any else above, 'no_text': textless}, hints,
+                may_issue_any)]
         rows.sort(key=lambda row: ORDER.index(row['severity']))
         return {
             'run_ids': [fields.Command.set(runs.ids)],
-            'draft_count': len(drafts),
+            'draft_ids': drafts.ids,
             'issue_count': len(going),
+            'cancel_count': len(cancelled),
             'mail_count': mail_count,
             'paper_count': len(going) - mail_count,
             'amounts': '\n'.join(
@@ -99,38 +127,62 @@ class DunningPreflight(models.TransientModel):
 
         :param dict by_mail: `dunning.provider` -> recipients of each mail
         """
-        ends = [
-            provider._estimate_end([1] * len(counts) if provider.redirect_to else counts)
-            for provider, counts in by_mail.items()]
-        if not ends:
-            return False
-        if None in ends:
-            return self.env._("Cannot be said: the service provider does not send at present.")
-        return self.env._(
-            "Leaves at about %s, if nothing goes wrong.", format_datetime(self.env, max(ends), dt_format='short'))
+        ends, words = [], []
+        for provider, counts in by_mail.items():
+            end = provider._estimate_end([1] * len(counts) if provider.redirect_to else counts)
+            if end:
+                ends.append(end)
+            elif provider.sudo()._will_send():
+                words.append(self.env._(
+                    "Cannot be said of “%(provider)s”: its sending hours do not suffice for the next %(days)s days.",
+                    provider=provider.name, days=ESTIMATE_DAYS))
+            else:
+                words.append(self.env._(
+                    "Cannot be said of “%s”: it does not send at present.", provider.name))
+        if ends:
+            words.insert(0, self.env._(
+                "Leaves at about %s, if nothing goes wrong.", format_datetime(self.env, max(ends), dt_format='short')))
+        return ' '.join(words)
 
     # === WHAT CONCERNS CERTAIN NOTICES === #
 
     @api.model
-    def _list_notice_rows(self, going, above, hints, may_issue_any):
+    def _list_news_rows(self, by_code, verdicts):
+        """Return a row for each thing that has become of claims since they were proposed.
+
+        :param dict by_code: code of :data:`NEWS` -> `dunning.notice`
+        :param dict verdicts: as `dunning.notice._foresee_issue()` returns them
+        """
+        rows = []
+        for code, (name, severity) in NEWS.items():
+            if notices := by_code[code]:
+                shown = [f'{notice.partner_id.display_name}: {verdicts[notice.id].words}'
+                         for notice in notices[:NEWS_SHOWN]]
+                rows.append({
+                    'code': code, 'severity': severity, 'name': str(name), 'notice_count': len(notices),
+                    'notice_ids': notices.ids, 'words': '\n'.join(shown + ['…'] * (len(notices) > NEWS_SHOWN))})
+        return rows
+
+    @api.model
+    def _list_notice_rows(self, going, instead, hints, may_issue_any):
         """Return a row for each kind of hint, with exactly the notices concerned.
 
         :param going: `dunning.notice` that would be issued
-        :param above: those above the limit
+        :param dict instead: code -> `dunning.notice` of which it is said in their place
         :param dict hints: what `dunning.notice._find_hints()` returned
         """
-        concerned = defaultdict(set)
+        concerned, words = defaultdict(set), {}
         for notice_id, of_notice in hints.items():
             for hint in of_notice:
                 concerned[hint.code].add(notice_id)
+                words.setdefault(hint.code, hint.words)
         rows, going_ids = [], set(going.ids)
         for code in (*KINDS, *(code for code in concerned if code not in KINDS)):
-            name, severity = KINDS.get(code, code), SEVERITIES.get(code, 'warning')
+            # Another addon's hint speaks for itself.
+            name, severity = KINDS.get(code) or words[code], SEVERITIES.get(code, 'warning')
             if code == 'large' and may_issue_any:
                 name, severity = LARGE, 'warning'
-            # What stays a draft is told of in one place.
-            wanted = set(above.ids) if code == 'large' else going_ids
-            if ids := sorted(concerned[code] & wanted):
+            if ids := sorted(instead[code].ids if code in instead else concerned[code] & going_ids):
                 rows.append({
                     'code': code, 'severity': severity, 'name': str(name), 'notice_count': len(ids),
                     'notice_ids': ids})
@@ -139,12 +191,25 @@ class DunningPreflight(models.TransientModel):
     # === WHAT CONCERNS ALL OF THEM === #
 
     @api.model
-    def _list_runs_rows(self, runs, mail_count):
-        """Return a row for each thing that concerns all notices of the runs' companies."""
-        rows = []
+    def _list_runs_rows(self, runs, drafts, by_mail):
+        """Return a row for each thing that concerns all notices of the runs' companies.
+
+        :param drafts: all `dunning.notice` of the runs that are drafts
+        :param dict by_mail: `dunning.provider` -> recipients of each mail
+        """
+        rows = [row for provider in by_mail for row in self._list_provider_rows(provider)]
+        job = self.env.ref('dunning_mail.ir_cron_issue').sudo()
+        if not job.active and any(
+                len(of_run) > dunning_run_issue.ISSUE_AT_ONCE for of_run in drafts.grouped('run_id').values()):
+            rows.append({
+                'code': 'issue_off', 'severity': 'danger',
+                'name': self.env._("Nothing is issued: “%s” is switched off", job.name),
+                'action': self.env.user.has_group('base.group_system') and self._open_records(job),
+                'words': self.env._(
+                    "Runs of more than %s notices are issued in the background. Ask the administrator to switch it on.",
+                    dunning_run_issue.ISSUE_AT_ONCE)})
         for company in runs.company_id:
             run = runs.filtered(lambda run, company=company: run.company_id == company)[0]
-            rows += self._list_provider_rows(company, mail_count)
             stale = run._find_stale_journals()
             if stale:
                 rows.append({
@@ -167,11 +232,9 @@ class DunningPreflight(models.TransientModel):
         return rows
 
     @api.model
-    def _list_provider_rows(self, company, mail_count):
-        provider = company.sudo().dunning_provider_id
-        if not mail_count:
-            return []
-        rows = []
+    def _list_provider_rows(self, provider):
+        """Return a row for each reason why a provider's mail does not reach the customers."""
+        provider, rows = provider.sudo(), []
         if provider._is_stranded():
             rows.append(('provider_off', 'danger', self.env._("No mail goes out: the process engine is off"), ''))
         if provider.state == 'paused':

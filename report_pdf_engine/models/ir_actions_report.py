@@ -5,11 +5,11 @@ from collections import OrderedDict
 from PIL import Image
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import RedirectWarning, UserError
 
 from odoo.addons.base.models.ir_actions_report import _wkhtml
 
-from ..exceptions import RETRYABLE, CoreNeeded, DocumentError
+from ..exceptions import RETRYABLE, CoreNeeded, DocumentError, ResourceError
 from ..tools import pdf, pdf_pages
 
 _logger = logging.getLogger(__name__)
@@ -91,7 +91,16 @@ class IrActionsReport(models.Model):
         is_kept = report.keeps_documents()
         if not is_kept and report.pdf_engine not in pdf.ENGINES:
             return super()._render_qweb_pdf_prepare_streams(report_ref, data, res_ids=res_ids)
-        if not (is_kept and res_ids) and report.find_pdf_engine() == 'wkhtmltopdf':
+        try:
+            is_core_needed = not (is_kept and res_ids) and report.find_pdf_engine() == 'wkhtmltopdf'
+        except UserError:
+            if not res_ids:
+                raise
+            # Those that are stored need none, and the others say why there is none.
+            is_core_needed = False
+        if is_core_needed:
+            if report.pdf_engine in pdf.ENGINES:
+                report_ref = report.with_context(report_pdf_own_only=True)
             return super()._render_qweb_pdf_prepare_streams(report_ref, data, res_ids=res_ids)
         # With the caller's rights, as core does.
         report_own = self.browse(report.id)
@@ -108,12 +117,11 @@ class IrActionsReport(models.Model):
             streams[record.id] = {'stream': stream and io.BytesIO(stream), 'attachment': attachment}
         missing = records.filtered(lambda record: not streams[record.id]['stream'])
         if missing:
-            documents = report_own.render_documents(missing, data=data)
-            errors = [document for document in documents.values() if isinstance(document, Exception)]
-            if len(errors) == 1:
-                raise errors[0]
-            if errors:
-                raise DocumentError('\n\n'.join(str(error) for error in errors[:10]))
+            together = () if is_kept or report.attachment else res_ids if is_copied else missing.ids
+            documents = report_own._render_documents(missing, data, together)
+            self._raise_errors([document for document in documents.values() if isinstance(document, Exception)])
+            if False in documents:
+                return {False: {'stream': io.BytesIO(documents[False]), 'attachment': None}}
             for record in missing:
                 streams[record.id]['stream'] = io.BytesIO(documents[record.id])
         if is_copied:
@@ -123,14 +131,27 @@ class IrActionsReport(models.Model):
         return streams
 
     @api.model
+    def _raise_errors(self, errors):
+        """Raise what went wrong with documents; what the web client and the portal know by its kind, as that."""
+        for error in errors:
+            cause = None if isinstance(error, ResourceError) else error.__cause__
+            if isinstance(cause, RedirectWarning) or (isinstance(cause, UserError) and len(errors) == 1):
+                raise cause
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise DocumentError('\n\n'.join(list(dict.fromkeys(map(str, errors)))[:10]))
+
+    @api.model
     def _read_attachment(self, attachment):
         """Return a stored document as PDF, as core does; None of what is neither a PDF nor a picture."""
-        if attachment.mimetype == 'application/pdf':
-            return attachment.raw
-        if not attachment.mimetype.startswith('image'):
+        content = attachment.raw or b''
+        if content.startswith(b'%PDF-'):
+            return content
+        if not (attachment.mimetype or '').startswith('image'):
             return None
         stream = io.BytesIO()
-        with Image.open(io.BytesIO(attachment.raw)) as picture:
+        with Image.open(io.BytesIO(content)) as picture:
             picture.convert('RGB').save(stream, format='pdf')
         return stream.getvalue()
 
@@ -139,36 +160,43 @@ class IrActionsReport(models.Model):
         values = dict(data or {}, report_type='pdf', pdf_engine=engine)
         html = self.with_context(debug=False)._render_qweb_html(report_ref, [], data=dict(values, debug=False))[0]
         try:
-            document = self._make_document(False, html, engine=engine)
+            documents = self._make_documents(False, self.prepare_document_html(html.decode()).encode(), engine=engine)
         except CoreNeeded:
             return super()._render_qweb_pdf_prepare_streams(  # pylint: disable=super-method-mismatch
-                report_ref, data)
+                self.with_context(report_pdf_own_only=True).sudo(), data)
         with pdf.borrow_pool(engine, owner=self.env.cr.dbname) as pool:
-            result = pool.render([document])[False]
-        if isinstance(result, pdf.PdfError):
-            raise self._make_document_error(None, result, engine)
-        return {False: {'stream': io.BytesIO(result), 'attachment': None}}
+            results = pool.render(documents)
+        for result in results.values():
+            if isinstance(result, pdf.PdfError):
+                raise self._make_document_error(None, result, engine)
+        joined = pdf_pages.join(results[document.key] for document in documents)
+        return {False: {'stream': io.BytesIO(joined), 'attachment': None}}
 
-    def _render_by_wkhtmltopdf(self, record, data, numbers):
-        """Render one record by core, one process each: core would else split a joined PDF by guesswork.
+    def _render_by_wkhtmltopdf(self, records, data, numbers):
+        """Render one record by core, one process each: core would else split a joined PDF by guesswork. Or render
+        several of which the template makes one document.
 
         It stands here, since `super()` must be core's.
         """
+        # Nothing is read from store.
+        self = self.with_context(report_pdf_no_attachment=True)
         try:
-            with self.env.cr.savepoint(flush=False):
+            with self.env.cr.savepoint():
                 # A key in the context instead would let any caller get round the kept documents.
                 streams = super()._render_qweb_pdf_prepare_streams(  # pylint: disable=super-method-mismatch
                     self.with_context(report_pdf_own_only=True).sudo(),
-                    dict(data or {}, report_type='pdf', pdf_engine='wkhtmltopdf'), res_ids=record.ids)
-            content = streams[record.id]['stream'].getvalue()
+                    dict(data or {}, report_type='pdf', pdf_engine='wkhtmltopdf'), res_ids=records.ids)
+            # Where it cannot tell one record's from another's, core gives all in one, perhaps beside others.
+            keys = [False] if False in streams else records.ids
+            content = pdf_pages.join(streams[key]['stream'].getvalue() for key in keys)
         except RETRYABLE:
             raise
         except Exception as error:
-            return self._make_document_error(record, error, 'wkhtmltopdf')
-        if number := numbers.get(record.id):
+            return self._make_document_error(records, error, 'wkhtmltopdf')
+        if number := numbers.get(records.ids[0]):
             # Unpatched Qt knows no running footers: the pages after the first bear no number then.
             problem = pdf_pages.check_pages(
                 content, number, numbers.values(), every_page=_wkhtml().is_patched_qt)
             if problem:
-                return self._make_document_error(record, pdf.PdfError('wrong_pages', problem), 'wkhtmltopdf')
+                return self._make_document_error(records, pdf.PdfError('wrong_pages', problem), 'wkhtmltopdf')
         return content

@@ -1,11 +1,12 @@
 import logging
+from collections import defaultdict
 
 from odoo import api, models
-from odoo.exceptions import UserError
+from odoo.exceptions import RedirectWarning, UserError
 from odoo.tools.misc import split_every
 
 from ..exceptions import RETRYABLE, CoreNeeded, DocumentError, ResourceError
-from ..tools import html_parts, pdf
+from ..tools import html_parts, pdf, pdf_pages
 
 _logger = logging.getLogger(__name__)
 
@@ -29,8 +30,18 @@ class IrActionsReport(models.Model):
         :param dict data: further values for the template
         :return: dict id of the record -> PDF as bytes, or a `DocumentError` that says why there is none
         """
+        return self._render_documents(records, data)
+
+    def _render_documents(self, records, data=None, together=()):
+        """Render as `render_documents()` does, or as core does: by one call of the template for all records.
+
+        :param together: ids of the records, perhaps several times, for which the template is called once. If it makes
+            one document of them all, that is what is returned, for the key False
+        """
         self.ensure_one()
         self = self.with_env(records.env).with_context(webp_as_jpg=True, debug=False)
+        # What is left to be written is refused here or not at all, and not as a fault of some document.
+        self.env.flush_all()
         results = {}
         try:
             engine = self.find_pdf_engine()
@@ -38,86 +49,101 @@ class IrActionsReport(models.Model):
             return {record.id: DocumentError(str(error)) for record in records}
         numbers = self.get_document_numbers(records)
         if engine == 'wkhtmltopdf':
-            for record in records:
-                results[record.id] = self._render_by_wkhtmltopdf(record, data, numbers)
-            return results
+            return {record.id: self._render_by_wkhtmltopdf(record, data, numbers) for record in records}
+        pieces = defaultdict(dict)
         with pdf.borrow_pool(engine, owner=self.env.cr.dbname) as pool:
-            documents = self._iter_documents(records, engine, data, numbers, results)
-            for record_id, result in pool.stream(documents, numbers=numbers.values()):
+            documents = self._iter_documents(records, engine, data, numbers, results, () if numbers else together)
+            for (record_id, index), result in pool.stream(documents, numbers=numbers.values()):
                 if isinstance(result, pdf.PdfError):
-                    result = self._make_document_error(records.browse(record_id), result, engine)
-                results[record_id] = result
+                    results[record_id] = self._make_document_error(records.browse(record_id or ()), result, engine)
+                pieces[record_id][index] = result
+        for record_id, found in pieces.items():
+            if record_id not in results:
+                results[record_id] = pdf_pages.join(found[index] for index in sorted(found))
         for record_id, result in results.items():
             if isinstance(result, CoreNeeded):
-                results[record_id] = self._render_by_wkhtmltopdf(records.browse(record_id), data, numbers)
+                results[record_id] = self._render_by_wkhtmltopdf(
+                    records.browse(record_id or together), data, numbers)
         return results
 
-    def _iter_documents(self, records, engine, data, numbers, failures):
+    def _iter_documents(self, records, engine, data, numbers, failures, together=()):
         """Make the documents' HTML, several at a time since that is faster.
 
         :param dict numbers: record id -> number
         :param dict failures: takes up record id -> `DocumentError` of those whose HTML cannot be made, `CoreNeeded` of
             those that are core's
-        :return: iterator of `pdf.Document`
+        :param together: as of `_render_documents()`
+        :return: iterator of `pdf.Document`, by keys (record id, index)
         """
         data = dict(data or {}, report_type='pdf', pdf_engine=engine, debug=False)
-        for batch in split_every(QWEB_BATCH, records.ids):
-            try:
-                documents = self._make_html_documents(batch, data, numbers)
-            except RETRYABLE:
-                raise
-            except Exception as error:  # a broken template or text can raise anything
-                if len(batch) == 1:
-                    failures[batch[0]] = self._explain_failure(records, batch[0], error, engine)
-                    continue
-                documents = []
-                for record_id in batch:
-                    try:
-                        documents += self._make_html_documents([record_id], data, numbers)
-                    except RETRYABLE:
-                        raise
-                    except Exception as own_error:
-                        failures[record_id] = self._explain_failure(records, record_id, own_error, engine)
-            yield from documents
+        for batch in [together] if together else split_every(QWEB_BATCH, records.ids):
+            for record_id, html in self._render_parts(records, batch, data, failures, bool(together)).items():
+                try:
+                    documents = self._make_documents(record_id, html, numbers.get(record_id), engine)
+                except RETRYABLE:
+                    raise
+                except CoreNeeded as error:
+                    failures[record_id] = error
+                except Exception as error:
+                    failures[record_id] = self._make_document_error(records.browse(record_id or ()), error, engine)
+                else:
+                    yield from documents
 
-    def _explain_failure(self, records, record_id, error, engine):
-        if isinstance(error, CoreNeeded):
-            return error
-        return self._make_document_error(records.browse(record_id), error, engine)
+    def _render_parts(self, records, record_ids, data, failures, together=False):
+        """Call the template for several records, and if that fails, for fewer and for each.
 
-    def _make_html_documents(self, record_ids, data, numbers):
-        # The savepoint keeps the others' transaction alive when a template runs into a database error.
-        with self.env.cr.savepoint(flush=False):
-            html = self._render_qweb_html(self, list(record_ids), data=data)[0]
-        html = self.prepare_document_html(html.decode()).encode()
-        engine = data['pdf_engine']
-        if len(record_ids) == 1:
-            return [self._make_document(record_ids[0], html, numbers.get(record_ids[0]), engine)]
-        parts = html_parts.split(html, self.sudo().model, record_ids)
-        return [
-            self._make_document(record_id, parts[record_id], numbers.get(record_id), engine)
-            for record_id in record_ids]
+        :return: dict record id -> HTML, see `html_parts.split()`
+        """
+        try:
+            # It keeps the others' transaction alive when a template runs into a database error.
+            with self.env.cr.savepoint():
+                html = self._render_qweb_html(self, list(record_ids), data=data)[0]
+            html = self.prepare_document_html(html.decode()).encode()
+            if len(record_ids) == 1:
+                return {record_ids[0]: html}
+            return html_parts.split(html, self.sudo().model, record_ids, may_be_one=together)
+        except RETRYABLE:
+            raise
+        except Exception as error:  # a broken template or text can raise anything
+            if len(record_ids) == 1:
+                failures[record_ids[0]] = self._make_document_error(
+                    records.browse(record_ids[0]), error, data['pdf_engine'])
+                return {}
+        parts = {}
+        size = QWEB_BATCH if len(record_ids) > QWEB_BATCH else 1
+        for batch in split_every(size, dict.fromkeys(record_ids)):
+            parts.update(self._render_parts(records, batch, data, failures))
+        return parts
 
-    def _make_document(self, key, html, number=None, engine='plutoprint'):
-        """Make one self-contained HTML document of what QWeb gave.
+    def _make_documents(self, key, html, number=None, engine='plutoprint'):
+        """Make self-contained HTML documents of what QWeb gave, one of each article, as core does.
 
         :param key: by what the caller knows it
         :param html: bytes of a page, or the element of an article
         :param str number: what each page must carry
         :param str engine: which engine it is for
-        :return: `pdf.Document`
+        :return: list of `pdf.Document`, whose keys are (`key`, index)
         :raise CoreNeeded: it holds what the engine cannot show
         """
         root = html_parts.parse(html) if isinstance(html, bytes) else html
         articles = html_parts.find_articles(root)
-        values = {}
         if len(articles) == 1 and articles[0].get('data-own-page'):
             values = self._take_drawn_over(articles[0])
             values['tighter'] = tuple(articles[0].attrib.pop('data-tighter', '').split())
             root = self._wrap_article(articles[0])
             values['text'] = self._get_text(root)
+            pages = [(root, values)]
         else:
-            root, values['scale'] = self._wrap_core_layout(html, engine)
+            pages = [(page, {'scale': scale}) for page, scale in self._wrap_core_layout(html, engine)]
+        return [
+            self._make_document((key, index), page, number, engine, values)
+            for index, (page, values) in enumerate(pages)]
+
+    def _make_document(self, key, root, number, engine, values):
+        """Make a document of a page: with all that it refers to, and without what is not shown.
+
+        :param dict values: further values of the `pdf.Document`; an `overlay` is an element
+        """
         overlay = values.get('overlay')
         for part in (root, overlay):
             if part is None:
@@ -125,7 +151,8 @@ class IrActionsReport(models.Model):
             self._check_all_is_shown(part.body, engine)
             for element in list(part.iter('script', 'iframe', 'object', 'embed', 'base')):
                 element.drop_tree()
-        resources = self.collect_resources(*(part for part in (root, overlay) if part is not None))
+        resources = self.collect_resources(
+            *(part for part in (root, overlay) if part is not None), classes=values.get('tighter', ()))
         if overlay is not None:
             values['overlay_text'] = self._get_text(overlay)
             values['overlay'] = html_parts.to_html(overlay)
@@ -203,19 +230,24 @@ class IrActionsReport(models.Model):
     def _make_document_error(self, record, error, engine):
         """Say in words what went wrong with a document.
 
-        :param record: whose document it is; None or empty for a report without records
+        :param record: whose document it is; None, none or several for a report without records, or one of all
         :param Exception error: what happened
         :param str engine: a value of `pdf_engine`
-        :return: `DocumentError`
+        :return: `DocumentError`, its `__cause__` is what happened
         """
         report_name = self.sudo().name
-        name = record.display_name if record else report_name
-        if isinstance(error, ResourceError) and record:
+        has_record = record is not None and len(record) == 1
+        name = self._get_record_name(record) if has_record else report_name
+        if isinstance(error, ResourceError) and has_record:
             error = self.explain_resource_error(record, error)
-        if isinstance(error, UserError):
+        if isinstance(error, (UserError, RedirectWarning)):
             # It says already what is wrong and what to do.
             _logger.info("Report %s, %s: %s", report_name, name, error)
-            return error if isinstance(error, DocumentError) else DocumentError(str(error))
+            if isinstance(error, DocumentError):
+                return error
+            document_error = DocumentError(str(error.args[0]))
+            document_error.__cause__ = error
+            return document_error
         if not isinstance(error, pdf.PdfError):
             _logger.warning("Report %s, %s: the template cannot be rendered", report_name, name, exc_info=error)
             lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -241,3 +273,14 @@ class IrActionsReport(models.Model):
             "“%(report)s”.",
             name=name, reason=messages.get(error.reason) or self.env._("%s refused the document.", engine_name),
             report=report_name))
+
+    @api.model
+    def _get_record_name(self, record):
+        """Return the name of a record, also of one that is gone or may not be read."""
+        try:
+            return record.display_name
+        except RETRYABLE:
+            raise
+        except Exception:
+            _logger.debug("%s cannot be named", record, exc_info=True)
+            return f'{record._name},{record.id}'

@@ -10,7 +10,8 @@ class IrActionsReport(models.Model):
         """Whether an addon keeps the documents of this report itself, each for its record.
 
         Such documents are made one by one whichever engine makes them, so that none is cut out of a joined PDF;
-        `get_kept_documents()` is asked for those that there are, and core's attachments are left alone.
+        `get_kept_documents()` is asked for those that there are, and core's attachments are left alone. A picture or a
+        code that can never be shown makes such a document fail; others are printed without it, as core does.
 
         :return: bool
         """
@@ -68,4 +69,4 @@ class IrActionsReport(models.Model):
 
         :return: set of names of models
         """
-        return {'ir.ui.view', 'res.company'}
+        return {'ir.ui.view'}

@@ -1,6 +1,6 @@
 import lxml.html
 
-from odoo import models
+from odoo import api, models
 
 from odoo.addons.base.models.report_paperformat import PAPER_SIZES
 
@@ -28,41 +28,49 @@ class IrActionsReport(models.Model):
     _inherit = 'ir.actions.report'
 
     def _wrap_core_layout(self, html, engine):
-        """Make a page of a report in core's layout.
+        """Make a page of each article of a report in core's layout, with the header and the footer that are its own.
 
-        :param bytes html: what the template gave for one record, or for none
+        :param bytes html: what the template gave for one record, for none, or for all
         :param str engine: a value of `pdf_engine`
-        :return: the page's root, and the scale at which it is to be drawn
+        :return: list of (the page's root, the scale at which it is to be drawn)
         """
-        bodies, _ids, header, footer, arguments = self._prepare_html(html, report_model=self.sudo().model)
-        # Core hands over what is in no article, and nothing besides.
-        page = html_parts.parse(str(bodies[0]).strip() or '<p></p>')
-        if page.find('head') is None:
-            page.insert(0, page.makeelement('head'))
-        # Meant for wkhtmltopdf's view of a screen: a page without height that hides what does not fit.
-        page.attrib.pop('style', None)
-        body_class = (page.body.get('class') or '').replace('overflow-hidden', '')
-        page.body.set('class', body_class)
-        for body in bodies[1:]:
-            for child in html_parts.parse(str(body)).body:
-                page.body.append(child)
-        html_parts.drop_empty_ends(page.body)
-        for place, running in (('footers', footer), ('headers', header)):
-            nodes = html_parts.parse(str(running)).xpath(f"//div[@id='minimal_layout_report_{place}']/*[1]")
-            for node in nodes:
-                outer = lxml.html.Element('div', {'class': 'pdf-running', 'style': f'position: running({place})'})
-                # the window of the header's own page, and its body
-                window = lxml.html.Element('div', {'class': 'pdf-window'})
-                inner = lxml.html.Element('div', {'class': body_class})
-                inner.append(node)
-                window.append(inner)
-                outer.append(window)
-                page.body.insert(0, outer)
-        css, scale = self._get_page_css(arguments, page)
-        style = page.makeelement('style')
-        style.text = css
-        page.head.append(style)
-        return page, scale
+        # Who may print a report need not be allowed to read what it is made with.
+        report = self.sudo()
+        bodies, _ids, header, footer, arguments = report._prepare_html(html, report_model=report.model)
+        running = {
+            place: html_parts.parse(str(part)).xpath(f"//div[@id='minimal_layout_report_{place}']/*")
+            for place, part in (('footers', footer), ('headers', header))}
+        pages = []
+        for index, body in enumerate(bodies):
+            # Core hands over what is in no article, and nothing besides.
+            page = html_parts.parse(str(body).strip() or '<p></p>')
+            if page.find('head') is None:
+                page.insert(0, page.makeelement('head'))
+            # Meant for wkhtmltopdf's view of a screen: a page without height that hides what does not fit.
+            page.attrib.pop('style', None)
+            page.body.set('class', (page.body.get('class') or '').replace('overflow-hidden', ''))
+            html_parts.drop_empty_ends(page.body)
+            for place, nodes in running.items():
+                for node in nodes[index:index + 1]:
+                    self._make_running(page, place, node)
+            css, scale = report._get_page_css(arguments, page)
+            style = page.makeelement('style')
+            style.text = css
+            page.head.append(style)
+            pages.append((page, scale))
+        return pages
+
+    @api.model
+    def _make_running(self, page, place, node):
+        """Put a header or footer on each sheet of a page."""
+        outer = lxml.html.Element('div', {'class': 'pdf-running', 'style': f'position: running({place})'})
+        # the window of the header's own page, and its body
+        window = lxml.html.Element('div', {'class': 'pdf-window'})
+        inner = lxml.html.Element('div', {'class': page.body.get('class')})
+        inner.append(node)
+        window.append(inner)
+        outer.append(window)
+        page.body.insert(0, outer)
 
     def _get_page_css(self, arguments, page):
         """Return the page rules that say what core tells wkhtmltopdf by its arguments: paper, margins, page numbers.

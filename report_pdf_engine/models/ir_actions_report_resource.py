@@ -5,11 +5,12 @@ import logging
 import re
 from functools import lru_cache
 from mimetypes import guess_type
-from urllib.parse import parse_qs, unquote, urljoin, urlsplit
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit, urlunsplit
 
 from odoo import api, models
-from odoo.exceptions import AccessError, MissingError
-from odoo.tools import consteq, file_open, ormcache
+from odoo.exceptions import UserError
+from odoo.tools import file_open, ormcache
+from odoo.tools.image import image_guess_size_from_field_name, image_process
 from odoo.tools.mimetypes import guess_mimetype
 
 from ..exceptions import ResourceError
@@ -21,16 +22,21 @@ _logger = logging.getLogger(__name__)
 MAX_ID = 2**31 - 1
 STATIC_EXTENSIONS = ('.css', '.gif', '.jpeg', '.jpg', '.otf', '.png', '.svg', '.ttf', '.webp', '.woff', '.woff2')
 STATIC_PATH = re.compile(r'/[a-z0-9_]+/static/[^?#]+')
-CSS_URL = re.compile(r'''url\(\s*(?:"([^"]*)"|'([^']*)'|([^'")\s]+))\s*\)''')
-CSS_IMPORT = re.compile(r'''@import\s+(?:"([^"]*)"|'([^']*)')[^;]*;?''')
 # Attributes by which an element fetches something.
 ADDRESSES = frozenset(
     'action archive background cite classid codebase data dynsrc formaction href longdesc lowsrc manifest ping poster '
-    'profile src srcdoc srcset usemap xlink:href'.split())
+    'profile src usemap xlink:href'.split())
 IMAGE_PATHS = (
-    re.compile(r'/web/(?:image|content)/(?P<id>\d+)(?:-[^/]+)?(?:/.*)?'),
-    re.compile(r'/web/(?:image|content)/(?P<model>[a-z0-9_.]+)/(?P<id>\d+)/(?P<field>\w+)(?:/.*)?'),
+    re.compile(r'/web/(?:image|content)/(?P<id>\d+)(?:-[^/]+)?(?P<rest>/.*)?'),
+    re.compile(r'/web/(?:image|content)/(?P<model>[a-z0-9_.]+)/(?P<id>\d+)/(?P<field>\w+)(?P<rest>/.*)?'),
 )
+IMAGE_SIZE = re.compile(r'/(?P<width>\d+)x(?P<height>\d+)(?:/.*)?')
+# What of a company is on its letters, whoever prints them.
+COMPANY_PICTURES = frozenset(('logo', 'logo_web', 'layout_background_image'))
+# Browsers take it for a slash, or for nothing: so what follows may be a host.
+UNCLEAR = re.compile(r'[\\\x00-\x1f\x7f]')
+# What shows a picture or a font, and nothing that fetches another.
+EMBEDDED = re.compile(r'data:(?:image/|font/|application/(?:x-)?font)|#', re.I)
 
 
 class IrActionsReport(models.Model):
@@ -38,15 +44,16 @@ class IrActionsReport(models.Model):
     _inherit = 'ir.actions.report'
 
     @api.private
-    def collect_resources(self, *roots):
+    def collect_resources(self, *roots, classes=()):
         """Read what a document refers to, so that the engine need fetch nothing: styles, fonts, pictures of this Odoo.
 
         :param roots: the root elements of a document's parts; a style sheet is shortened to what finds something there
+        :param classes: names of classes that may come in besides
         :return: dict address -> (content, MIME type); whatever is not Odoo's own is left out
         :raise ResourceError: it refers to something of Odoo's own that can never be shown
         """
         resources = {}
-        classes = {name for root in roots for value in root.xpath('.//@class') for name in value.split()}
+        classes = {*classes, *(name for root in roots for value in root.xpath('.//@class') for name in value.split())}
         classes.update(*((root.get('class') or '').split() for root in roots))
         styles = ' '.join(text for root in roots for text in root.xpath('.//@style | .//style/text()'))
         for element in itertools.chain(*(root.iter('link', 'img', 'style', 'image') for root in roots)):
@@ -67,13 +74,16 @@ class IrActionsReport(models.Model):
         return resources
 
     def _collect_css_resources(self, css, base_url, resources):
-        for address in _find_css_addresses(css):
-            self._collect_resource(_join(base_url, address), resources)
+        for address in css_rules.find_addresses(css):
+            url = _join(base_url, address)
+            if url not in resources and self._collect_resource(url, resources) and resources[url][1] == 'text/css':
+                self._collect_css_resources(resources[url][0].decode(errors='replace'), url, resources)
 
     def _collect_resource(self, url, resources):
         """Read one resource.
 
-        :raise UserError: names the address of something of Odoo's own that can never be shown
+        :return: whether there is one
+        :raise ResourceError: names the address of something of Odoo's own that can never be shown
         """
         if url in resources:
             return True
@@ -82,10 +92,16 @@ class IrActionsReport(models.Model):
             return False
         try:
             resource = self._read_resource(path)
-        except (KeyError, TypeError, AttributeError, binascii.Error) as error:
-            # Malformed, and no mere absence: a code that should be paid by must not be missing unnoticed.
-            raise ResourceError(self.env._("“%s” is no picture that can be shown.", path), path) from error
-        except (AccessError, MissingError, OSError, ValueError):
+        except (KeyError, TypeError, AttributeError, binascii.Error, ResourceError) as error:
+            # Malformed, and no mere absence.
+            if not isinstance(error, ResourceError):
+                error = ResourceError(self.env._("“%s” is no picture that can be shown.", path), path)
+            # A code that should be paid by must not be missing unnoticed. (Without a report, texts are checked.)
+            if not self or self.keeps_documents():
+                raise error
+            _logger.warning("Report %s: %s", self.sudo().name, error)
+            return False
+        except (UserError, OSError, ValueError):
             # as in the browser: a picture is missing where the user may not see it
             _logger.debug("Report %s: %s is left out", self.sudo().name, path)
             return False
@@ -100,25 +116,25 @@ class IrActionsReport(models.Model):
             return url[len(pdf.BASE_URL.rstrip('/')):]
         parameters = self.env['ir.config_parameter'].sudo()
         for base_url in (parameters.get_param('report.url'), parameters.get_param('web.base.url')):
-            if base_url and url.startswith(base_url.rstrip('/') + '/'):
-                return url[len(base_url.rstrip('/')):]
+            # A host's name is the same in large letters.
+            base_url = _join(base_url or '', '').rstrip('/') + '/'
+            if base_url != '/' and url.startswith(base_url):
+                return url[len(base_url) - 1:]
         return None
 
     def _prepare_html(self, html, report_model=False):
         """Extends it where this addon calls core's engine, which would fetch what is not this Odoo's own."""
         if self.env.context.get('report_pdf_own_only'):
-            html = self._leave_out_foreign(html)
+            html = self._leave_out_foreign(self.prepare_document_html(html.decode()))
         return super()._prepare_html(html, report_model=report_model)
 
     def _leave_out_foreign(self, html):
         def is_own(address):
-            address = address.strip()
-            return address.startswith(('data:', '#')) or self._get_own_path(_join(pdf.BASE_URL, address)) is not None
+            return bool(EMBEDDED.match(address.strip())) or (
+                self._get_own_path(_join(pdf.BASE_URL, address)) is not None)
 
         def clean(css):
-            css = CSS_IMPORT.sub(lambda match: match[0] if is_own(match[1] or match[2]) else '', css)
-            return CSS_URL.sub(
-                lambda match: match[0] if is_own(next(filter(None, match.groups()), '')) else 'none', css)
+            return css_rules.leave_out_addresses(css, is_own)
 
         root = html_parts.parse(html)
         for element in root.xpath('//base | //meta[@http-equiv]'):
@@ -127,11 +143,14 @@ class IrActionsReport(models.Model):
             if not isinstance(element.tag, str):
                 continue
             for name, value in element.attrib.items():
-                if name == 'style':
-                    element.set(name, clean(value))
-                # a link leads to where it does
-                elif name in ADDRESSES and element.tag != 'a' and not is_own(value):
+                if name in ADDRESSES:
+                    # a link leads to where it does
+                    if element.tag != 'a' and not is_own(value):
+                        del element.attrib[name]
+                elif name in ('srcdoc', 'srcset'):
                     del element.attrib[name]
+                elif name == 'style' or '(' in value:
+                    element.set(name, clean(value))
             if element.tag == 'style' and element.text:
                 element.text = clean(element.text)
         return html_parts.to_html(root).encode()
@@ -166,17 +185,26 @@ class IrActionsReport(models.Model):
             return None
         field = query.get('field') or 'raw'
         model = self.env[query.get('model') or 'ir.attachment']
-        if model._abstract or model._fields[field].type not in ('binary', 'image'):
+        if model._abstract or model._fields[field].type != 'binary':
             raise KeyError(field)
         if int(query['id']) > MAX_ID:
             return None
-        record = model.browse(int(query['id'])).exists()
-        if not record or not self._may_show(record, field, query.get('access_token')):
-            return None
+        record = self._find_picture(model.browse(int(query['id'])), field, query.get('access_token'))
+        # A caller's list may want nothing but the sizes of pictures.
+        record = record.with_context(**{'bin_size': False, 'bin_size_raw': False, f'bin_size_{field}': False})
         if record._name == 'ir.attachment':
-            return record.sudo().raw, record.sudo().mimetype
-        content = base64.b64decode(record.sudo()[field] or b'')
-        return content, guess_mimetype(content)
+            content, mimetype = record.raw, record.mimetype
+        else:
+            content = base64.b64decode(record[field] or b'')
+            mimetype = guess_mimetype(content)
+        if not path.startswith('/web/image'):
+            return content, mimetype
+        if match := IMAGE_SIZE.fullmatch(query.get('rest') or ''):
+            query.update(match.groupdict())
+        size = int(query.get('width') or 0), int(query.get('height') or 0)
+        if size == (0, 0):
+            size = image_guess_size_from_field_name(field)
+        return image_process(content, size=size, crop=query.get('crop')), mimetype
 
     @api.model
     @ormcache('path', cache='assets')
@@ -186,8 +214,8 @@ class IrActionsReport(models.Model):
             bundle, css=True, js=False, rtl=rtl, autoprefix=autoprefix).css().raw
 
     @api.model
-    def _may_show(self, record, field, access_token=None):
-        """Whether a picture may stand in a document.
+    def _find_picture(self, record, field, access_token=None):
+        """Return a record whose picture may stand in a document, in an environment that may read it.
 
         Documents are made by the superuser too, so the superuser's rights mean nothing: what is public, what belongs to
         the texts and layouts themselves, and what the user in person may read.
@@ -195,33 +223,34 @@ class IrActionsReport(models.Model):
         :param record: `ir.attachment`, or the record that holds the picture
         :param str field: its field
         :param access_token: the token in the picture's address, if any
+        :raise AccessError: it may not be shown
+        :raise MissingError: there is none
         """
         if record._name == 'ir.attachment':
-            attachment = record.sudo()
-            if attachment.public or attachment.res_model in self.get_picture_models():
-                return True
-            if access_token and attachment.access_token and consteq(attachment.access_token, access_token):
-                return True
-        elif record._name == 'res.company':
-            return field in ('logo', 'logo_web')
-        person = record.sudo(False)
-        if person.env.su:
-            return False
-        person.check_access('read')
-        return True
+            attachment = record.sudo().exists()
+            if attachment.res_model in self.get_picture_models() or (
+                    attachment.res_model == 'res.company' and attachment.res_field in COMPANY_PICTURES):
+                return attachment
+        elif record._name == 'res.company' and field in COMPANY_PICTURES:
+            return record.sudo().exists()
+        binary = self.env['ir.binary'].sudo(False)
+        if binary.env.su:
+            binary = binary.with_user(self.env.ref('base.public_user'))
+        record = binary._find_record(res_model=record._name, res_id=record.id, access_token=access_token, field=field)
+        record._check_field_access(record._fields[field], 'read')
+        return record.sudo()
 
 
 def _join(base_url, address):
-    """Return a full address, none of what is no address."""
+    """Return a full address, none of what is no address or not understood alike by all."""
+    address = address.strip()
+    if UNCLEAR.search(address):
+        return ''
     try:
-        return urljoin(base_url, address)
+        parts = urlsplit(urljoin(base_url, address))
     except ValueError:
         return ''
-
-
-@lru_cache(maxsize=8)
-def _find_css_addresses(css):
-    return frozenset(next(filter(None, groups), '') for groups in CSS_URL.findall(css))
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower()))
 
 
 @lru_cache(maxsize=64)

@@ -29,6 +29,30 @@ class TestCssRules(BaseCase):
             with self.subTest(css):
                 self.assertEqual(css_rules.shorten(css, {'x'}), left)
 
+    def test_what_is_not_closed(self):
+        """The end of the sheet closes it, as in a browser."""
+        for css, left in (
+            ('.x{a:b', '.x{a:b}'), ('.y{a:b', ''), ('@import "y.css"', '@import "y.css";'),
+            ('.x{a:b}@import url(y)', '.x{a:b}@import url(y);'),
+            ('@media print{.y{a:b}.x{a:b', '@media print{.x{a:b}}'),
+            ('.x{a:b}/* end */', '.x{a:b}'), ('.x{a:b} ', '.x{a:b}'),
+        ):
+            with self.subTest(css):
+                self.assertEqual(css_rules.shorten(css, {'x'}), left)
+
+    def test_addresses(self):
+        for css, addresses in (
+            ('a{b:url(x.png) c url("y.png")}', {'x.png', 'y.png'}),
+            ('@import "x.css"; @import\'y.css\'', {'x.css', 'y.css'}),
+            ('a{b:URL( x.png )}', {'x.png'}), (r'a{b:url(x\20y.png)}', {'x y.png'}), ('a{content: "x.png"}', set()),
+        ):
+            with self.subTest(css):
+                self.assertEqual(css_rules.find_addresses(css), addresses)
+
+    def test_texts_are_no_addresses(self):
+        for css in ('.a{content: "Page: "}', ".a{content: 'and/or'}", r'.a\:b{content: "\201c Tel: "}'):
+            self.assertEqual(css_rules.leave_out_addresses(css, lambda _address: False), css)
+
     def test_fonts(self):
         fonts = "@font-face{font-family:'One';src:url(1)}@font-face{font-family:Two;src:url(2)}"
         self.assertEqual(css_rules.shorten(f'{fonts}.x{{font-family:One}}', {'x'}),
@@ -36,6 +60,9 @@ class TestCssRules(BaseCase):
         self.assertEqual(css_rules.shorten(f'{fonts}.y{{font-family:One}}', {'x'}), '')
         self.assertEqual(css_rules.shorten(fonts, {'x'}, 'font-family: Two, serif'),
                          '@font-face{font-family:Two;src:url(2)}')
+        # a family's name is the same in small letters
+        self.assertIn('url(2)', css_rules.shorten(f'{fonts}.x{{FONT-FAMILY: two}}', {'x'}))
+        self.assertIn('url(1)', css_rules.shorten(fonts, {'x'}, 'font-family: ONE'))
 
     def test_order_stays(self):
         css = ''.join(f'.{name}{{a:{index}}}' for index, name in enumerate('xyxyxx'))

@@ -82,6 +82,22 @@ class TestHtmlParts(BaseCase):
             with self.subTest(documents=documents), self.assertRaises(ValueError):
                 split(*documents, ids=ids)
 
+    def test_one_document_of_all(self):
+        """Only where not each article is one record's, and each record's."""
+        nobody = '<div class="article">all</div>'
+        for documents in ([nobody], ['<p>all</p>'], [document(1)], [document(1), document(2), nobody],
+                          [document(1), document(2), document(3)], [document(1), document(2, model='res.users')]):
+            html = (PAGE % ''.join(documents)).encode()
+            self.assertEqual(html_parts.split(html, 'res.partner', [1, 2], may_be_one=True), {False: html})
+        for ids in ([1, 2], [2, 1]):
+            html = (PAGE % (document(1) + document(2))).encode()
+            self.assertEqual(html_parts.split(html, 'res.partner', ids, may_be_one=True).keys(), {1, 2})
+        html = (PAGE % (document(1) + document(2) + document(1))).encode()
+        self.assertEqual(html_parts.split(html, 'res.partner', [1, 2, 1], may_be_one=True).keys(), {1, 2})
+        # Each is a record's, but some have two.
+        with self.assertRaises(ValueError):
+            html_parts.split(html, 'res.partner', [1, 2], may_be_one=True)
+
     def test_find_unshown(self):
         for html, found in (
             ('<p>text <b>bold</b></p><table><tr><td>1</td></tr></table><svg><lineargradient/><path/></svg>', None),

@@ -1,10 +1,13 @@
 """The helper processes that make PDFs, with the real engines and real faults. No database is used but by the runner."""
 
+import html
 import io
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -201,6 +204,70 @@ class EngineCases:
             make_document('huge', ENDLESS), make_document('b'), memory_limit=400 * 1024**2, timeout=60)
         self.assertReason(results['huge'], 'memory')
         self.assertIsInstance(results['b'], bytes)
+
+    def test_many_pictures_leave_room(self):
+        """A helper does not keep every picture, or an innocent document would fail for want of memory."""
+        with pdf.Pool(self.engine, size=1) as pool:
+            for index in range(30):
+                data = bytes([index]) * 30_000_000
+                document = make_document(
+                    index, '<img src="x.png"/>', resources={f'{pdf.BASE_URL}x.png': (data, 'image/png')})
+                self.assertIsInstance(pool.render([document])[index], bytes)
+
+    def test_memory_that_others_left_without(self):
+        """Then the document is made once more, in a helper that has made none."""
+        render, calls = pdf_helper.Helper.render, []
+
+        def run_out(helper, document, seconds):
+            calls.append(helper.pid)
+            if document.key == 'large' or helper.rendered:
+                raise pdf.PdfError('memory')
+            return render(helper, document, seconds)
+
+        with patch.object(pdf_helper.Helper, 'render', run_out), pdf.Pool(self.engine, size=1) as pool:
+            for key in 'abc':
+                self.assertIsInstance(pool.render([make_document(key)])[key], bytes)
+            self.assertEqual([calls.count(pid) for pid in dict.fromkeys(calls)], [2, 2, 1])
+            self.assertReason(pool.render([make_document('large')])['large'], 'memory')
+            self.assertEqual(len(calls), 7)
+
+    def test_modules_beside_the_helper_are_not_loaded(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = shutil.copy(pdf_helper.Path(pdf_helper.__file__).with_name('pdf_worker.py'), folder)
+            pdf_helper.Path(folder, f'{self.engine}.py').write_text('raise ImportError("the wrong one")')
+            with patch.object(pdf_helper, '__file__', path):
+                self.assertIsInstance(self.render(make_document('a'))['a'], bytes)
+
+    def test_addresses_as_engines_spell_them(self):
+        """Blanks, braces, foreign letters, and large letters in the host."""
+        picture = (
+            b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="30"><text y="20">Found</text></svg>')
+        for address in (
+            'a b.svg', 'ä.svg', '{a}|b.svg', 'a%20b.svg', 'a^b`c.svg', 'a.svg?x=[1]&amp;y=ü', "a'b.svg", '日本.svg',
+            'a%2Fb.svg', 'HTTP://OWN.Example/a.svg',
+        ):
+            url = html.unescape(address)
+            url = url if '://' in url else pdf.BASE_URL + url
+            with self.subTest(address):
+                result = self.render(make_document(
+                    'a', f'<img src="{address}"/>', resources={url: (picture, 'image/svg+xml')}))['a']
+                self.assertIn('Found', ''.join(page_texts(result)))
+
+    def test_addresses_that_differ_by_their_spelling(self):
+        """A plus in a query is a blank, and a plus that is spelled as a number is one: two codes, and each is shown."""
+        pairs = (('code?value=A+B', 'code?value=A%2BB'), ('code?value=A&amp;x=B', 'code?value=A%26x=B'))
+        for pair in pairs:
+            resources = {
+                pdf.BASE_URL + html.unescape(address): (
+                    b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="30">'
+                    b'<text y="20">No%d</text></svg>' % index, 'image/svg+xml')
+                for index, address in enumerate(pair)}
+            with self.subTest(pair):
+                result = self.render(make_document(
+                    'a', ''.join(f'<p><img src="{address}"/></p>' for address in pair), resources=resources))['a']
+                text = ''.join(page_texts(result))
+                self.assertIn('No0', text)
+                self.assertIn('No1', text)
 
     def test_empty_document(self):
         self.assertReason(self.render(pdf.Document('a', ' \n'))['a'], 'invalid_html')

@@ -185,6 +185,37 @@ class TestReport(ReportCase):
         stored.filtered(lambda attachment: attachment.res_id == self.one.id).write(
             {'raw': stream.getvalue(), 'mimetype': 'image/png'})
         self.assertEqual(page_texts(self.print(self.one)), [''])
+        # What is a PDF is one whatever it is called, and to hand it out takes no engine.
+        two = stored.filtered(lambda attachment: attachment.res_id == self.two.id)
+        two.mimetype = 'application/octet-stream'
+        self.two.name = 'Somebody else'
+        with (
+            patch.object(pdf, 'engine_available', return_value=False), mute_logger(ENGINE_LOGGER, DOCUMENT_LOGGER),
+            patch.object(self.env.registry['ir.actions.report'], 'get_wkhtmltopdf_state', return_value='install'),
+        ):
+            self.assertIn('Customer Two', page_texts(self.print(self.two))[0])
+            new = self.env['res.partner'].create([{'name': 'New'}, {'name': 'Newer'}])
+            with self.assertRaises(UserError) as caught:
+                self.print(new)
+            self.assertEqual(str(caught.exception).count('pip install'), 1)
+
+    def test_nothing_is_read_from_store_by_cores_engine(self):
+        """Where documents are asked for one by one, each is made."""
+        self.report.write({
+            'attachment': "'sheet-%s.pdf' % object.id", 'attachment_use': True, 'pdf_engine': 'wkhtmltopdf'})
+        self.env['ir.attachment'].create({
+            'name': f'sheet-{self.one.id}.pdf', 'raw': b'%PDF-old', 'res_model': 'res.partner', 'res_id': self.one.id})
+        registry = self.env.registry['ir.actions.report']
+
+        def run(_report, bodies, **_values):
+            return b'%PDF-Changed' if 'Changed One' in ''.join(map(str, bodies)) else b'%PDF-new'
+
+        with (
+            patch.object(registry, '_run_wkhtmltopdf', run),
+            patch.object(registry, 'get_wkhtmltopdf_state', return_value='ok'),
+            patch.object(registry, 'prepare_document_html', lambda _report, html: html.replace('Customer', 'Changed')),
+        ):
+            self.assertEqual(self.render(self.one), {self.one.id: b'%PDF-Changed'})
 
     # === WHICH ENGINE === #
 
@@ -262,7 +293,7 @@ class TestReport(ReportCase):
         render = pdf_helper.Helper.render
 
         def die(helper, document, seconds):
-            if document.key == self.one.id:
+            if document.key == (self.one.id, 0):
                 helper.kill()
             return render(helper, document, seconds)
 

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 import lxml.html
@@ -54,7 +55,7 @@ def find_articles(root) -> list:
     return [element for element in root.iter('div') if has_class(element, 'article')]
 
 
-def split(html: bytes, model: str, ids: Iterable[int]) -> dict:
+def split(html: bytes, model: str, ids: Iterable[int], may_be_one: bool = False) -> dict:
     """Take apart what a template gave for several records.
 
     Each must be marked as core wants it: an `article` with `data-oe-model` and `data-oe-id`, its header before it, its
@@ -63,7 +64,10 @@ def split(html: bytes, model: str, ids: Iterable[int]) -> dict:
     :param html: the page
     :param model: of the records
     :param ids: of the records
-    :return: id -> element of an article that brings its own page, or a page (bytes) with header, article and footer
+    :param may_be_one: whether the template may have made one document of them all, such as a table. It has, if not each
+        article is one record's, and each record's
+    :return: id -> element of an article that brings its own page, or a page (bytes) with header, article and footer;
+        of one document, False -> ``html``
     :raises ValueError: it cannot be taken apart
     """
     ids = list(ids)
@@ -74,8 +78,11 @@ def split(html: bytes, model: str, ids: Iterable[int]) -> dict:
         if kind and not any(element in part.iterdescendants() for _kind, part in parts[-1:]):
             parts.append((kind, element))
     articles = [element for kind, element in parts if kind == 'article']
-    if [element.get('data-oe-model') for element in articles] != [model] * len(ids) or sorted(
-            int(element.get('data-oe-id') or 0) for element in articles) != sorted(ids):
+    found = [(element.get('data-oe-model'), int(element.get('data-oe-id') or 0)) for element in articles]
+    wanted = [(model, record_id) for record_id in ids]
+    if may_be_one and set(found) != set(wanted):
+        return {False: html}
+    if Counter(found) != Counter(wanted):
         raise ValueError('the template does not mark each document by an article')
     if all(element.get('data-own-page') for element in articles):
         return {int(element.get('data-oe-id')): element for element in articles}

@@ -247,14 +247,23 @@ class Pool:
             if helper is None:
                 helper = Helper(self.engine, self.memory_limit)
                 self._helpers.add(helper)
+        is_fresh = not helper.rendered
         try:
             return helper.render(document, self.timeout)
+        except PdfError as error:
+            if error.reason != 'memory':
+                raise
+            helper.close()
+            if is_fresh:
+                raise
         finally:
             with self._lock:
                 if helper.alive() and helper.rendered < RETIRE_AFTER:
                     self._idle.append(helper)
                 else:
                     self._drop(helper)
+        # It may be what earlier documents left behind that took the memory.
+        return self._render_in_helper(document)
 
     def _drop(self, helper: Helper):
         self._helpers.discard(helper)

@@ -27,8 +27,9 @@ ANSWER_LIMIT = 512 * 1024**2
 
 # What relative addresses in a document refer to. No host has this name (RFC 2606).
 BASE_URL = 'http://document.invalid/'
-# Fonts and stylesheets that a helper remembers, so that they go over the pipe once and not with every document.
-REMEMBERED = 100
+# Bytes of fonts, style sheets and pictures that a helper remembers, so that they go over the pipe once and not with
+# every document. It must leave room for the documents.
+REMEMBERED = 32 * 1024**2
 
 # What a helper needs of the environment to find Python's packages and the system's fonts. No more: Odoo's
 # environment may hold passwords.
@@ -85,7 +86,6 @@ class Helper:
             self._process = subprocess.Popen(
                 [
                     sys.executable or 'python3',
-                    '-P',  # or the modules beside the script would come before those of the same name elsewhere
                     str(Path(__file__).with_name('pdf_worker.py')),
                     engine,
                     str(memory_limit),
@@ -105,6 +105,7 @@ class Helper:
             self._log.close()
             raise
         self._remembered: dict[bytes, int] = {}
+        self._remembered_size = 0
         self._is_loaded = False
         self.rendered = 0
         os.set_blocking(self._process.stdin.fileno(), False)
@@ -169,7 +170,8 @@ class Helper:
             if number is not None:
                 heads.append((url, mimetype, number, None))
                 continue
-            if len(self._remembered) < REMEMBERED:
+            if self._remembered_size + len(data) <= REMEMBERED:
+                self._remembered_size += len(data)
                 number = self._remembered[data] = len(self._remembered)
             heads.append((url, mimetype, number, len(data)))
             contents.append(data)

@@ -20,12 +20,16 @@ import signal
 import struct
 import sys
 from html import escape
+from urllib.parse import quote, urlsplit, urlunsplit
 
 # More than the caller's own time limit: that one speaks first, these end the process when the caller is gone.
 GRACE_SECONDS = 5
 # The largest file this process may write: it writes none but what the font library caches.
 FILE_LIMIT = 8 * 1024 * 1024
 PIXELS_PER_MM = 96 / 25.4
+# What stands for itself in an address, and a letter that stands there as a number.
+PLAIN = "%/:?#[]@!$&'()*+,;=~"
+NUMBERED = re.compile('%[0-9a-fA-F]{2}')
 # Which row of the table it is, for `find_carried()`; the caller puts such marks in, and they are not displayed.
 CARRY_MARK = re.compile(r'<(\d+)>')
 CARRY_MARK_STYLE = '.carry-mark { display: inline !important; position: absolute; font-size: 1pt; line-height: 1pt; }'
@@ -52,7 +56,7 @@ def read_request(stream, remembered):
         data = remembered[number] if length is None else read_exactly(stream, length)
         if number is not None:
             remembered[number] = data
-        resources[url] = (data, mimetype)
+        resources[spell_plainly(url)] = (data, mimetype)
     return head, html, resources
 
 
@@ -67,9 +71,21 @@ class Refused(ValueError):
     """An address that was not handed in together with the document."""
 
 
+def spell_plainly(url):
+    """Spell an address as every engine does in the end: each has its own way with blanks, braces and foreign letters,
+    and with the host. What is spelled as a number stays so: a plus is not a blank.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    plain = quote(urlunsplit(parts._replace(netloc=parts.netloc.lower(), fragment='')), safe=PLAIN)
+    return NUMBERED.sub(lambda match: match[0].upper(), plain)
+
+
 def look_up(resources, url):
     try:
-        return resources[url]
+        return resources[spell_plainly(url)]
     except KeyError:
         raise Refused(f'not handed in with the document: {url[:100]}') from None
 
@@ -304,6 +320,9 @@ def answer(render, head, html, resources):
 
 
 def main(engine, memory_limit):
+    # The modules beside this one would come before those of the same name elsewhere.
+    here = os.path.dirname(os.path.realpath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path) != here]
     # What a library prints must not end up between two frames.
     requests = os.fdopen(os.dup(0), 'rb')
     answers = os.fdopen(os.dup(1), 'wb')

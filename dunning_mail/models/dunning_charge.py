@@ -45,7 +45,7 @@ class DunningCharge(models.Model):
         help="The notice that claimed it first.")
     partner_id = fields.Many2one(
         'res.partner', string="Customer", required=True, ondelete='restrict', index=True, readonly=True)
-    company_id = fields.Many2one('res.company', required=True, readonly=True, index=True)
+    company_id = fields.Many2one('res.company', required=True, readonly=True)
     currency_id = fields.Many2one('res.currency', required=True, readonly=True)
     level_id = fields.Many2one(related='notice_id.level_id', store=True)
     kind = fields.Selection(

@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 from odoo.fields import Command
 from odoo.tools import format_amount
 
@@ -111,11 +111,12 @@ class DunningNotice(models.Model):
         """Change the fee as a person says it.
 
         :param float amount: 0 leaves it out
-        :raise UserError: it is negative, or the notice is not a draft
+        :raise UserError: the notice is not a draft
+        :raise ValidationError: it is negative
         """
         self.ensure_one()
         if amount < 0:
-            raise UserError(self.env._(
+            raise ValidationError(self.env._(
                 "The fee of the notice for %s cannot be negative.", self.partner_id.display_name))
         reason = self.env._("Set by %s.", self.env.user.name)
         fee = self._get_fee().with_env(self.env)

@@ -143,7 +143,9 @@ class DunningNotice(models.Model):
         elif not all(line.move_line_id for line in lines):
             return Verdict('changed' if words else 'same', '\n'.join(words), values)
         code, reasons, lines, gone = self.env['dunning.proposal']._judge_lines(
-            self, lines.filtered(lambda line: line.kind != 'charge'), debts, basis, values.get('date') or self.date)
+            # What is read of one is read of all.
+            self, lines.filtered(lambda line: line.kind != 'charge').with_prefetch(lines._prefetch_ids), debts, basis,
+            values.get('date') or self.date)
         shown = '\n'.join(reasons[:REASONS_SHOWN]) + (' …' if len(reasons) > REASONS_SHOWN else '')
         if code in ('settled', 'held'):
             return Verdict(code, shown, gone=gone)

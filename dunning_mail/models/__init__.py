@@ -48,6 +48,7 @@ from . import dunning_notice_evidence
 from . import dunning_notice_line
 from . import dunning_charge
 from . import dunning_charge_action
+from . import dunning_charge_correction
 from . import dunning_notice_charge
 from . import dunning_notice_history
 from . import dunning_notice_open

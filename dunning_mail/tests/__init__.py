@@ -7,6 +7,7 @@ from . import test_bounces
 from . import test_budget
 from . import test_checklist
 from . import test_charge_interest
+from . import test_charge_life
 from . import test_charges
 from . import test_companies
 from . import test_customer_changes

@@ -17,12 +17,17 @@ class DunningCharge(models.Model):
     state     means                                                         may become
     ========= ============================================================= ======================================
     draft     its notice has not reached the customer                       claimed, cancelled; waived: left out
-    claimed   its notice counts; printed, not in the books                  replaced, waived, lapsed, cancelled;
-                                                                            draft: the notice came back
+    claimed   its notice counts; printed, not in the books                  booked, replaced, waived, lapsed,
+                                                                            cancelled; draft: the notice came back
+    booked    a posted entry: receivable against income                     paid, waived, cancelled; claimed: the
+                                                                            entry is gone, or the notice came back
+    paid      nothing is open of it: of one in the books derived from its   booked, claimed, waived, cancelled
+              line's residual
     replaced  a later notice's charge stands for it                         claimed: that one does not count
-    waived    a person gave it up, with a reason                            claimed (*Reinstate*)
+    waived    a person gave it up, with a reason; what was booked is        claimed (*Reinstate*); booked: the
+              reversed                                                      accountant undid the reversal
     lapsed    its items were settled long ago                               --
-    cancelled with its notice                                               --
+    cancelled with its notice, or its entry was reversed                    booked: the accountant undid that
     ========= ============================================================= ======================================
 
     All changes of `state` go through `_set_state()`, behind named setters. Nothing is written by a person: what she may
@@ -35,9 +40,12 @@ class DunningCharge(models.Model):
 
     _STATE_TRANSITIONS = {
         'draft': ('claimed', 'waived', 'cancelled'),
-        'claimed': ('draft', 'replaced', 'waived', 'lapsed', 'cancelled'),
+        'claimed': ('draft', 'booked', 'replaced', 'waived', 'lapsed', 'cancelled'),
+        'booked': ('paid', 'waived', 'cancelled', 'claimed'),
+        'paid': ('booked', 'claimed', 'waived', 'cancelled'),
         'replaced': ('claimed',),
-        'waived': ('claimed',),
+        'waived': ('claimed', 'booked'),
+        'cancelled': ('booked',),
     }
 
     notice_id = fields.Many2one(
@@ -68,15 +76,15 @@ class DunningCharge(models.Model):
     replaced_by_id = fields.Many2one(
         'dunning.charge', ondelete='set null', index='btree_not_null', readonly=True)
     state = fields.Selection(
-        [('draft', 'Draft'), ('claimed', 'Claimed'), ('replaced', 'Replaced'), ('waived', 'Waived'),
-         ('lapsed', 'Lapsed'), ('cancelled', 'Cancelled')],
+        [('draft', 'Draft'), ('claimed', 'Claimed'), ('booked', 'Booked'), ('paid', 'Paid'), ('replaced', 'Replaced'),
+         ('waived', 'Waived'), ('lapsed', 'Lapsed'), ('cancelled', 'Cancelled')],
         required=True, default='draft', readonly=True)
     line_ids = fields.One2many('dunning.notice.line', 'charge_id', string="Stands On")
     calculation = fields.Html(compute='_compute_calculation', sanitize=False)
 
     _amount_not_negative = models.Constraint('CHECK(amount >= 0)', "A charge cannot be negative.")
     # What is still asked for is a small part of what was.
-    _claimed = models.Index("(company_id, partner_id) WHERE state = 'claimed'")
+    _claimed = models.Index("(company_id, partner_id) WHERE state IN ('claimed', 'booked')")
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -199,6 +207,7 @@ class DunningCharge(models.Model):
 
         Nothing of it asks what was before: a notice may come back, be sent again, and be cancelled.
         """
+        self._leave_books()
         draft, claimed = (
             self.filtered(lambda charge, state=state: charge.state == state) for state in ('draft', 'claimed'))
         cancelled = (draft | claimed).filtered(lambda charge: charge.notice_id.state == 'cancelled')
@@ -263,8 +272,8 @@ class DunningCharge(models.Model):
 
         :param list line_ids: ids of `account.move.line`
         :param notices: `dunning.notice` whose own charges do not count
-        :return: three dicts by id of the item: what was given up of its interest; what is asked for as its interest;
-            its lump sum, also one that was waived, as 0
+        :return: three dicts by id of the item: what was given up of its interest, or is in the books; what is asked for
+            as its interest; its lump sum, also one that was waived, as 0
         """
         given_up, claimed, lump_sums = {}, {}, {}
         self.flush_model()
@@ -273,10 +282,12 @@ class DunningCharge(models.Model):
                 SELECT move_line_id, kind, state, amount::float, amount_waived::float
                   FROM dunning_charge
                  WHERE move_line_id = ANY(%s) AND kind IN ('interest', 'lump_sum')
-                   AND state NOT IN ('draft', 'cancelled') AND notice_id <> ALL(%s)
+                   -- What is in the books stays, whatever becomes of its notice.
+                   AND state NOT IN ('draft', 'cancelled') AND (notice_id <> ALL(%s) OR state IN ('booked', 'paid'))
                 """, line_ids, notices.ids if notices else [])):
             if kind == 'interest':
-                given_up[line_id] = given_up.get(line_id, 0.0) + (waived or 0.0)
+                given_up[line_id] = given_up.get(line_id, 0.0) + (waived or 0.0) + (
+                    amount if state in ('booked', 'paid') else 0.0)
                 if state == 'claimed':
                     claimed[line_id] = claimed.get(line_id, 0.0) + amount
             else:
@@ -336,11 +347,11 @@ class DunningCharge(models.Model):
         """
         return SQL(
             """
-            SELECT DISTINCT part.credit_move_id AS credit_id, c.id AS charge_id, c.amount, c.date
+            SELECT DISTINCT part.credit_move_id AS credit_id, c.id AS charge_id, c.amount_left AS amount, c.date
               FROM dunning_charge c
               JOIN dunning_notice_line asked ON asked.charge_id = c.id
               JOIN dunning_notice n ON n.id = asked.notice_id AND n.is_counted
               JOIN dunning_notice_line l ON l.notice_id = n.id AND l.kind = 'due'
               JOIN account_partial_reconcile part ON part.debit_move_id = l.move_line_id
-             WHERE c.state = 'claimed' AND c.amount > 0 AND %s
+             WHERE c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND %s
             """, condition)

@@ -71,11 +71,12 @@ class DunningCharge(models.Model):
         """
         self.notice_id.check_access('write')
         for charge in self:
-            if charge.state != 'claimed':
+            if charge.state not in ('claimed', 'booked') and not (charge.state == 'paid' and charge.move_booked_id):
                 raise UserError(self.env._(
                     "%s is not claimed, there is nothing to waive. In a draft, change its amount.",
                     charge.display_name))
         self._check_may_waive({charge: charge.amount for charge in self})
+        self._take_out_of_books(self.env._("Waived: %s", reason))
         self._set_waived(reason)
         for charge in self:
             charge._log_on_notice(self.env._(
@@ -97,7 +98,7 @@ class DunningCharge(models.Model):
             # One that was left out in its draft stands on no letter: the next notice names it.
             amount = charge.amount or charge.amount_calculated
             charge._set_claimed()
-            charge.write({'amount': amount, 'reason': reason})
+            charge.write({'amount': amount, 'reason': reason, 'move_line_booked_id': False})
             charge.with_env(self.env)._log_on_notice(self.env._(
                 "Reinstated: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=reason,
                 amount=format_amount(self.env, amount, charge.currency_id)), with_customer=True)

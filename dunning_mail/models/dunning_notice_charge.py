@@ -258,7 +258,7 @@ class DunningNotice(models.Model):
         self.ensure_one()
         present = {
             (charge.kind, charge.move_line_id.id): charge for charge in self.charge_ids
-            if charge.kind in ITEM_KINDS and charge.state != 'cancelled'}
+            if charge.kind in ITEM_KINDS and charge.state not in ('cancelled', 'booked', 'paid')}
         values = []
         for charge in expected:
             own = present.get((charge['kind'], charge['move_line_id']))
@@ -310,6 +310,7 @@ class DunningNotice(models.Model):
         items = self.charge_ids.filtered(lambda charge: charge.kind == 'interest').move_line_id
         self.line_ids.filtered(lambda line: (
             line.charge_id.kind == 'interest' and line.charge_id.notice_id != self
+            and line.charge_id.state == 'claimed'
             and line.charge_id.move_line_id in items)).with_context(dunning_replace_lines=True).unlink()
 
 
@@ -330,15 +331,15 @@ class DunningNoticeLine(models.Model):
             debts = basis.debts.get(notice.partner_id.commercial_partner_id.id, ())
             covered = sum(
                 debt.covered.get(charge.id, 0.0) for debt in debts if debt.currency_id == notice.currency_id.id)
-            is_asked = charge.state == 'claimed'
-            left = max(0.0, notice.currency_id.round(charge.amount - covered)) if is_asked else 0.0
+            is_asked = charge.state in ('claimed', 'booked')
+            left = max(0.0, notice.currency_id.round(charge.amount_left - covered))
             if not notice.currency_id.compare_amounts(left, line.amount_residual):
                 continue
             verdict = verdicts[notice.id]
             words = self.env._("%(charge)s is not asked for any more: %(state)s.", charge=charge.display_name,
                                state=states[charge.state]) if not is_asked else self.env._(
                 "%(charge)s: %(amount)s of it is there, what a payment left.", charge=charge.display_name,
-                amount=format_amount(self.env, covered, notice.currency_id))
+                amount=format_amount(self.env, covered + charge.amount_paid, notice.currency_id))
             verdicts[notice.id] = verdict._replace(
                 code='changed', earlier={**verdict.earlier, line.id: left},
                 words='\n'.join(filter(None, [verdict.words, words])))

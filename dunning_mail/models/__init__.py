@@ -48,6 +48,7 @@ from . import dunning_notice_evidence
 from . import dunning_notice_line
 from . import dunning_charge
 from . import dunning_charge_action
+from . import dunning_charge_booking
 from . import dunning_charge_correction
 from . import dunning_notice_charge
 from . import dunning_notice_history
@@ -74,6 +75,7 @@ from . import account_move
 from . import account_move_rest
 from . import account_move_line
 from . import account_move_line_rest
+from . import account_move_charge
 from . import account_partial_reconcile
 from . import account_payment
 from . import account_bank_statement_line
@@ -86,6 +88,7 @@ from . import mail_message
 from . import mail_thread
 from . import res_company
 from . import res_company_rest
+from . import res_company_charge
 from . import res_config_settings
 from . import res_lang
 from . import res_partner

@@ -12,7 +12,8 @@ class AccountMoveLine(models.Model):
         """Return which items customers owe: what a promise may cover, and a dispute concern."""
         return Domain([
             ('parent_state', '=', 'posted'), ('account_type', '=', 'asset_receivable'),
-            ('account_id.non_trade', '=', False), ('reconciled', '=', False), ('amount_residual_currency', '>', 0)])
+            ('account_id.non_trade', '=', False), ('reconciled', '=', False), ('amount_residual_currency', '>', 0),
+            ('dunning_charge_id', '=', False)])
 
     @api.model
     def _find_dunning_debits(self, records, company=None, day=None):

@@ -18,15 +18,18 @@ class DunningCharge(models.Model):
     ========= ============================================================= ======================================
     draft     its notice has not reached the customer                       claimed, cancelled; waived: left out,
                                                                             or given up before it left
-    claimed   its notice counts; printed, not in the books                  paid, replaced, waived, lapsed, cancelled;
-                                                                            draft: the notice came back
-    paid      its money came: its own entry is settled, or a person said    claimed (*Reinstate*)
-              that it was booked elsewhere
+    claimed   its notice counts; printed, not in the books                  booked, paid, replaced, waived, lapsed,
+                                                                            cancelled; draft: the notice came back
+    booked    a posted entry: receivable against income                     paid, waived, cancelled; claimed: the
+                                                                            entry is gone, or the notice came back
+    paid      nothing is open of it: its own entry is settled, or a person  booked, claimed, waived, cancelled
+              said that it was booked elsewhere
     replaced  a later notice's charge stands for it                         claimed: that one does not count; cancelled
-    waived    a person gave it up, with a reason, or it was never owed      claimed (*Reinstate*), cancelled;
-                                                                            draft: left out of what came back
+    waived    a person gave it up, with a reason, or it was never owed;     claimed (*Reinstate*), cancelled; draft:
+              what was booked is reversed                                   left out of what came back; booked: the
+                                                                            accountant undid the reversal
     lapsed    its items were settled long ago                               cancelled
-    cancelled with its notice                                               --
+    cancelled with its notice, or its entry was reversed                    booked: the accountant undid that
     ========= ============================================================= ======================================
 
     All changes of `state` go through `_set_state()`, behind named setters. Nothing is written by a person: what she may
@@ -39,14 +42,16 @@ class DunningCharge(models.Model):
 
     _STATE_TRANSITIONS = {
         'draft': ('claimed', 'waived', 'cancelled'),
-        'claimed': ('draft', 'paid', 'replaced', 'waived', 'lapsed', 'cancelled'),
-        'paid': ('claimed',),
+        'claimed': ('draft', 'booked', 'paid', 'replaced', 'waived', 'lapsed', 'cancelled'),
+        'booked': ('paid', 'waived', 'cancelled', 'claimed'),
+        'paid': ('booked', 'claimed', 'waived', 'cancelled'),
         'replaced': ('claimed', 'cancelled'),
-        'waived': ('draft', 'claimed', 'cancelled'),
+        'waived': ('draft', 'claimed', 'booked', 'cancelled'),
         'lapsed': ('cancelled',),
+        'cancelled': ('booked',),
     }
     # What later interest does not ask for again.
-    _TAKEN_STATES = ('paid',)
+    _TAKEN_STATES = ('booked', 'paid')
 
     notice_id = fields.Many2one(
         'dunning.notice', required=True, ondelete='cascade', index=True, readonly=True,
@@ -79,15 +84,15 @@ class DunningCharge(models.Model):
     replaced_by_id = fields.Many2one(
         'dunning.charge', ondelete='set null', index='btree_not_null', readonly=True)
     state = fields.Selection(
-        [('draft', 'Draft'), ('claimed', 'Claimed'), ('paid', 'Paid'), ('replaced', 'Replaced'), ('waived', 'Waived'),
-         ('lapsed', 'Lapsed'), ('cancelled', 'Cancelled')],
+        [('draft', 'Draft'), ('claimed', 'Claimed'), ('booked', 'Booked'), ('paid', 'Paid'), ('replaced', 'Replaced'),
+         ('waived', 'Waived'), ('lapsed', 'Lapsed'), ('cancelled', 'Cancelled')],
         required=True, default='draft', readonly=True)
     line_ids = fields.One2many('dunning.notice.line', 'charge_id', string="Stands On")
     calculation = fields.Html(compute='_compute_calculation', sanitize=False)
 
     _amount_not_negative = models.Constraint('CHECK(amount >= 0)', "A charge cannot be negative.")
     # What is still asked for is a small part of what was.
-    _claimed = models.Index("(company_id, partner_id) WHERE state = 'claimed'")
+    _claimed = models.Index("(company_id, partner_id) WHERE state IN ('claimed', 'booked')")
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -196,12 +201,12 @@ class DunningCharge(models.Model):
         """
         return self._set_state('waived', reason=reason, is_unowed=is_unowed)
 
-    def _set_paid(self, reason):
-        """Say that the money for charges came.
+    def _set_paid(self, reason=False):
+        """Say that nothing is open of charges.
 
-        :param str reason: where it was booked
+        :param str reason: why, where no entry says it
         """
-        return self._set_state('paid', reason=reason)
+        return self._set_state('paid', **({'reason': reason} if reason else {}))
 
     def _set_lapsed(self, reason):
         """Say that nobody is asked for charges any more, since their items were settled long ago."""
@@ -218,8 +223,10 @@ class DunningCharge(models.Model):
 
         Nothing of it asks what was before: a notice may come back, be sent again, and be cancelled.
         """
+        self._leave_books()
+        # What is in the books, and what is paid, does not go with its notice.
         cancelled = self.filtered(lambda charge: (
-            charge.notice_id.state == 'cancelled' and 'cancelled' in self._STATE_TRANSITIONS.get(charge.state, ())))
+            charge.notice_id.state == 'cancelled' and charge.state not in ('booked', 'paid', 'cancelled')))
         alive = self.filtered(lambda charge: charge.notice_id.state != 'cancelled')
         back = alive.filtered(lambda charge: not charge.notice_id.is_counted and (
             charge.state == 'claimed' or (charge.state == 'waived' and charge._is_left_out())))
@@ -306,8 +313,8 @@ class DunningCharge(models.Model):
 
         :param list line_ids: ids of `account.move.line`
         :param notices: `dunning.notice`: what these ask for themselves does not count
-        :return: three dicts by id of the item: what was given up or paid of its interest; what is asked for as its
-            interest; its lump sum, also one that was given up, as 0
+        :return: three dicts by id of the item: what was given up of its interest, paid or booked; what is asked for as
+            its interest; its lump sum, also one that was given up, as 0
         """
         taken, claimed, lump_sums = {}, {}, {}
         self.flush_model()
@@ -396,11 +403,11 @@ class DunningCharge(models.Model):
         """
         return SQL(
             """
-            SELECT DISTINCT part.credit_move_id AS credit_id, c.id AS charge_id, c.amount, c.date
+            SELECT DISTINCT part.credit_move_id AS credit_id, c.id AS charge_id, c.amount_left AS amount, c.date
               FROM dunning_charge c
               JOIN dunning_notice_line asked ON asked.charge_id = c.id
               JOIN dunning_notice n ON n.id = asked.notice_id AND n.is_counted
               JOIN dunning_notice_line l ON l.notice_id = n.id AND l.kind = 'due'
               JOIN account_partial_reconcile part ON part.debit_move_id = l.move_line_id
-             WHERE c.state = 'claimed' AND c.amount > 0 AND %s
+             WHERE c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND %s
             """, condition)

@@ -9,11 +9,12 @@ class DunningCharge(models.Model):
 
     can_waive = fields.Boolean(compute='_compute_can_waive')
 
-    @api.depends('state', 'notice_id.state')
+    @api.depends('state', 'notice_id.state', 'move_line_booked_id')
     def _compute_can_waive(self):
         for charge in self:
-            charge.can_waive = charge.state == 'claimed' or (
-                charge.state == 'draft' and charge.notice_id.state == 'issued')
+            charge.can_waive = (
+                charge.state in ('claimed', 'booked') or (charge.state == 'paid' and bool(charge.move_booked_id))
+                or (charge.state == 'draft' and charge.notice_id.state == 'issued'))
 
     def _check_may_waive(self, amounts):
         """Check that the user may give up so much: a clerk up to the company's limit, all of it together.
@@ -84,6 +85,7 @@ class DunningCharge(models.Model):
                     "%s is not claimed, there is nothing to waive. In a draft, change its amount.",
                     charge.display_name))
         self._check_may_waive({charge: charge.amount for charge in self})
+        self._take_out_of_books(self.env._("Waived: %s", reason))
         self._set_waived(reason)
         for charge in self:
             charge._log_on_notice(self.env._(
@@ -115,7 +117,8 @@ class DunningCharge(models.Model):
         """
         self.notice_id.check_access('write')
         for charge in self:
-            if charge.state not in ('waived', 'paid') or charge.notice_id.state != 'issued':
+            is_settled = charge.state == 'paid' and not charge.move_booked_id
+            if not (charge.state == 'waived' or is_settled) or charge.notice_id.state != 'issued':
                 raise UserError(self.env._(
                     "%s cannot be reinstated: it was neither waived nor settled, or its notice was cancelled.",
                     charge.display_name))
@@ -123,7 +126,7 @@ class DunningCharge(models.Model):
             # One that was left out in its draft stands on no letter: the next notice names it.
             amount = charge.amount or charge.amount_calculated
             charge._set_claimed()
-            charge.write({'amount': amount, 'reason': reason})
+            charge.write({'amount': amount, 'reason': reason, 'move_line_booked_id': False})
             # Nobody has been asked for it where its notice has not left.
             charge._follow_notice()
             charge.with_env(self.env)._log_on_notice(self.env._(

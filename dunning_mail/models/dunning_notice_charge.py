@@ -328,6 +328,7 @@ class DunningNotice(models.Model):
         items = self.charge_ids.filtered(lambda charge: charge.kind == 'interest').move_line_id
         self.line_ids.filtered(lambda line: (
             line.charge_id.kind == 'interest' and line.charge_id.notice_id != self and not line.charge_id.is_past
+            and line.charge_id.state == 'claimed'
             and line.charge_id.move_line_id in items)).with_context(dunning_replace_lines=True).unlink()
 
 
@@ -346,7 +347,7 @@ class DunningNoticeLine(models.Model):
         corrections = earlier.charge_id._find_corrections()
         for line in self:
             notice, charge = line.notice_id, line.charge_id
-            if charge.state not in (('claimed',) if line in earlier else ('draft', 'claimed')):
+            if charge.state not in (('claimed', 'booked') if line in earlier else ('draft', 'claimed', 'booked')):
                 left, words = 0.0, self.env._(
                     "%(charge)s is not asked for any more: %(state)s.", charge=charge.display_name,
                     state=states[charge.state])
@@ -357,9 +358,9 @@ class DunningNoticeLine(models.Model):
                     debt.covered.get(charge.id, 0.0)
                     for debt in basis.debts.get(notice.partner_id.commercial_partner_id.id, ())
                     if debt.currency_id == notice.currency_id.id)
-                amount, words = charge.amount, self.env._(
+                amount, words = charge.amount_left, self.env._(
                     "%(charge)s: %(amount)s of it is there, what a payment left.", charge=charge.display_name,
-                    amount=format_amount(self.env, covered, notice.currency_id))
+                    amount=format_amount(self.env, covered + charge.amount_paid, notice.currency_id))
                 if correction := corrections.get(charge.id):
                     amount, words = correction.amount, f'{charge.display_name}: {correction.reason}'
                 left = max(0.0, notice.currency_id.round(amount - covered))

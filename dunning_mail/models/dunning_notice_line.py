@@ -221,6 +221,10 @@ class DunningNoticeLine(models.Model):
         """Ask for the reason why the charge is given up."""
         return self.charge_id.action_waive()
 
+    def action_book_charge(self):
+        """Book the charge."""
+        return self.charge_id.action_book()
+
     def action_open_move(self):
         self.ensure_one()
         if self.charge_id:

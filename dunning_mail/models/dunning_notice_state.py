@@ -184,8 +184,9 @@ class DunningNotice(models.Model):
 
     # === WHO IS ASKED === #
 
-    def _ask_person(self, activity_xmlid, note):
-        """Give the person who answers for the run something to do; what is open already is brought up to date.
+    def _ask_person(self, activity_xmlid, note, user=None):
+        """Give a person something to do, by default who answers for the run; what is open already is brought up to
+        date.
 
         The states of the notices are true without it: what hinders it is only logged.
         """
@@ -194,16 +195,16 @@ class DunningNotice(models.Model):
         for notice in self:
             try:
                 with self.env.cr.savepoint():
-                    notice._schedule_or_update_activity(activity_xmlid, note)
+                    notice._schedule_or_update_activity(activity_xmlid, note, user)
             except RETRYABLE:
                 raise
             except Exception:
                 _logger.exception("Dunning notice %s: nobody can be asked to see to it", notice.id)
 
-    def _schedule_or_update_activity(self, activity_xmlid, note):
+    def _schedule_or_update_activity(self, activity_xmlid, note, user=None):
         self.ensure_one()
         kind = self.env.ref(activity_xmlid)
-        user = self._get_responsible_user()
+        user = user or self._get_responsible_user()
         if activity := self.activity_ids.filtered(lambda a: a.activity_type_id == kind)[:1]:
             activity.note = plaintext2html(note)
             return

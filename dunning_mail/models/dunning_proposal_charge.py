@@ -180,15 +180,18 @@ class DunningProposal(models.AbstractModel):
         self.env['res.partner'].flush_model(['commercial_partner_id'])
         earlier = [judgement.Earlier(*row) for row in self.env.execute_query(SQL(
             """
-            SELECT c.id, p.commercial_partner_id, c.currency_id, c.kind, c.amount::float, c.date,
-                   CASE WHEN c.is_past IS NOT TRUE THEN c.move_line_id END, n.name, CASE c.kind WHEN 'fee' THEN ARRAY(
+            SELECT c.id, p.commercial_partner_id, c.currency_id, c.kind, c.amount_left::float, c.date,
+                   -- What is in the books is asked for as long as it is open, whatever is claimed anew.
+                   CASE WHEN c.state = 'claimed' AND c.is_past IS NOT TRUE THEN c.move_line_id END,
+                   n.name, CASE WHEN c.kind = 'fee' AND c.state = 'claimed' THEN ARRAY(
                        SELECT l.move_line_id FROM dunning_notice_line l
                         WHERE l.notice_id = n.id AND l.kind = 'due' AND l.is_past IS NOT TRUE
                           AND l.move_line_id IS NOT NULL) END
               FROM dunning_charge c
               JOIN dunning_notice n ON n.id = c.notice_id AND n.is_counted
               JOIN res_partner p ON p.id = c.partner_id
-             WHERE c.state = 'claimed' AND c.amount > 0 AND c.company_id = %s AND p.commercial_partner_id = ANY(%s)
+             WHERE c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND c.company_id = %s
+               AND p.commercial_partner_id = ANY(%s)
                AND NOT EXISTS (
                    SELECT 1 FROM dunning_notice_line l
                      JOIN dunning_notice o ON o.id = l.notice_id AND o.is_open
@@ -251,12 +254,12 @@ class DunningProposal(models.AbstractModel):
                 covered[debt.partner_id, debt.currency_id] += sum(debt.covered.values())
         values, rows = [], self.env.execute_query(SQL(
             """
-            SELECT p.commercial_partner_id, c.currency_id, SUM(c.amount)::float, MIN(c.date),
+            SELECT p.commercial_partner_id, c.currency_id, SUM(c.amount_left)::float, MIN(c.date),
                    ARRAY_AGG(DISTINCT n.name), ARRAY_AGG(c.id)
               FROM dunning_charge c
               JOIN dunning_notice n ON n.id = c.notice_id AND n.is_counted
               JOIN res_partner p ON p.id = c.partner_id
-             WHERE c.state = 'claimed' AND c.amount > 0 AND c.company_id = %s
+             WHERE c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND c.company_id = %s
                AND NOT EXISTS (
                    SELECT 1 FROM account_move_line aml
                      JOIN account_account aa ON aa.id = aml.account_id

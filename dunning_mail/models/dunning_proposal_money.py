@@ -17,7 +17,10 @@ class DunningProposal(models.AbstractModel):
 
     @api.model
     def _get_open_condition(self):
-        """Return the :class:`~odoo.tools.SQL` condition of an open receivable line `aml` on an account `aa`."""
+        """Return the :class:`~odoo.tools.SQL` condition of an open receivable line `aml` on an account `aa`.
+
+        What books a charge, or reverses one, is no item: the charge stands for it.
+        """
         return SQL(
             """
             aml.parent_state = 'posted'
@@ -25,6 +28,7 @@ class DunningProposal(models.AbstractModel):
             AND aa.non_trade IS NOT TRUE
             AND aml.reconciled IS NOT TRUE
             AND aml.amount_residual_currency <> 0
+            AND aml.dunning_charge_id IS NULL
             """)
 
     @api.model

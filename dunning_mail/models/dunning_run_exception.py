@@ -101,7 +101,7 @@ class DunningRunException(models.Model):
         """Return the charges of customers of whom nothing else is open."""
         exceptions = self.filtered(lambda exception: exception.reason == 'charges')
         charges = self.env['dunning.charge'].search([
-            ('state', '=', 'claimed'), ('company_id', 'in', exceptions.company_id.ids),
+            ('state', 'in', ('claimed', 'booked')), ('company_id', 'in', exceptions.company_id.ids),
             ('partner_id.commercial_partner_id', 'in', exceptions.partner_id.ids)])
         return charges.filtered(lambda charge: any(
             (exception.company_id, exception.partner_id, exception.currency_id) == (

@@ -1,5 +1,9 @@
 from odoo import api, fields, models
 
+from .res_company_charge import KINDS
+
+PROFIT_AND_LOSS = "[('internal_group', 'in', ('income', 'expense')), ('company_ids', 'parent_of', company_id)]"
+
 
 class ResConfigSettings(models.TransientModel):
     _inherit = 'res.config.settings'
@@ -30,6 +34,33 @@ class ResConfigSettings(models.TransientModel):
     dunning_retention_years = fields.Integer(related='company_id.dunning_retention_years', readonly=False)
     dunning_waive_limit = fields.Monetary(related='company_id.dunning_waive_limit', readonly=False)
     dunning_lapse_days = fields.Integer(related='company_id.dunning_lapse_days', readonly=False)
+
+    dunning_charge_booking = fields.Selection(
+        related='company_id.dunning_charge_booking', readonly=False, required=True)
+    dunning_charge_journal_id = fields.Many2one(
+        related='company_id.dunning_charge_journal_id', readonly=False,
+        domain="[('type', '=', 'general'), ('company_id', 'parent_of', company_id)]")
+    dunning_fee_account_id = fields.Many2one(
+        related='company_id.dunning_fee_account_id', readonly=False, domain=PROFIT_AND_LOSS)
+    dunning_interest_account_id = fields.Many2one(
+        related='company_id.dunning_interest_account_id', readonly=False, domain=PROFIT_AND_LOSS)
+    dunning_lump_sum_account_id = fields.Many2one(
+        related='company_id.dunning_lump_sum_account_id', readonly=False, domain=PROFIT_AND_LOSS)
+    dunning_cost_account_id = fields.Many2one(
+        related='company_id.dunning_cost_account_id', readonly=False, domain=PROFIT_AND_LOSS)
+    dunning_fee_tax = fields.Selection(related='company_id.dunning_fee_tax', readonly=False, required=True)
+    dunning_booking_info = fields.Char(compute='_compute_dunning_booking')
+    dunning_booking_warning = fields.Char(compute='_compute_dunning_booking')
+
+    @api.depends(
+        'company_id', 'dunning_charge_booking', 'dunning_charge_journal_id', 'dunning_fee_account_id',
+        'dunning_interest_account_id', 'dunning_lump_sum_account_id', 'dunning_cost_account_id')
+    def _compute_dunning_booking(self):
+        for settings in self:
+            chosen = {kind: settings[f'dunning_{kind}_account_id'] for kind in KINDS}
+            settings.dunning_booking_info, settings.dunning_booking_warning = (
+                settings.company_id._describe_dunning_booking(chosen)
+                if settings.dunning_charge_booking != 'print' else (False, False))
 
     @api.depends('company_id')
     def _compute_dunning_country_ids(self):

@@ -151,6 +151,7 @@ class ReportDunningLetter(models.AbstractModel):
             'info_lines': lines['info'],
             'overdue': amount(notice.amount_overdue),
             'charges': self._get_charge_values(notice, amount, format_day),
+            'taxes': self._get_tax_values(notice, amount, format_number),
             'calculation': self._get_calculation_values(notice, format_number, format_day),
             'interest': amount(notice.amount_interest),
             'total': amount(notice.amount_total),
@@ -183,6 +184,28 @@ class ReportDunningLetter(models.AbstractModel):
             if not notice.currency_id.is_zero(amount)]
 
     @api.model
+    def _get_tax_values(self, notice, show_amount, format_number):
+        """Return the taxes that the notice's own charges contain, of those that are booked with it: tax that is shown
+        is owed.
+
+        :param notice: `dunning.notice`, one record
+        :param show_amount: function of an amount
+        :param format_number: function of a number and its decimal places
+        :return: list of dicts: `rate`, `base` and `amount`, and `number` of the company
+        """
+        sums = {}
+        for charge in notice.charge_ids.filtered(lambda charge: charge.is_booked_at_issue and charge.amount):
+            for part in charge._get_tax_parts():
+                for tax in part['taxes']:
+                    base, amount = sums.get(tax['id'], (0.0, 0.0))
+                    sums[tax['id']] = (base + tax['base'], amount + tax['amount'])
+        return [{
+            'rate': format_number(tax.amount, 1 if round(tax.amount, 1) == tax.amount else 2),
+            'base': show_amount(notice.currency_id.round(sums[tax.id][0])), 'amount': show_amount(sums[tax.id][1]),
+            'number': notice.company_id.sudo().vat or '',
+        } for tax in notice.env['account.tax'].sudo().browse(sums).sorted('amount')]
+
+    @api.model
     def _get_calculation_values(self, notice, format_number, show_day):
         """Return how the interest that the letter asks for was reckoned, a row for each segment.
 
@@ -194,7 +217,7 @@ class ReportDunningLetter(models.AbstractModel):
         rows = []
         asked = notice.line_ids.filtered(lambda line: (
             line.charge_kind == 'interest' and not line.is_earlier_charge and line.amount_residual)).charge_id
-        for charge in asked.sorted('id'):
+        for charge in asked.filtered(lambda charge: not charge.split_from_id).sorted('id'):
             segments = [row for row in charge.detail or [] if row['days']]
             sums = sum(float(row['amount']) for row in segments)
             rows += [{
@@ -207,7 +230,9 @@ class ReportDunningLetter(models.AbstractModel):
                 'amount': format_number(float(row['amount']), digits + 2),
             } for row in segments]
             # What was given up before, or in the draft.
-            less = notice.currency_id.round(sums) - charge.amount
+            claimed = sum(asked.filtered(lambda other, charge=charge: (
+                other.move_line_id == charge.move_line_id)).mapped('amount'))
+            less = notice.currency_id.round(sums) - claimed
             if segments and notice.currency_id.compare_amounts(less, 0) > 0:
                 rows.append({'name': charge.move_line_id.move_id.name or '', 'is_waived': True,
                              'amount': format_number(-less, digits)})

@@ -104,6 +104,11 @@ def _make_charges(env):
         UPDATE dunning_notice n SET is_charged = TRUE
          WHERE is_charged IS NOT TRUE AND EXISTS (SELECT 1 FROM dunning_charge c WHERE c.notice_id = n.id)
     """)
+    # The computed columns that say what is in the books: nothing is.
+    env.cr.execute("""
+        UPDATE dunning_charge SET amount_paid = 0, amount_left = CASE state WHEN 'claimed' THEN amount ELSE 0 END
+         WHERE amount_left IS NULL
+    """)
     env.invalidate_all()
     lapsed = env['dunning.charge'].search([('state', '=', 'lapsed'), ('reason', '=', False)])
     for company, charges in lapsed.grouped('company_id').items():

@@ -197,6 +197,11 @@ def migrate(cr, version):
                SELECT 1 FROM ir_attachment a
                 WHERE a.id = r.letters_id AND a.res_model = 'dunning.run' AND a.res_id = r.id AND a.res_field IS NULL);
     """)
+    # Who has only printed charges until now goes on like that, until somebody says otherwise.
+    cr.execute("""
+        ALTER TABLE res_company ADD COLUMN IF NOT EXISTS dunning_charge_booking varchar;
+        UPDATE res_company SET dunning_charge_booking = 'print' WHERE dunning_charge_booking IS NULL;
+    """)
     # As they are: what they will be computed from is made afterwards.
     cr.execute("""
         ALTER TABLE dunning_notice ADD COLUMN IF NOT EXISTS amount_lump_sum numeric DEFAULT 0;

@@ -356,7 +356,7 @@ class DunningCharge(models.Model):
         scheduled action of each day."""
         for company in self.env['res.company'].search([]):
             own = self.with_context(lang=company.partner_id.lang)
-            own.search([('state', '=', 'claimed'), ('company_id', '=', company.id)])._correct()
+            own.search([('state', 'in', ('claimed', 'booked')), ('company_id', '=', company.id)])._correct()
             if days := company.dunning_lapse_days:
                 own._find_lapsed(company)._set_lapsed(own.env._("Its items were settled more than %s days ago.", days))
 

@@ -362,7 +362,7 @@ class DunningNoticeLine(models.Model):
                     "%(charge)s: %(amount)s of it is there, what a payment left.", charge=charge.display_name,
                     amount=format_amount(self.env, covered + charge.amount_paid, notice.currency_id))
                 if correction := corrections.get(charge.id):
-                    amount, words = correction.amount, f'{charge.display_name}: {correction.reason}'
+                    amount, words = amount - correction.less, f'{charge.display_name}: {correction.reason}'
                 left = max(0.0, notice.currency_id.round(amount - covered))
             if not notice.currency_id.compare_amounts(left, line.amount_residual):
                 continue

@@ -202,8 +202,8 @@ class DunningProposal(models.AbstractModel):
             replaced_run.id if replaced_run else 0))]
         corrections = self.env['dunning.charge'].browse(charge.id for charge in earlier)._find_corrections()
         return [
-            charge._replace(amount=corrections[charge.id].amount) if charge.id in corrections else charge
-            for charge in earlier]
+            charge._replace(amount=max(0.0, charge.amount - corrections[charge.id].less))
+            if charge.id in corrections else charge for charge in earlier]
 
     # === VALUES === #
 

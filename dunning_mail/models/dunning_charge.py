@@ -23,10 +23,11 @@ class DunningCharge(models.Model):
                                                                             entry is gone, or the notice came back
     paid      nothing is open of it: of one in the books derived from its   booked, claimed, waived, cancelled
               line's residual
-    replaced  a later notice's charge stands for it                         claimed: that one does not count
+    replaced  a later notice's charge stands for it                         claimed: that one does not count;
+                                                                            booked: the accountant posted its entry
     waived    a person gave it up, with a reason; what was booked is        claimed (*Reinstate*); booked: the
               reversed                                                      accountant undid the reversal
-    lapsed    its items were settled long ago                               --
+    lapsed    its items were settled long ago                               booked: as above
     cancelled with its notice, or its entry was reversed                    booked: the accountant undid that
     ========= ============================================================= ======================================
 
@@ -43,7 +44,8 @@ class DunningCharge(models.Model):
         'claimed': ('draft', 'booked', 'replaced', 'waived', 'lapsed', 'cancelled'),
         'booked': ('paid', 'waived', 'cancelled', 'claimed'),
         'paid': ('booked', 'claimed', 'waived', 'cancelled'),
-        'replaced': ('claimed',),
+        'replaced': ('claimed', 'booked'),
+        'lapsed': ('booked',),
         'waived': ('claimed', 'booked'),
         'cancelled': ('booked',),
     }

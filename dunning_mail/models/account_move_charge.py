@@ -77,11 +77,11 @@ class AccountMoveLine(models.Model):
     _inherit = 'account.move.line'
 
     dunning_charge_id = fields.Many2one(
-        'dunning.charge', string="Dunning Charge", readonly=True, copy=False, ondelete='set null',
+        'dunning.charge', readonly=True, copy=False, ondelete='set null',
         index='btree_not_null', help="The charge that this line books, or reverses.")
 
     def _copy_data_extend_business_fields(self, values):
         # What reverses a charge is that charge's too.
-        super()._copy_data_extend_business_fields(values)
         if self.dunning_charge_id:
             values['dunning_charge_id'] = self.dunning_charge_id.id
+        return super()._copy_data_extend_business_fields(values)

@@ -24,11 +24,12 @@ class DunningCharge(models.Model):
                                                                             entry is gone, or the notice came back
     paid      nothing is open of it: its own entry is settled, or a person  booked, claimed, waived, cancelled
               said that it was booked elsewhere
-    replaced  a later notice's charge stands for it                         claimed: that one does not count; cancelled
+    replaced  a later notice's charge stands for it                         claimed: that one does not count; cancelled;
+                                                                            booked: the accountant posted its entry
     waived    a person gave it up, with a reason, or it was never owed;     claimed (*Reinstate*), cancelled; draft:
               what was booked is reversed                                   left out of what came back; booked: the
                                                                             accountant undid the reversal
-    lapsed    its items were settled long ago                               cancelled
+    lapsed    its items were settled long ago                               cancelled; booked: as above
     cancelled with its notice, or its entry was reversed                    booked: the accountant undid that
     ========= ============================================================= ======================================
 
@@ -45,9 +46,9 @@ class DunningCharge(models.Model):
         'claimed': ('draft', 'booked', 'paid', 'replaced', 'waived', 'lapsed', 'cancelled'),
         'booked': ('paid', 'waived', 'cancelled', 'claimed'),
         'paid': ('booked', 'claimed', 'waived', 'cancelled'),
-        'replaced': ('claimed', 'cancelled'),
+        'replaced': ('claimed', 'booked', 'cancelled'),
         'waived': ('draft', 'claimed', 'booked', 'cancelled'),
-        'lapsed': ('cancelled',),
+        'lapsed': ('booked', 'cancelled'),
         'cancelled': ('booked',),
     }
     # What later interest does not ask for again.

@@ -1,10 +1,11 @@
 import logging
 from datetime import timedelta
+from functools import lru_cache
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Command
-from odoo.tools import format_amount
+from odoo.tools import format_amount, format_date
 
 from .ir_actions_report import RETRYABLE
 
@@ -46,13 +47,16 @@ class DunningCharge(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        modes = {}
+        is_booked_at_issue = self._get_is_booked_at_issue()
         for vals in vals_list:
-            company = self.env['res.company'].browse(vals.get('company_id'))
-            if company not in modes:
-                modes[company] = company.sudo().dunning_charge_booking
-            vals.setdefault('is_booked_at_issue', modes[company] == 'issue')
+            vals.setdefault('is_booked_at_issue', is_booked_at_issue(vals.get('company_id')))
         return super().create(vals_list)
+
+    @api.model
+    def _get_is_booked_at_issue(self):
+        """Return the function that says of a company's id whether what it claims now is booked with its notice."""
+        return lru_cache(None)(lambda company_id: (
+            self.env['res.company'].sudo().browse(company_id).dunning_charge_booking == 'issue'))
 
     @api.depends(
         'state', 'amount', 'move_line_booked_id.amount_residual_currency', 'move_line_booked_id.parent_state')
@@ -164,7 +168,7 @@ class DunningCharge(models.Model):
                         ('company_id', 'in', (False, company.root_id.id))], limit=1):
                     raise UserError(self.env._(
                         "No rate of %(currency)s is known for %(day)s. Enter it under Accounting, Currencies.",
-                        currency=currency.name, day=day))
+                        currency=currency.name, day=format_date(self.env, day)))
 
     def _prepare_entry_lines(self, day):
         """Return the values of the `account.move.line` of one charge: receivable, income, taxes.
@@ -378,7 +382,7 @@ class DunningCharge(models.Model):
                     charge._set_cancelled()
                     charge._log_followed(self.env._("Its entry was reversed: it is not claimed any more."))
                 continue
-            if charge.state in ('claimed', 'waived', 'cancelled'):
+            if charge.state not in ('draft', *BOOKED_STATES):
                 charge._set_booked()
             is_open = not charge.currency_id.is_zero(line.amount_residual_currency)
             if charge.state == 'booked' and not is_open:
@@ -480,8 +484,3 @@ class DunningCharge(models.Model):
                 "Booked: %(charge)s, %(amount)s. %(entry)s", charge=charge._get_words(),
                 amount=format_amount(self.env, charge.amount, charge.currency_id),
                 entry=charge.sudo().move_booked_id.name))
-
-    def action_open_entry(self):
-        """Open the entry of a charge."""
-        self.ensure_one()
-        return self.move_booked_id.get_formview_action()

@@ -22,11 +22,10 @@ class DunningNotice(models.Model):
         :raise psycopg2.errors.UniqueViolation: an item is on another open notice
         """
         rows, lines, charges, charge_lines, documents = [], [], [], [], {}
+        is_booked_at_issue = self.env['dunning.charge']._get_is_booked_at_issue()
         runs = {
             run.id: {'company_id': run.company_id.id, 'user_id': run.user_id.id}
             for run in self.env['dunning.run'].browse({vals['run_id'] for vals in vals_list})}
-        is_booked = {run.id: run.company_id.sudo().dunning_charge_booking == 'issue'
-                     for run in self.env['dunning.run'].browse(runs)}
         for vals in vals_list:
             currency = self.env['res.currency'].browse(vals['currency_id'])
             amounts = dict.fromkeys(('overdue', 'credit', 'fee', 'interest', 'lump_sum', 'cost', 'earlier'), 0.0)
@@ -58,7 +57,8 @@ class DunningNotice(models.Model):
                 documents[line.get('move_line_id')] = line['name']
             charges += [{
                 'notice_id': notice_id, 'level_id': vals['level_id'], 'state': 'draft', 'amount_waived': 0.0,
-                'amount_paid': 0.0, 'amount_left': 0.0, 'is_booked_at_issue': is_booked[vals['run_id']], **charge,
+                'amount_paid': 0.0, 'amount_left': 0.0, **charge,
+                'is_booked_at_issue': is_booked_at_issue(charge['company_id']),
                 'detail': json.dumps(charge['detail']) if charge['detail'] else False}
                 for _command, _id, charge in vals['charge_ids']]
         Line = self.env['dunning.notice.line']

@@ -130,8 +130,8 @@ class ResCompany(models.Model):
             f'{labels[kind]}: {account.with_company(self).display_name}' for kind, account in found.items() if account]
         missing = [labels[kind] for kind, account in found.items() if not account]
         return (
-            known and self.env._("Where no account is chosen: %s.", ', '.join(known)),
-            missing and self.env._(
+            bool(known) and self.env._("Where no account is chosen: %s.", ', '.join(known)),
+            bool(missing) and self.env._(
                 "Charges cannot be booked before an account is chosen for: %s.", ', '.join(missing)))
 
     def _get_dunning_charge_account(self, kind):

@@ -7,6 +7,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.fields import Command
 from odoo.tools import format_amount, format_date
 
+from .dunning_charge import BOOKED_STATES
 from .ir_actions_report import RETRYABLE
 
 _logger = logging.getLogger(__name__)
@@ -14,8 +15,6 @@ _logger = logging.getLogger(__name__)
 # Who may book by hand: in Community the head of accounts need not be an accountant.
 BOOKING_GROUPS = ('account.group_account_user', 'account.group_account_manager')
 WAIT = timedelta(minutes=5)
-# What of a charge stands in the books.
-BOOKED_STATES = ('booked', 'paid')
 # What customers are still asked for.
 ASKED_STATES = ('claimed', 'booked')
 
@@ -76,13 +75,6 @@ class DunningCharge(models.Model):
     def _set_booked(self, **values):
         """Say that charges stand in the books."""
         return self._set_state('booked', booking_problem=False, **values)
-
-    def _set_paid(self, reason=False):
-        """Say that nothing is open of charges.
-
-        :param str reason: why, where no entry says it
-        """
-        return self._set_state('paid', **({'reason': reason} if reason else {}))
 
     # === INTO THE BOOKS === #
 
@@ -291,7 +283,7 @@ class DunningCharge(models.Model):
         charge = self._as_system()
         [values] = charge.copy_data({
             'amount': rest, 'amount_calculated': charge.currency_id.round(charge.amount_calculated - amount),
-            'detail': False, 'split_from_id': charge.id, 'state': charge.state})
+            'split_from_id': charge.id, 'state': charge.state})
         lines = charge.line_ids
         other = charge.create(values)
         for line in lines:
@@ -380,7 +372,8 @@ class DunningCharge(models.Model):
         for charge in charges:
             line = charge.move_line_booked_id
             if line.parent_state != 'posted':
-                if charge.state in BOOKED_STATES:
+                # What a person has called paid has none.
+                if line and charge.state in BOOKED_STATES:
                     charge._set_claimed()
                     charge._log_followed(self.env._("Its entry is not posted any more: it is claimed, not booked."))
                 continue

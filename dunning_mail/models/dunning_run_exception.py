@@ -91,6 +91,14 @@ class DunningRunException(models.Model):
 
     def action_waive_all(self):
         """Ask for the reason why all charges of customers are given up of whom nothing else is open."""
+        return self._find_charges().action_waive()
+
+    def action_settle_all(self):
+        """Ask for the reason why all charges of customers count as paid of whom nothing else is open."""
+        return self._find_charges().action_settle()
+
+    def _find_charges(self):
+        """Return the charges of customers of whom nothing else is open."""
         exceptions = self.filtered(lambda exception: exception.reason == 'charges')
         charges = self.env['dunning.charge'].search([
             ('state', 'in', ('claimed', 'booked')), ('company_id', 'in', exceptions.company_id.ids),
@@ -98,7 +106,7 @@ class DunningRunException(models.Model):
         return charges.filtered(lambda charge: any(
             (exception.company_id, exception.partner_id, exception.currency_id) == (
                 charge.company_id, charge.partner_id.commercial_partner_id, charge.currency_id)
-            for exception in exceptions)).action_waive()
+            for exception in exceptions))
 
     def action_start_again(self):
         """Ask for the reason why the item starts again at the first level."""

@@ -355,9 +355,9 @@ class DunningCharge(models.Model):
     def _process(self):
         """Correct what was claimed by what is known now, and let charges lapse whose items were settled long ago; the
         scheduled action of each day."""
-        for company in self.env['res.company'].search([]):
-            own = self.with_context(lang=company.partner_id.lang)
-            own.search([('state', '=', 'claimed'), ('company_id', '=', company.id)])._correct()
+        for company, charges in self.search([('state', '=', 'claimed')]).grouped('company_id').items():
+            own = charges.with_context(lang=company.partner_id.lang)
+            own._correct()
             if days := company.dunning_lapse_days:
                 own._find_lapsed(company)._set_lapsed(own.env._("Its items were settled more than %s days ago.", days))
 

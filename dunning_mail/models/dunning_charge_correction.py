@@ -87,7 +87,7 @@ class DunningCharge(models.Model):
         """
         self.ensure_one()
         detail, less = self.detail or [], Decimal()
-        if self.kind == 'interest':
+        if self.kind == 'interest' and detail:
             segments = read_segments(detail)
             now, step = interest.recalculate(segments, principals[0]), Decimal(str(self.currency_id.rounding))
             less = interest.round_half_up(interest.recalculate(segments).exact, step) - interest.round_half_up(

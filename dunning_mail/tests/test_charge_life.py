@@ -391,6 +391,18 @@ class TestGivenUpAndBack(LifeCase):
         self.hand_out(notice)
         self.assertEqual((notice.amount_fee, len(self.of_kind(notice, 'fee'))), (0.0, 1))
 
+    def test_money_that_was_there_for_it(self):
+        """It is a credit once nothing of it is asked for."""
+        notice = self.dun_partner('2026-06-30')
+        payment = self.make_unallocated(self.partner, 3604, day='2026-07-02')
+        (self.receivable(self.invoice) | self.receivable(payment)).reconcile()
+        self.make_old(500, due='2026-06-30')
+        run = self.make_run('2026-07-30', partner_ids=self.partner.ids)
+        self.assertEqual((run.notice_ids.amount_credit, run.notice_ids.amount_earlier), (0.0, 21.0))
+        self.wizard(notice.charge_ids, 'action_waive')
+        run.action_generate_notices()
+        self.assertEqual((run.notice_ids.amount_credit, run.notice_ids.amount_earlier), (4.0, 0.0))
+
     def test_before_it_has_left(self):
         """It is waived, and the letter is made without it."""
         run = self.make_run('2026-06-30', partner_ids=self.partner.ids)
@@ -603,7 +615,10 @@ class TestGivenUpByMail(DunningMailCommon):
 
     def test_late_bounce(self):
         """The mail that was sent asks for what was given up: it does not leave again."""
+        self.assertEqual(self.notice._recheck()[self.notice.id].code, 'same')
         self.charge._waive('Kulanz')
+        # Asked also for addresses that are still to be tried.
+        self.assertEqual(self.notice._recheck()[self.notice.id].code, 'changed')
         self.notice.sudo()._set_failed('Bounced')
         with self.assertRaisesRegex(UserError, "not asked for any more"):
             self.notice.action_retry()

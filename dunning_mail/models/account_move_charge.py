@@ -1,6 +1,8 @@
 from odoo import fields, models
 from odoo.exceptions import UserError
 
+from .dunning_charge import BOOKED_STATES
+
 
 class AccountMove(models.Model):
     """Entries of dunning charges: what becomes of them by core's means is followed."""
@@ -27,7 +29,9 @@ class AccountMove(models.Model):
 
     def unlink(self):
         charges = self._get_dunning_charges()
+        booked = charges.filtered(lambda charge: charge.state in BOOKED_STATES and charge.move_booked_id in self)
         result = super().unlink()
+        booked._set_claimed()
         charges._follow_entry()
         return result
 

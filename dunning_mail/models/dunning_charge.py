@@ -6,6 +6,8 @@ from odoo.tools import SQL, format_date, formatLang, get_lang
 
 _logger = logging.getLogger(__name__)
 
+# What of a charge stands in the books, or was settled elsewhere.
+BOOKED_STATES = ('booked', 'paid')
 # How a charge stands among the lines of a notice: after items and credits.
 CHARGE_SEQUENCE = 3
 
@@ -22,15 +24,13 @@ class DunningCharge(models.Model):
                                                                             cancelled; draft: the notice came back
     booked    a posted entry: receivable against income                     paid, waived, cancelled; claimed: the
                                                                             entry is gone, or the notice came back
-    paid      nothing is open of it: its own entry is settled, or a person  booked, claimed, waived, cancelled
-              said that it was booked elsewhere
-    replaced  a later notice's charge stands for it                         claimed: that one does not count; cancelled;
-                                                                            booked: the accountant posted its entry
-    waived    a person gave it up, with a reason, or it was never owed;     claimed (*Reinstate*), cancelled; draft:
-              what was booked is reversed                                   left out of what came back; booked: the
-                                                                            accountant undid the reversal
-    lapsed    its items were settled long ago                               cancelled; booked: as above
-    cancelled with its notice, or its entry was reversed                    booked: the accountant undid that
+    paid      its money came: its own entry is settled, or a person said    claimed (*Reinstate*); of one in the
+              that it was booked elsewhere                                  books: booked, waived, cancelled
+    replaced  a later notice's charge stands for it                         claimed: that one does not count; cancelled
+    waived    a person gave it up, with a reason, or it was never owed;     claimed (*Reinstate*), cancelled;
+              what was booked is reversed                                   draft: left out of what came back
+    lapsed    its items were settled long ago                               cancelled
+    cancelled with its notice, or its entry was reversed                    --
     ========= ============================================================= ======================================
 
     All changes of `state` go through `_set_state()`, behind named setters. Nothing is written by a person: what she may
@@ -46,13 +46,14 @@ class DunningCharge(models.Model):
         'claimed': ('draft', 'booked', 'paid', 'replaced', 'waived', 'lapsed', 'cancelled'),
         'booked': ('paid', 'waived', 'cancelled', 'claimed'),
         'paid': ('booked', 'claimed', 'waived', 'cancelled'),
-        'replaced': ('claimed', 'booked', 'cancelled'),
-        'waived': ('draft', 'claimed', 'booked', 'cancelled'),
-        'lapsed': ('booked', 'cancelled'),
+        # Booked again: the accountant posted the entry, or undid the reversal.
+        'replaced': ('claimed', 'cancelled', 'booked'),
+        'waived': ('draft', 'claimed', 'cancelled', 'booked'),
+        'lapsed': ('cancelled', 'booked'),
         'cancelled': ('booked',),
     }
     # What later interest does not ask for again.
-    _TAKEN_STATES = ('booked', 'paid')
+    _TAKEN_STATES = BOOKED_STATES
 
     notice_id = fields.Many2one(
         'dunning.notice', required=True, ondelete='cascade', index=True, readonly=True,
@@ -202,10 +203,10 @@ class DunningCharge(models.Model):
         """
         return self._set_state('waived', reason=reason, is_unowed=is_unowed)
 
-    def _set_paid(self, reason=False):
-        """Say that nothing is open of charges.
+    def _set_paid(self, reason=None):
+        """Say that the money for charges came.
 
-        :param str reason: why, where no entry says it
+        :param str reason: where it was booked, if a person says so
         """
         return self._set_state('paid', **({'reason': reason} if reason else {}))
 
@@ -225,9 +226,8 @@ class DunningCharge(models.Model):
         Nothing of it asks what was before: a notice may come back, be sent again, and be cancelled.
         """
         self._leave_books()
-        # What is in the books, and what is paid, does not go with its notice.
         cancelled = self.filtered(lambda charge: (
-            charge.notice_id.state == 'cancelled' and charge.state not in ('booked', 'paid', 'cancelled')))
+            charge.notice_id.state == 'cancelled' and charge.state not in (*BOOKED_STATES, 'cancelled')))
         alive = self.filtered(lambda charge: charge.notice_id.state != 'cancelled')
         back = alive.filtered(lambda charge: not charge.notice_id.is_counted and (
             charge.state == 'claimed' or (charge.state == 'waived' and charge._is_left_out())))
@@ -314,8 +314,8 @@ class DunningCharge(models.Model):
 
         :param list line_ids: ids of `account.move.line`
         :param notices: `dunning.notice`: what these ask for themselves does not count
-        :return: three dicts by id of the item: what was given up of its interest, paid or booked; what is asked for as
-            its interest; its lump sum, also one that was given up, as 0
+        :return: three dicts by id of the item: what was given up or paid of its interest, or is in the books; what is
+            asked for as its interest; its lump sum, also one that was given up, as 0
         """
         taken, claimed, lump_sums = {}, {}, {}
         self.flush_model()

@@ -12,9 +12,9 @@ class DunningCharge(models.Model):
     @api.depends('state', 'notice_id.state', 'move_line_booked_id')
     def _compute_can_waive(self):
         for charge in self:
-            charge.can_waive = (
-                charge.state in ('claimed', 'booked') or (charge.state == 'paid' and bool(charge.move_booked_id))
-                or (charge.state == 'draft' and charge.notice_id.state == 'issued'))
+            charge.can_waive = charge.state in ('claimed', 'booked') or (
+                charge.state == 'draft' and charge.notice_id.state == 'issued') or (
+                charge.state == 'paid' and bool(charge.move_line_booked_id))
 
     def _check_may_waive(self, amounts):
         """Check that the user may give up so much: a clerk up to the company's limit, all of it together.
@@ -117,8 +117,8 @@ class DunningCharge(models.Model):
         """
         self.notice_id.check_access('write')
         for charge in self:
-            is_settled = charge.state == 'paid' and not charge.move_booked_id
-            if not (charge.state == 'waived' or is_settled) or charge.notice_id.state != 'issued':
+            if charge.state not in ('waived', 'paid') or charge.notice_id.state != 'issued' or (
+                    charge.state == 'paid' and charge.move_line_booked_id):
                 raise UserError(self.env._(
                     "%s cannot be reinstated: it was neither waived nor settled, or its notice was cancelled.",
                     charge.display_name))

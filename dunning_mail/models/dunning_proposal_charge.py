@@ -182,8 +182,8 @@ class DunningProposal(models.AbstractModel):
             """
             SELECT c.id, p.commercial_partner_id, c.currency_id, c.kind, c.amount_left::float, c.date,
                    -- What is in the books is asked for as long as it is open, whatever is claimed anew.
-                   CASE WHEN c.state = 'claimed' AND c.is_past IS NOT TRUE THEN c.move_line_id END,
-                   n.name, CASE WHEN c.kind = 'fee' AND c.state = 'claimed' THEN ARRAY(
+                   CASE WHEN c.is_past IS NOT TRUE AND c.state = 'claimed' THEN c.move_line_id END, n.name,
+                   CASE WHEN c.kind = 'fee' AND c.state = 'claimed' THEN ARRAY(
                        SELECT l.move_line_id FROM dunning_notice_line l
                         WHERE l.notice_id = n.id AND l.kind = 'due' AND l.is_past IS NOT TRUE
                           AND l.move_line_id IS NOT NULL) END

@@ -55,7 +55,8 @@ class DunningNotice(models.Model):
                     'notice_id': notice_id, **line, 'is_reserved': line['kind'] == 'due'})
             charges += [{
                 'notice_id': notice_id, 'level_id': vals['level_id'], 'state': 'draft', 'amount_waived': 0.0, **charge,
-                'detail': json.dumps(charge['detail']) if charge['detail'] else False}
+                'detail': json.dumps(charge['detail']) if charge['detail'] else False,
+                'kept_ids': json.dumps(charge['kept_ids']) if charge['kept_ids'] else False}
                 for _command, _id, charge in vals['charge_ids']]
         Line = self.env['dunning.notice.line']
         insert_in_sets(Line, lines)

@@ -59,7 +59,8 @@ class DunningNotice(models.Model):
                 'notice_id': notice_id, 'level_id': vals['level_id'], 'state': 'draft', 'amount_waived': 0.0,
                 'amount_paid': 0.0, 'amount_left': 0.0, **charge,
                 'is_booked_at_issue': is_booked_at_issue(charge['company_id']),
-                'detail': json.dumps(charge['detail']) if charge['detail'] else False}
+                'detail': json.dumps(charge['detail']) if charge['detail'] else False,
+                'kept_ids': json.dumps(charge['kept_ids']) if charge['kept_ids'] else False}
                 for _command, _id, charge in vals['charge_ids']]
         Line = self.env['dunning.notice.line']
         insert_in_sets(Line, lines)

@@ -32,6 +32,7 @@ class Verdict(NamedTuple):
     :ivar lines: values of all its lines, that would make it true; None where they are
     :ivar gone: id of the `account.move.line` -> why it is not claimed any more
     :ivar charges: values of all its interest and lump sums, that would make it true; None where they are
+    :ivar fee: what the fee becomes, since money for earlier ones has come or gone; None where it stays
     :ivar earlier: id of a line with a charge of an earlier notice, or with one that was given up -> what is asked for
         now, 0 for nothing
     """
@@ -41,6 +42,7 @@ class Verdict(NamedTuple):
     lines: list | None = None
     gone: dict = {}
     charges: list | None = None
+    fee: float | None = None
     earlier: dict = {}
 
 

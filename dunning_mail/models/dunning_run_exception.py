@@ -22,6 +22,7 @@ class DunningRunException(models.Model):
         'dunning.notice', ondelete='cascade', index='btree_not_null', help="From which a person left it out.")
     line_values = fields.Json(help="How the line stood on its notice, to put it back.")
     can_put_back = fields.Boolean(compute='_compute_can_put_back')
+    can_book = fields.Boolean(compute='_compute_can_book', help="Payments left money for its charges.")
     currency_id = fields.Many2one('res.currency')
     amount = fields.Monetary()
     date_due = fields.Date("Due Date")
@@ -60,6 +61,13 @@ class DunningRunException(models.Model):
             notice = exception.notice_id
             exception.can_put_back = notice.state == ('excluded' if exception.reason == 'excluded' else 'draft')
 
+    def _compute_can_book(self):
+        self.can_book = False
+        if charges := self._get_charges():
+            covered = self.env['dunning.charge'].union(*charges.sudo()._read_covers().values())
+            for exception in self.filtered(lambda exception: exception.reason == 'charges'):
+                exception.can_book = bool(exception._get_charges() & covered)
+
     def action_put_back(self):
         """Put what a person left out back on its notice.
 
@@ -91,6 +99,18 @@ class DunningRunException(models.Model):
 
     def action_waive_all(self):
         """Ask for the reason why all charges of customers are given up of whom nothing else is open."""
+        return self._get_charges().action_waive()
+
+    def action_book_charges(self):
+        """Book the charges for which payments left money, and reconcile them with it.
+
+        :raise UserError: no payment has left anything, or they cannot be booked
+        :raise AccessError: the user keeps no books
+        """
+        self._get_charges()._book_covered()
+
+    def _get_charges(self):
+        """Return the charges that are claimed of customers of whom nothing else is open."""
         exceptions = self.filtered(lambda exception: exception.reason == 'charges')
         charges = self.env['dunning.charge'].search([
             ('state', 'in', ('claimed', 'booked')), ('company_id', 'in', exceptions.company_id.ids),
@@ -98,7 +118,7 @@ class DunningRunException(models.Model):
         return charges.filtered(lambda charge: any(
             (exception.company_id, exception.partner_id, exception.currency_id) == (
                 charge.company_id, charge.partner_id.commercial_partner_id, charge.currency_id)
-            for exception in exceptions)).action_waive()
+            for exception in exceptions))
 
     def action_start_again(self):
         """Ask for the reason why the item starts again at the first level."""

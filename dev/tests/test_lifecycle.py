@@ -343,6 +343,9 @@ print("FACTS", json.dumps({
                 for report in env["dunning.notice.report"].search([])],
     "charges": {name: [[charge.kind, charge.amount, charge.amount_waived, charge.state, charge.reason]
                        for notice in found for charge in notice.charge_ids] for name, found in by_name.items()},
+    "booking": [sorted(set(env["res.company"].search([]).mapped("dunning_charge_booking"))), all(
+        charge.amount_left == (charge.amount if charge.state == "claimed" else 0) and not charge.amount_paid
+        and not charge.is_booked_at_issue for charge in env["dunning.charge"].search([]))],
     "asked": all(notice.amount_fee == sum(notice.charge_line_ids.mapped("amount_residual"))
                  for found in by_name.values() for notice in found),
     "fees": [[fee.level_id.sequence, fee.currency_id.name, fee.debtor, fee.fixed, fee.level_id.fee_method]
@@ -529,7 +532,8 @@ def test_upgrade_makes_charges_of_fees(upgraded):
     fees = {name: [charge[3:] for charge in charges] for name, charges in facts["charges"].items()}
     one = {name: states[-1][0] for name, states in fees.items()}
     assert {name for name, state in one.items() if state == "claimed"} == {"printed", "sent", "unclear"}
-    assert fees["sent long ago"] == [["lapsed", "Before the upgrade."]]
+    # In the company's language.
+    assert fees["sent long ago"] == [["lapsed", "Vor der Aktualisierung."]]
     assert {name for name, state in one.items() if state == "cancelled"} == {"cancelled", "cancelled draft"}
     assert {state for name, state in one.items() if name in (
         "draft", "excluded", "released", "handed over", "paper", "sending", "failed", "bounced", "trial")} == {"draft"}
@@ -538,6 +542,12 @@ def test_upgrade_makes_charges_of_fees(upgraded):
     assert [state for state, _reason in fees["again"]] == ["claimed", "draft"]
     assert {notice[8] for notice in old["notices"] if notice[1] == "again"} == {10, 15}
     assert facts["charges"]["draft"][0][:3] == ["fee", 0, 10]
+
+
+def test_upgrade_books_nothing_by_itself(upgraded):
+    """Charges were printed only, and are so until somebody says otherwise."""
+    _old, _new, facts = upgraded
+    assert facts["booking"] == [["print"], True]
 
 
 def test_upgrade_leaves_the_minimum_amount(before, upgraded):

@@ -49,6 +49,8 @@ from . import dunning_notice_line
 from . import dunning_charge
 from . import dunning_charge_action
 from . import dunning_charge_booking
+from . import dunning_charge_job
+from . import dunning_charge_correction
 from . import dunning_notice_charge
 from . import dunning_settlement
 from . import dunning_notice_history

@@ -1,6 +1,8 @@
 from odoo import fields, models
 from odoo.exceptions import UserError
 
+from .dunning_charge import BOOKED_STATES
+
 
 class AccountMove(models.Model):
     """Entries of dunning charges: what becomes of them by core's means is followed."""
@@ -27,7 +29,9 @@ class AccountMove(models.Model):
 
     def unlink(self):
         charges = self._get_dunning_charges()
+        booked = charges.filtered(lambda charge: charge.state in BOOKED_STATES and charge.move_booked_id in self)
         result = super().unlink()
+        booked._set_claimed()
         charges._follow_entry()
         return result
 
@@ -77,11 +81,11 @@ class AccountMoveLine(models.Model):
     _inherit = 'account.move.line'
 
     dunning_charge_id = fields.Many2one(
-        'dunning.charge', string="Dunning Charge", readonly=True, copy=False, ondelete='set null',
+        'dunning.charge', readonly=True, copy=False, ondelete='set null',
         index='btree_not_null', help="The charge that this line books, or reverses.")
 
     def _copy_data_extend_business_fields(self, values):
         # What reverses a charge is that charge's too.
-        super()._copy_data_extend_business_fields(values)
         if self.dunning_charge_id:
             values['dunning_charge_id'] = self.dunning_charge_id.id
+        return super()._copy_data_extend_business_fields(values)

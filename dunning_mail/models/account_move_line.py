@@ -77,6 +77,7 @@ class AccountMoveLine(models.Model):
         if not lines:
             raise UserError(self.env._("None of these items has reached a dunning level."))
         lines.is_past = True
+        self.env['dunning.charge'].sudo()._begin_anew(lines)
         for notice, of_notice in lines.grouped('notice_id').items():
             notice._message_log(body=self.env._(
                 "Does not count any more for %(items)s, which start again at the first level: %(reason)s",

@@ -6,6 +6,8 @@ from odoo.tools import SQL, format_date, formatLang, get_lang
 
 _logger = logging.getLogger(__name__)
 
+# What of a charge stands in the books, or was settled elsewhere.
+BOOKED_STATES = ('booked', 'paid')
 # How a charge stands among the lines of a notice: after items and credits.
 CHARGE_SEQUENCE = 3
 
@@ -16,22 +18,23 @@ class DunningCharge(models.Model):
     ========= ============================================================= ======================================
     state     means                                                         may become
     ========= ============================================================= ======================================
-    draft     its notice has not reached the customer                       claimed, cancelled; waived: left out
-    claimed   its notice counts; printed, not in the books                  booked, replaced, waived, lapsed,
+    draft     its notice has not reached the customer                       claimed, cancelled; waived: left out,
+                                                                            or given up before it left
+    claimed   its notice counts; printed, not in the books                  booked, paid, replaced, waived, lapsed,
                                                                             cancelled; draft: the notice came back
     booked    a posted entry: receivable against income                     paid, waived, cancelled; claimed: the
                                                                             entry is gone, or the notice came back
-    paid      nothing is open of it: of one in the books derived from its   booked, claimed, waived, cancelled
-              line's residual
-    replaced  a later notice's charge stands for it                         claimed: that one does not count
-    waived    a person gave it up, with a reason; what was booked is        claimed (*Reinstate*); booked: the
-              reversed                                                      accountant undid the reversal
-    lapsed    its items were settled long ago                               --
-    cancelled with its notice, or its entry was reversed                    booked: the accountant undid that
+    paid      its money came: its own entry is settled, or a person said    claimed (*Reinstate*); of one in the
+              that it was booked elsewhere                                  books: booked, waived, cancelled
+    replaced  a later notice's charge stands for it                         claimed: that one does not count; cancelled
+    waived    a person gave it up, with a reason, or it was never owed;     claimed (*Reinstate*), cancelled;
+              what was booked is reversed                                   draft: left out of what came back
+    lapsed    its items were settled long ago                               cancelled
+    cancelled with its notice, or its entry was reversed                    --
     ========= ============================================================= ======================================
 
     All changes of `state` go through `_set_state()`, behind named setters. Nothing is written by a person: what she may
-    do goes through `_change_amount()`, `_waive()` and `_reinstate()`, each with a reason.
+    do goes through `_change_amount()`, `_waive()`, `_settle()` and `_reinstate()`, each with a reason.
     """
     _name = 'dunning.charge'
     _description = 'Dunning Charge'
@@ -40,13 +43,17 @@ class DunningCharge(models.Model):
 
     _STATE_TRANSITIONS = {
         'draft': ('claimed', 'waived', 'cancelled'),
-        'claimed': ('draft', 'booked', 'replaced', 'waived', 'lapsed', 'cancelled'),
+        'claimed': ('draft', 'booked', 'paid', 'replaced', 'waived', 'lapsed', 'cancelled'),
         'booked': ('paid', 'waived', 'cancelled', 'claimed'),
         'paid': ('booked', 'claimed', 'waived', 'cancelled'),
-        'replaced': ('claimed',),
-        'waived': ('claimed', 'booked'),
+        # Booked again: the accountant posted the entry, or undid the reversal.
+        'replaced': ('claimed', 'cancelled', 'booked'),
+        'waived': ('draft', 'claimed', 'cancelled', 'booked'),
+        'lapsed': ('cancelled', 'booked'),
         'cancelled': ('booked',),
     }
+    # What later interest does not ask for again.
+    _TAKEN_STATES = BOOKED_STATES
 
     notice_id = fields.Many2one(
         'dunning.notice', required=True, ondelete='cascade', index=True, readonly=True,
@@ -73,6 +80,9 @@ class DunningCharge(models.Model):
     detail = fields.Json(readonly=True, help="The calculation, a row for each segment.")
     reason = fields.Char(readonly=True)
     is_set = fields.Boolean("Set by Hand", readonly=True)
+    is_past = fields.Boolean(
+        "Before It Started Again", readonly=True,
+        help="Its item has started again since, and with it the default: later interest does not contain this.")
     replaced_by_id = fields.Many2one(
         'dunning.charge', ondelete='set null', index='btree_not_null', readonly=True)
     state = fields.Selection(
@@ -185,12 +195,20 @@ class DunningCharge(models.Model):
         """
         return self._set_state('replaced', replaced_by_id=charge.id)
 
-    def _set_waived(self, reason):
-        """Say that a person gave charges up.
+    def _set_waived(self, reason, is_unowed=False):
+        """Say that charges are not asked for.
 
         :param str reason: in the user's words
+        :param bool is_unowed: nobody gave them up: they never were owed
         """
-        return self._set_state('waived', reason=reason)
+        return self._set_state('waived', reason=reason, is_unowed=is_unowed)
+
+    def _set_paid(self, reason=None):
+        """Say that the money for charges came.
+
+        :param str reason: where it was booked, if a person says so
+        """
+        return self._set_state('paid', **({'reason': reason} if reason else {}))
 
     def _set_lapsed(self, reason):
         """Say that nobody is asked for charges any more, since their items were settled long ago."""
@@ -208,23 +226,46 @@ class DunningCharge(models.Model):
         Nothing of it asks what was before: a notice may come back, be sent again, and be cancelled.
         """
         self._leave_books()
-        draft, claimed = (
-            self.filtered(lambda charge, state=state: charge.state == state) for state in ('draft', 'claimed'))
-        cancelled = (draft | claimed).filtered(lambda charge: charge.notice_id.state == 'cancelled')
-        back = (claimed - cancelled).filtered(lambda charge: not charge.notice_id.is_counted)
-        arrived = (draft - cancelled).filtered(lambda charge: charge.notice_id.is_counted)
+        cancelled = self.filtered(lambda charge: (
+            charge.notice_id.state == 'cancelled' and charge.state not in (*BOOKED_STATES, 'cancelled')))
+        alive = self.filtered(lambda charge: charge.notice_id.state != 'cancelled')
+        back = alive.filtered(lambda charge: not charge.notice_id.is_counted and (
+            charge.state == 'claimed' or (charge.state == 'waived' and charge._is_left_out())))
+        arrived = alive.filtered(lambda charge: charge.notice_id.is_counted and charge.state == 'draft')
         cancelled._set_cancelled()
         back._set_draft()
-        # What they stood for is asked for again.
-        gone = cancelled | back
-        if gone:
-            self.search([('replaced_by_id', 'in', gone.ids), ('state', '=', 'replaced')])._set_claimed()
-        left_out = arrived.filtered(lambda charge: charge.currency_id.is_zero(charge.amount))
-        for charge, earlier in arrived._find_replaced().items():
-            earlier._set_replaced(charge)
+        (cancelled | back)._release_replaced()
+        arrived._replace_earlier()
+        # What leaves once more, counts once more.
+        arrived.filtered('is_past').sudo().is_past = False
+        left_out = arrived.filtered(lambda charge: charge._is_left_out())
         for reason, charges in left_out.grouped('reason').items():
             charges._set_waived(reason)
         (arrived - left_out)._set_claimed()
+
+    def _is_left_out(self):
+        """Whether the notice was made without it."""
+        self.ensure_one()
+        return self.currency_id.is_zero(self.amount)
+
+    def _replace_earlier(self, among=None):
+        """Put charges that count in the place of the earlier ones for which they stand.
+
+        :param among: `dunning.charge`: only of these
+        """
+        for charge, earlier in self._find_replaced().items():
+            (earlier if among is None else earlier & among)._set_replaced(charge)
+
+    def _release_replaced(self):
+        """Ask again for that for which these stood, as far as its own notice counts. What took the place of these takes
+        the place of what it stands for as well."""
+        released = self.search([('replaced_by_id', 'in', self.ids), ('state', '=', 'replaced')])
+        if not released:
+            return
+        released._set_claimed()
+        released._follow_notice()
+        standing = (self.replaced_by_id - self).filtered(lambda charge: charge.state not in ('draft', 'cancelled'))
+        standing._replace_earlier(among=released)
 
     def _find_replaced(self):
         """Find the earlier charges for which these stand: interest of the same item, which contains it, and the fee
@@ -248,10 +289,11 @@ class DunningCharge(models.Model):
                   JOIN dunning_level v ON v.id = n.level_id
                   JOIN dunning_charge c ON c.kind = new.kind AND c.company_id = new.company_id AND c.state = 'claimed'
                    AND c.notice_id <> new.notice_id
+                  JOIN dunning_notice o ON o.id = c.notice_id AND o.is_counted
                  WHERE new.id = ANY(%s)
                    AND NOT EXISTS (SELECT 1 FROM dunning_notice_line l
                                     WHERE l.notice_id = new.notice_id AND l.charge_id = c.id)
-                   AND (new.kind = 'interest' AND c.move_line_id = new.move_line_id
+                   AND (new.kind = 'interest' AND c.move_line_id = new.move_line_id AND c.is_past IS NOT TRUE
                         OR new.kind = 'fee' AND v.fee_method = 'single' AND c.partner_id = new.partner_id AND EXISTS (
                            SELECT 1
                              FROM dunning_notice_line l
@@ -271,38 +313,53 @@ class DunningCharge(models.Model):
         """Read what notices ask, or asked, for items beside the items themselves.
 
         :param list line_ids: ids of `account.move.line`
-        :param notices: `dunning.notice` whose own charges do not count
-        :return: three dicts by id of the item: what was given up of its interest, or is in the books; what is asked for
-            as its interest; its lump sum, also one that was waived, as 0
+        :param notices: `dunning.notice`: what these ask for themselves does not count
+        :return: three dicts by id of the item: what was given up or paid of its interest, or is in the books; what is
+            asked for as its interest; its lump sum, also one that was given up, as 0
         """
-        given_up, claimed, lump_sums = {}, {}, {}
+        taken, claimed, lump_sums = {}, {}, {}
         self.flush_model()
-        for line_id, kind, state, amount, waived in self.env.execute_query(SQL(
+        for line_id, kind, state, amount, waived, is_past in self.env.execute_query(SQL(
                 """
-                SELECT move_line_id, kind, state, amount::float, amount_waived::float
+                SELECT move_line_id, kind, state, amount::float, amount_waived::float, is_past
                   FROM dunning_charge
                  WHERE move_line_id = ANY(%s) AND kind IN ('interest', 'lump_sum')
-                   -- What is in the books stays, whatever becomes of its notice.
-                   AND state NOT IN ('draft', 'cancelled') AND (notice_id <> ALL(%s) OR state IN ('booked', 'paid'))
+                   AND state NOT IN ('draft', 'cancelled') AND NOT (state = 'waived' AND is_unowed IS TRUE)
+                   AND (notice_id <> ALL(%s) OR state NOT IN ('claimed', 'replaced'))
                 """, line_ids, notices.ids if notices else [])):
-            if kind == 'interest':
-                given_up[line_id] = given_up.get(line_id, 0.0) + (waived or 0.0) + (
-                    amount if state in ('booked', 'paid') else 0.0)
+            if kind == 'lump_sum':
+                is_asked = state not in ('waived', 'lapsed')
+                lump_sums[line_id] = lump_sums.get(line_id, 0.0) + (amount if is_asked else 0.0)
+            elif not is_past:
+                taken[line_id] = taken.get(line_id, 0.0) + (waived or 0.0) + (
+                    amount if state in self._TAKEN_STATES else 0.0)
                 if state == 'claimed':
                     claimed[line_id] = claimed.get(line_id, 0.0) + amount
-            else:
-                lump_sums[line_id] = lump_sums.get(line_id, 0.0) + (amount if state != 'waived' else 0.0)
-        return given_up, claimed, lump_sums
+        return taken, claimed, lump_sums
+
+    @api.model
+    def _begin_anew(self, lines):
+        """Let interest stand by itself whose item starts again at the first level, where a notice begins the default.
+
+        :param lines: `dunning.notice.line` that do not count for their items any more
+        """
+        interest = self.search([
+            ('kind', '=', 'interest'), ('notice_id', 'in', lines.notice_id.ids),
+            ('move_line_id', 'in', lines.move_line_id.ids)])
+        interest.filtered(lambda charge: charge.level_id.procedure_id._get_interest_profile(
+            charge.company_id).begin in ('notice', 'deadline')).is_past = True
 
     # === WHAT LAPSES === #
 
     @api.model
     def _process(self):
-        """Let charges lapse whose items were settled long ago; the scheduled action of each day."""
-        companies = self.env['res.company'].search([('dunning_lapse_days', '>', 0)])
-        for company in companies:
-            charges = self._find_lapsed(company)
-            charges._set_lapsed(self.env._("Its items were settled more than %s days ago.", company.dunning_lapse_days))
+        """Correct what was claimed by what is known now, and let charges lapse whose items were settled long ago; the
+        scheduled action of each day."""
+        for company, charges in self.search([('state', '=', 'claimed')]).grouped('company_id').items():
+            own = charges.with_context(lang=company.partner_id.lang)
+            own._correct()
+            if days := company.dunning_lapse_days:
+                own._find_lapsed(company)._set_lapsed(own.env._("Its items were settled more than %s days ago.", days))
 
     @api.model
     def _find_lapsed(self, company):

@@ -1,4 +1,4 @@
-from odoo import models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.tools import format_amount
 
@@ -6,6 +6,15 @@ from odoo.tools import format_amount
 class DunningCharge(models.Model):
     """What a person may do to charges, each with a reason that is kept in the chatter."""
     _inherit = 'dunning.charge'
+
+    can_waive = fields.Boolean(compute='_compute_can_waive')
+
+    @api.depends('state', 'notice_id.state', 'move_line_booked_id')
+    def _compute_can_waive(self):
+        for charge in self:
+            charge.can_waive = charge.state in ('claimed', 'booked') or (
+                charge.state == 'draft' and charge.notice_id.state == 'issued') or (
+                charge.state == 'paid' and bool(charge.move_line_booked_id))
 
     def _check_may_waive(self, amounts):
         """Check that the user may give up so much: a clerk up to the company's limit, all of it together.
@@ -66,12 +75,12 @@ class DunningCharge(models.Model):
         """Give up charges that were claimed: nobody is asked for them again, unless they are reinstated.
 
         :param str reason: in the user's words
-        :raise UserError: one is not claimed
+        :raise UserError: one is not claimed, nor on its way
         :raise AccessError: the user may not waive so much
         """
         self.notice_id.check_access('write')
         for charge in self:
-            if charge.state not in ('claimed', 'booked') and not (charge.state == 'paid' and charge.move_booked_id):
+            if not charge.can_waive:
                 raise UserError(self.env._(
                     "%s is not claimed, there is nothing to waive. In a draft, change its amount.",
                     charge.display_name))
@@ -83,22 +92,43 @@ class DunningCharge(models.Model):
                 "Waived: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=reason,
                 amount=format_amount(self.env, charge.amount, charge.currency_id)), with_customer=True)
 
-    def _reinstate(self, reason):
-        """Claim charges again that were waived.
+    def _settle(self, reason):
+        """Say that the money for charges came and was booked elsewhere: nobody is asked for them again.
 
         :param str reason: in the user's words
-        :raise UserError: one is not waived, or its notice does not count any more
+        :raise UserError: one is not claimed
         """
         self.notice_id.check_access('write')
         for charge in self:
-            if charge.state != 'waived' or not charge.notice_id.is_counted:
+            if charge.state != 'claimed':
                 raise UserError(self.env._(
-                    "%s cannot be reinstated: it was not waived, or its notice does not count.", charge.display_name))
+                    "%s is not claimed, there is nothing to settle.", charge.display_name))
+        self._set_paid(reason)
+        for charge in self:
+            charge._log_on_notice(self.env._(
+                "Settled: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=reason,
+                amount=format_amount(self.env, charge.amount, charge.currency_id)), with_customer=True)
+
+    def _reinstate(self, reason):
+        """Claim charges again that were waived or settled.
+
+        :param str reason: in the user's words
+        :raise UserError: one is neither
+        """
+        self.notice_id.check_access('write')
+        for charge in self:
+            if charge.state not in ('waived', 'paid') or charge.notice_id.state != 'issued' or (
+                    charge.state == 'paid' and charge.move_line_booked_id):
+                raise UserError(self.env._(
+                    "%s cannot be reinstated: it was neither waived nor settled, or its notice was cancelled.",
+                    charge.display_name))
             charge = charge.sudo()
             # One that was left out in its draft stands on no letter: the next notice names it.
             amount = charge.amount or charge.amount_calculated
             charge._set_claimed()
             charge.write({'amount': amount, 'reason': reason, 'move_line_booked_id': False})
+            # Nobody has been asked for it where its notice has not left.
+            charge._follow_notice()
             charge.with_env(self.env)._log_on_notice(self.env._(
                 "Reinstated: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=reason,
                 amount=format_amount(self.env, amount, charge.currency_id)), with_customer=True)
@@ -126,6 +156,10 @@ class DunningCharge(models.Model):
     def action_waive(self):
         """Ask for the reason why charges are given up."""
         return self._open_wizard('waive')
+
+    def action_settle(self):
+        """Ask for the reason why charges count as paid."""
+        return self._open_wizard('settle')
 
     def action_reinstate(self):
         """Ask for the reason why charges are claimed again."""

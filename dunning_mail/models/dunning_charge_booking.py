@@ -1,20 +1,12 @@
-import logging
-from datetime import timedelta
+from functools import lru_cache
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Command
-from odoo.tools import format_amount
+from odoo.tools import format_amount, format_date
 
-from .ir_actions_report import RETRYABLE
+from .dunning_charge import BOOKED_STATES
 
-_logger = logging.getLogger(__name__)
-
-# Who may book by hand: in Community the head of accounts need not be an accountant.
-BOOKING_GROUPS = ('account.group_account_user', 'account.group_account_manager')
-WAIT = timedelta(minutes=5)
-# What of a charge stands in the books.
-BOOKED_STATES = ('booked', 'paid')
 # What customers are still asked for.
 ASKED_STATES = ('claimed', 'booked')
 
@@ -46,13 +38,16 @@ class DunningCharge(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        modes = {}
+        is_booked_at_issue = self._get_is_booked_at_issue()
         for vals in vals_list:
-            company = self.env['res.company'].browse(vals.get('company_id'))
-            if company not in modes:
-                modes[company] = company.sudo().dunning_charge_booking
-            vals.setdefault('is_booked_at_issue', modes[company] == 'issue')
+            vals.setdefault('is_booked_at_issue', is_booked_at_issue(vals.get('company_id')))
         return super().create(vals_list)
+
+    @api.model
+    def _get_is_booked_at_issue(self):
+        """Return the function that says of a company's id whether what it claims now is booked with its notice."""
+        return lru_cache(None)(lambda company_id: (
+            self.env['res.company'].sudo().browse(company_id).dunning_charge_booking == 'issue'))
 
     @api.depends(
         'state', 'amount', 'move_line_booked_id.amount_residual_currency', 'move_line_booked_id.parent_state')
@@ -72,13 +67,6 @@ class DunningCharge(models.Model):
     def _set_booked(self, **values):
         """Say that charges stand in the books."""
         return self._set_state('booked', booking_problem=False, **values)
-
-    def _set_paid(self, reason=False):
-        """Say that nothing is open of charges.
-
-        :param str reason: why, where no entry says it
-        """
-        return self._set_state('paid', **({'reason': reason} if reason else {}))
 
     # === INTO THE BOOKS === #
 
@@ -171,7 +159,7 @@ class DunningCharge(models.Model):
                         ('company_id', 'in', (False, company.root_id.id))], limit=1):
                     raise UserError(self.env._(
                         "No rate of %(currency)s is known for %(day)s. Enter it under Accounting, Currencies.",
-                        currency=currency.name, day=day))
+                        currency=currency.name, day=format_date(self.env, day)))
 
     def _prepare_entry_lines(self, day):
         """Return the values of the `account.move.line` of one charge: receivable, income, taxes.
@@ -261,7 +249,8 @@ class DunningCharge(models.Model):
         weights = {}
         for item in self.notice_id.due_line_ids:
             sold = {}
-            for line in item.move_line_id.move_id.invoice_line_ids.filtered(lambda line: line.display_type == 'product'):
+            for line in item.move_line_id.move_id.invoice_line_ids.filtered(
+                    lambda line: line.display_type == 'product'):
                 taxes = line.tax_ids.flatten_taxes_hierarchy().filtered(lambda tax: tax.amount_type == 'percent')
                 sold[taxes] = sold.get(taxes, 0.0) + line.price_total
             sold = {taxes: amount for taxes, amount in sold.items() if amount > 0}
@@ -286,7 +275,7 @@ class DunningCharge(models.Model):
         charge = self._as_system()
         [values] = charge.copy_data({
             'amount': rest, 'amount_calculated': charge.currency_id.round(charge.amount_calculated - amount),
-            'detail': False, 'split_from_id': charge.id, 'state': charge.state})
+            'split_from_id': charge.id, 'state': charge.state})
         lines = charge.line_ids
         other = charge.create(values)
         for line in lines:
@@ -375,7 +364,8 @@ class DunningCharge(models.Model):
         for charge in charges:
             line = charge.move_line_booked_id
             if line.parent_state != 'posted':
-                if charge.state in BOOKED_STATES:
+                # What a person has called paid has none.
+                if line and charge.state in BOOKED_STATES:
                     charge._set_claimed()
                     charge._log_followed(self.env._("Its entry is not posted any more: it is claimed, not booked."))
                 continue
@@ -384,7 +374,7 @@ class DunningCharge(models.Model):
                     charge._set_cancelled()
                     charge._log_followed(self.env._("Its entry was reversed: it is not claimed any more."))
                 continue
-            if charge.state in ('claimed', 'waived', 'cancelled'):
+            if charge.state not in ('draft', *BOOKED_STATES):
                 charge._set_booked()
             is_open = not charge.currency_id.is_zero(line.amount_residual_currency)
             if charge.state == 'booked' and not is_open:
@@ -396,98 +386,3 @@ class DunningCharge(models.Model):
         """Say in the chatter of the notice what has become of a charge."""
         self.ensure_one()
         self.notice_id.sudo()._message_log(body=f'{self._get_words()}: {words}')
-
-    def _set_claimed(self):
-        claimed = super()._set_claimed()
-        if claimed.filtered('is_booked_at_issue'):
-            self._wake_booking()
-        return claimed
-
-    def _set_draft(self):
-        moved = super()._set_draft()
-        moved._join()
-        return moved
-
-    # === THE JOB === #
-
-    @api.model
-    def _wake_booking(self):
-        """Have charges booked soon: not at once, since mails are on their way."""
-        cron = self.env.ref('dunning_mail.ir_cron_charges').sudo()
-        if not self.env['ir.cron.trigger'].sudo().search_count(
-                [('cron_id', '=', cron.id), ('call_at', '>', fields.Datetime.now())], limit=1):
-            cron._trigger(fields.Datetime.now() + WAIT)
-
-    @api.model
-    def _process(self):
-        """Book what is to be booked with its notice, and take out of the books what has to leave them."""
-        self.search([
-            ('state', 'in', BOOKED_STATES), ('move_line_booked_id', '!=', False),
-            '|', ('notice_id.state', '=', 'cancelled'), ('notice_id.is_counted', '=', False)])._follow_notice()
-        due = self.search([('state', '=', 'claimed'), ('is_booked_at_issue', '=', True), ('amount', '>', 0)])
-        for notice, charges in due.grouped('notice_id').items():
-            charges._try(lambda charges, day=notice.date_left: charges._book(date=day or None))
-            if self.env.context.get('cron_id'):
-                self.env['ir.cron']._commit_progress(1)
-        return super()._process()
-
-    def _try(self, step):
-        """Do a step for charges of one notice. What hinders it is told to the head of accounts, once.
-
-        :param step: function of the charges
-        :return: whether it could be done
-        """
-        notice = self.notice_id
-        head = notice.company_id._get_dunning_head() or notice._get_responsible_user()
-        try:
-            with self.env.cr.savepoint():
-                step(self.with_context(lang=head.lang))
-        except RETRYABLE:
-            raise
-        except UserError as error:
-            reason = str(error)
-        except Exception:
-            _logger.exception("Dunning notice %s: its charges cannot be booked or reversed", notice.id)
-            reason = self.with_context(lang=head.lang).env._("See the server's log.")
-        else:
-            return True
-        self.invalidate_recordset()
-        told = self.sudo()
-        if any(charge.booking_problem != reason for charge in told):
-            told.booking_problem = reason
-            notice.sudo()._ask_person('dunning_mail.mail_activity_booking', reason, head)
-        return False
-
-    def _clear_booking_problem(self):
-        """Say that charges are booked."""
-        self.notice_id.sudo().activity_unlink(['dunning_mail.mail_activity_booking'])
-
-    # === BY HAND === #
-
-    def _check_may_book(self):
-        """Check that the user keeps the books.
-
-        :raise AccessError: she does not
-        """
-        if not self.env.su and not any(self.env.user.has_group(group) for group in BOOKING_GROUPS):
-            raise AccessError(self.env._("Charges are booked by an accountant, or by the head of accounts."))
-
-    def action_book(self):
-        """Book claimed charges.
-
-        :raise UserError: one is not claimed, or an entry cannot be made
-        :raise AccessError: the user keeps no books
-        """
-        self._check_may_book()
-        self.check_access('read')
-        self._book()
-        for charge in self:
-            charge._log_on_notice(self.env._(
-                "Booked: %(charge)s, %(amount)s. %(entry)s", charge=charge._get_words(),
-                amount=format_amount(self.env, charge.amount, charge.currency_id),
-                entry=charge.sudo().move_booked_id.name))
-
-    def action_open_entry(self):
-        """Open the entry of a charge."""
-        self.ensure_one()
-        return self.move_booked_id.get_formview_action()

@@ -18,8 +18,8 @@ class DunningDeliveryLog(models.Model):
     date = fields.Datetime(required=True, default=fields.Datetime.now)
     user_id = fields.Many2one('res.users', default=lambda self: self.env.user)
     attempt = fields.Integer()
-    state_from = fields.Selection(selection='_selection_state', string="From")
-    state_to = fields.Selection(selection='_selection_state', string="To")
+    state_from = fields.Selection(selection='_selection_state', string="State Before")
+    state_to = fields.Selection(selection='_selection_state', string="State After")
     stage = fields.Selection([
         ('resolve', "Finding the server"),
         ('connect', "Connecting"),

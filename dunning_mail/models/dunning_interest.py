@@ -91,11 +91,7 @@ class Interest:
     @property
     def detail(self):
         """The calculation as it is kept: a dict a segment, its amount not rounded to the currency."""
-        return [{
-            'date_from': segment.date_from.isoformat(), 'date_to': segment.date_to.isoformat(),
-            'principal': str(segment.principal), 'rate': None if segment.rate is None else str(segment.rate),
-            'days': segment.days, 'year_days': segment.year_days, 'amount': str(segment.amount.quantize(DETAIL_STEP)),
-        } for segment in self.segments]
+        return list_segments(self.segments)
 
 
 class Principal(NamedTuple):
@@ -397,6 +393,25 @@ class _Basis:
         """The currencies of which a rate is known on the day."""
         return self.env['res.currency.rate'].sudo().search([
             ('name', '<=', self.day), ('company_id', 'in', (False, self.company.root_id.id))]).currency_id
+
+
+def list_segments(segments):
+    """Return a calculation as it is kept: a dict a segment, its amount not rounded to the currency.
+
+    :param segments: iterable of :class:`~.interest.Segment`
+    """
+    return [{
+        'date_from': segment.date_from.isoformat(), 'date_to': segment.date_to.isoformat(),
+        'principal': str(segment.principal), 'rate': None if segment.rate is None else str(segment.rate),
+        'days': segment.days, 'year_days': segment.year_days, 'amount': str(segment.amount.quantize(DETAIL_STEP)),
+    } for segment in segments]
+
+
+def read_segments(rows):
+    """Return the :class:`~.interest.Segment` of a calculation that was kept."""
+    return [interest.Segment(
+        date.fromisoformat(row['date_from']), date.fromisoformat(row['date_to']), Decimal(row['principal']),
+        None if row['rate'] is None else Decimal(row['rate']), row['days'], row['year_days']) for row in rows]
 
 
 def to_decimal(value):

@@ -65,16 +65,16 @@ class DunningNotice(models.Model):
         """
         fees = dict.fromkeys(self, 0.0)
         bearers = [bearer for notice in self if (bearer := notice._make_bearer(basis))]
-        # Waived is decided too.
+        # Waived or paid is decided too.
         is_borne = any(notice._get_fee() for notice in of_customer - self) or any(
-            notice._get_fee().is_set for notice in self)
+            fee.is_set or fee.state != 'draft' for fee in map(type(self)._get_fee, self) if fee)
         if bearers and not is_borne:
             bearer = judgement.choose_bearer(bearers, basis.terms)
             if bearer.level.fees:
                 proposal = self.env['dunning.proposal'].sudo()
                 partner = bearer.notice.partner_id
                 bearer.debtor = proposal._get_debtor_kinds(partner, basis.company)[partner.id]
-                _given_up, _claimed, lump_sums = self.env['dunning.charge']._read_of_items(
+                _taken, _claimed, lump_sums = self.env['dunning.charge']._read_of_items(
                     bearer.notice.due_line_ids.move_line_id.ids, bearer.notice)
                 bearer.lump_sum = bearer.notice.amount_lump_sum + sum(lump_sums.values())
                 fees[bearer.notice] = judgement.get_fee(bearer, basis.terms)
@@ -240,7 +240,7 @@ class DunningNotice(models.Model):
                 candidate.notice._amend_verdict(verdicts, candidate.charges)
         charge_lines = lines.filtered(lambda line: line.kind == 'charge' and line.notice_id in asking)
         if charge_lines:
-            charge_lines._check_earlier(verdicts, basis)
+            charge_lines._check_charges(verdicts, basis)
 
     def _get_level_after(self, verdict):
         """Return the level that the notice has once its verdict is applied."""
@@ -256,9 +256,10 @@ class DunningNotice(models.Model):
         :param list expected: values of the `dunning.charge` of the items, as they should be
         """
         self.ensure_one()
+        # What was given up or paid is no more of its matter.
         present = {
             (charge.kind, charge.move_line_id.id): charge for charge in self.charge_ids
-            if charge.kind in ITEM_KINDS and charge.state not in ('cancelled', 'booked', 'paid')}
+            if charge.kind in ITEM_KINDS and charge.state in ('draft', 'claimed')}
         values = []
         for charge in expected:
             own = present.get((charge['kind'], charge['move_line_id']))
@@ -267,9 +268,12 @@ class DunningNotice(models.Model):
             values.append(charge)
         new = {(charge['kind'], charge['move_line_id']): self.currency_id.round(charge['amount']) for charge in values}
         old = {key: self.currency_id.round(charge.amount) for key, charge in present.items()}
-        if new == old:
-            return
         verdict, words = verdicts[self.id], []
+        # Of what cannot be made again only what it asks for counts.
+        if new == old and ((verdict.code == 'same' and self._is_frozen()) or all(
+                self._list_calculation(charge) == self._list_calculation(
+                    present[charge['kind'], charge['move_line_id']]) for charge in values)):
+            return
         labels = dict(self.env['dunning.charge']._fields['kind']._description_selection(self.env))
         for kind in ITEM_KINDS:
             sums = [sum(amount for key, amount in amounts.items() if key[0] == kind) for amounts in (new, old)]
@@ -278,8 +282,21 @@ class DunningNotice(models.Model):
                     "%(kind)s: %(new)s instead of %(old)s.", kind=labels[kind],
                     new=format_amount(self.env, sums[0], self.currency_id),
                     old=format_amount(self.env, sums[1], self.currency_id)))
+        if not words and not verdict.words:
+            words.append(self.env._("The calculation of the charges has changed."))
         verdicts[self.id] = verdict._replace(
             code='changed', charges=values, words='\n'.join(filter(None, [verdict.words, *words])))
+
+    @api.model
+    def _list_calculation(self, charge):
+        """Return what a charge says of how it was reckoned, to be compared.
+
+        :param charge: `dunning.charge`, or values of one
+        """
+        return (
+            round(charge['amount_calculated'], 6), charge['date_from'] or False, charge['date_to'] or False,
+            [(row['date_from'], row['date_to'], row['days'], row['year_days'], float(row['principal']),
+              row['rate'] and float(row['rate'])) for row in charge['detail'] or []])
 
     def _take_over(self, verdict):
         """Give a notice that has not left the lines and charges that a verdict says.
@@ -291,7 +308,7 @@ class DunningNotice(models.Model):
         if verdict.lines is not None:
             notice._replace_lines(verdict.lines)
         for line in notice.line_ids.filtered(lambda line: line.id in verdict.earlier):
-            if verdict.earlier[line.id]:
+            if verdict.earlier[line.id] or line.charge_id.notice_id == notice:
                 line.amount_residual = verdict.earlier[line.id]
             else:
                 line.with_context(dunning_replace_lines=True).unlink()
@@ -309,7 +326,7 @@ class DunningNotice(models.Model):
         """Take off a notice the earlier charges for which one of its own stands now."""
         items = self.charge_ids.filtered(lambda charge: charge.kind == 'interest').move_line_id
         self.line_ids.filtered(lambda line: (
-            line.charge_id.kind == 'interest' and line.charge_id.notice_id != self
+            line.charge_id.kind == 'interest' and line.charge_id.notice_id != self and not line.charge_id.is_past
             and line.charge_id.state == 'claimed'
             and line.charge_id.move_line_id in items)).with_context(dunning_replace_lines=True).unlink()
 
@@ -317,29 +334,38 @@ class DunningNotice(models.Model):
 class DunningNoticeLine(models.Model):
     _inherit = 'dunning.notice.line'
 
-    def _check_earlier(self, verdicts, basis):
-        """Say in the verdicts of notices what of earlier charges is not asked for any more.
+    def _check_charges(self, verdicts, basis):
+        """Say in the verdicts of notices which of the charges on these lines, their own and earlier ones, are not asked
+        for any more, or less of them.
 
         :param dict verdicts: notice id -> :class:`~.dunning_notice_recheck.Verdict`
         :param basis: :class:`~.dunning_proposal_basis.Basis`
         """
         states = dict(self.env['dunning.charge']._fields['state']._description_selection(self.env))
+        earlier = self.filtered(lambda line: line.charge_id.notice_id != line.notice_id)
+        corrections = earlier.charge_id._find_corrections()
         for line in self:
             notice, charge = line.notice_id, line.charge_id
-            if charge.notice_id == notice:
+            if charge.state not in (('claimed', 'booked') if line in earlier else ('draft', 'claimed', 'booked')):
+                left, words = 0.0, self.env._(
+                    "%(charge)s is not asked for any more: %(state)s.", charge=charge.display_name,
+                    state=states[charge.state])
+            elif line not in earlier:
                 continue
-            debts = basis.debts.get(notice.partner_id.commercial_partner_id.id, ())
-            covered = sum(
-                debt.covered.get(charge.id, 0.0) for debt in debts if debt.currency_id == notice.currency_id.id)
-            is_asked = charge.state in ('claimed', 'booked')
-            left = max(0.0, notice.currency_id.round(charge.amount_left - covered))
+            else:
+                covered = sum(
+                    debt.covered.get(charge.id, 0.0)
+                    for debt in basis.debts.get(notice.partner_id.commercial_partner_id.id, ())
+                    if debt.currency_id == notice.currency_id.id)
+                amount, words = charge.amount_left, self.env._(
+                    "%(charge)s: %(amount)s of it is there, what a payment left.", charge=charge.display_name,
+                    amount=format_amount(self.env, covered + charge.amount_paid, notice.currency_id))
+                if correction := corrections.get(charge.id):
+                    amount, words = amount - correction.less, f'{charge.display_name}: {correction.reason}'
+                left = max(0.0, notice.currency_id.round(amount - covered))
             if not notice.currency_id.compare_amounts(left, line.amount_residual):
                 continue
             verdict = verdicts[notice.id]
-            words = self.env._("%(charge)s is not asked for any more: %(state)s.", charge=charge.display_name,
-                               state=states[charge.state]) if not is_asked else self.env._(
-                "%(charge)s: %(amount)s of it is there, what a payment left.", charge=charge.display_name,
-                amount=format_amount(self.env, covered + charge.amount_paid, notice.currency_id))
             verdicts[notice.id] = verdict._replace(
                 code='changed', earlier={**verdict.earlier, line.id: left},
                 words='\n'.join(filter(None, [verdict.words, words])))

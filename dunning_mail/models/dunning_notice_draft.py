@@ -22,6 +22,7 @@ class DunningNotice(models.Model):
         :raise psycopg2.errors.UniqueViolation: an item is on another open notice
         """
         rows, lines, charges, charge_lines = [], [], [], []
+        is_booked_at_issue = self.env['dunning.charge']._get_is_booked_at_issue()
         runs = {
             run.id: {'company_id': run.company_id.id, 'user_id': run.user_id.id}
             for run in self.env['dunning.run'].browse({vals['run_id'] for vals in vals_list})}
@@ -54,7 +55,9 @@ class DunningNotice(models.Model):
                 (charge_lines if line['kind'] == 'charge' else lines).append({
                     'notice_id': notice_id, **line, 'is_reserved': line['kind'] == 'due'})
             charges += [{
-                'notice_id': notice_id, 'level_id': vals['level_id'], 'state': 'draft', 'amount_waived': 0.0, **charge,
+                'notice_id': notice_id, 'level_id': vals['level_id'], 'state': 'draft', 'amount_waived': 0.0,
+                'amount_paid': 0.0, 'amount_left': 0.0, **charge,
+                'is_booked_at_issue': is_booked_at_issue(charge['company_id']),
                 'detail': json.dumps(charge['detail']) if charge['detail'] else False}
                 for _command, _id, charge in vals['charge_ids']]
         Line = self.env['dunning.notice.line']

@@ -207,7 +207,7 @@ class DunningNoticeLine(models.Model):
                 notice=charge.notice_id.display_name)
         if charge.reason:
             return charge.reason
-        if charge.date_from:
+        if charge.date_to:
             return self.env._(
                 "From %(start)s to %(end)s.", start=format_date(self.env, charge.date_from),
                 end=format_date(self.env, charge.date_to))

@@ -32,7 +32,8 @@ class Verdict(NamedTuple):
     :ivar lines: values of all its lines, that would make it true; None where they are
     :ivar gone: id of the `account.move.line` -> why it is not claimed any more
     :ivar charges: values of all its interest and lump sums, that would make it true; None where they are
-    :ivar earlier: id of a line with a charge of an earlier notice -> what is asked for now, 0 for nothing
+    :ivar earlier: id of a line with a charge of an earlier notice, or with one that was given up -> what is asked for
+        now, 0 for nothing
     """
     code: str
     words: str = ''

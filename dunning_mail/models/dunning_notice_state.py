@@ -185,7 +185,8 @@ class DunningNotice(models.Model):
     # === WHO IS ASKED === #
 
     def _ask_person(self, activity_xmlid, note, user=None):
-        """Give a person something to do, by default who answers for the run; what is open already is brought up to date.
+        """Give a person something to do, by default who answers for the run; what is open already is brought up to
+        date.
 
         The states of the notices are true without it: what hinders it is only logged.
         """

@@ -82,9 +82,9 @@ class DunningProposal(models.AbstractModel):
         profiles = {candidate: basis.get_profile(candidate.level.id) for candidate in candidates if (
             candidate.level.charges_interest or candidate.level.charges_lump_sum)}
         line_ids = [item.line_id for candidate in candidates for item in candidate.due]
-        given_up, claimed, lump_sums = self.env['dunning.charge']._read_of_items(line_ids, notices)
+        taken, claimed, lump_sums = self.env['dunning.charge']._read_of_items(line_ids, notices)
         asked = {item: profile for candidate, profile in profiles.items() if profile for item in candidate.due}
-        results = self._calculate_interest(basis.company, asked, day, given_up) if asked else {}
+        results = self._calculate_interest(basis.company, asked, day, taken) if asked else {}
         for candidate in candidates:
             if unknown := {
                     item.line_id: result for item in candidate.due
@@ -101,7 +101,7 @@ class DunningProposal(models.AbstractModel):
                 if (candidate.level.charges_lump_sum and amount and line_id not in lump_sums
                         and result.is_in_default and result.debtor_kind == 'business'):
                     candidate.charges.append(self._prepare_charge_values(
-                        'lump_sum', amount, result.debtor_kind, line_id))
+                        'lump_sum', amount, result.debtor_kind, line_id, result.default_from))
                     candidate.lump_sum += amount
 
     @api.model
@@ -110,7 +110,7 @@ class DunningProposal(models.AbstractModel):
 
         :param dict profiles: :class:`~.debt.Item` -> `dunning.interest.profile`
         :param date day: the last one that bears interest
-        :param dict taken: id of an item -> what was given up of its interest
+        :param dict taken: id of an item -> what was given up or paid of its interest
         :return: dict id of an item -> what `dunning.interest` says of it
         """
         return self.env['dunning.interest']._calculate(
@@ -132,7 +132,7 @@ class DunningProposal(models.AbstractModel):
         return [self._prepare_charge_values(
             'interest', amount, result.debtor_kind, item.line_id, result.date_from or False, result.date_to or False,
             result.detail) | ({'reason': self.env._(
-                "Less than was claimed before: a payment or credit became known later.")} if is_less else {})]
+                "Less than was claimed before: it was reckoned anew by what is known now.")} if is_less else {})]
 
     @api.model
     def _convert_lump_sum(self, profile, currency, basis):
@@ -177,17 +177,17 @@ class DunningProposal(models.AbstractModel):
         for model_name in ('dunning.charge', 'dunning.notice', 'dunning.notice.line'):
             self.env[model_name].flush_model()
         self.env['res.partner'].flush_model(['commercial_partner_id'])
-        return [judgement.Earlier(*row) for row in self.env.execute_query(SQL(
+        earlier = [judgement.Earlier(*row) for row in self.env.execute_query(SQL(
             """
             SELECT c.id, p.commercial_partner_id, c.currency_id, c.kind, c.amount_left::float, c.date,
                    -- What is in the books is asked for as long as it is open, whatever is claimed anew.
-                   CASE c.state WHEN 'claimed' THEN c.move_line_id END,
-                   n.name, CASE WHEN c.kind = 'fee' AND c.state = 'claimed' THEN ARRAY(
+                   CASE WHEN c.is_past IS NOT TRUE AND c.state = 'claimed' THEN c.move_line_id END, n.name,
+                   CASE WHEN c.kind = 'fee' AND c.state = 'claimed' THEN ARRAY(
                        SELECT l.move_line_id FROM dunning_notice_line l
                         WHERE l.notice_id = n.id AND l.kind = 'due' AND l.is_past IS NOT TRUE
                           AND l.move_line_id IS NOT NULL) END
               FROM dunning_charge c
-              JOIN dunning_notice n ON n.id = c.notice_id
+              JOIN dunning_notice n ON n.id = c.notice_id AND n.is_counted
               JOIN res_partner p ON p.id = c.partner_id
              WHERE c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND c.company_id = %s
                AND p.commercial_partner_id = ANY(%s)
@@ -199,6 +199,10 @@ class DunningProposal(models.AbstractModel):
              ORDER BY c.date, c.id
             """, company.id, list(partner_ids), notices.ids if notices else [],
             replaced_run.id if replaced_run else 0))]
+        corrections = self.env['dunning.charge'].browse(charge.id for charge in earlier)._find_corrections()
+        return [
+            charge._replace(amount=charge.amount - corrections[charge.id].less) if charge.id in corrections else charge
+            for charge in earlier]
 
     # === VALUES === #
 
@@ -250,9 +254,9 @@ class DunningProposal(models.AbstractModel):
         values, rows = [], self.env.execute_query(SQL(
             """
             SELECT p.commercial_partner_id, c.currency_id, SUM(c.amount_left)::float, MIN(c.date),
-                   ARRAY_AGG(DISTINCT n.name)
+                   ARRAY_AGG(DISTINCT n.name), ARRAY_AGG(c.id)
               FROM dunning_charge c
-              JOIN dunning_notice n ON n.id = c.notice_id
+              JOIN dunning_notice n ON n.id = c.notice_id AND n.is_counted
               JOIN res_partner p ON p.id = c.partner_id
              WHERE c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND c.company_id = %s
                AND NOT EXISTS (
@@ -265,10 +269,14 @@ class DunningProposal(models.AbstractModel):
              ORDER BY p.commercial_partner_id, c.currency_id
             """, run.company_id.id, self._get_open_condition(), self._get_companies_query(run.company_id.root_id)))
         partners = self.env['res.partner'].with_company(run.company_id).browse([row[0] for row in rows])
-        for partner, (partner_id, currency_id, amount, day, names) in zip(partners, rows, strict=True):
-            if not is_looked_at(partner):
-                continue
+        charges = self.env['dunning.charge'].browse(charge_id for row in rows for charge_id in row[-1])
+        corrections = charges._find_corrections()
+        for partner, (partner_id, currency_id, amount, day, names, charge_ids) in zip(partners, rows, strict=True):
             currency = self.env['res.currency'].browse(currency_id)
+            amount = currency.round(amount - sum(
+                corrections[charge_id].less for charge_id in charge_ids if charge_id in corrections))
+            if currency.is_zero(amount) or not is_looked_at(partner):
+                continue
             paid = covered.get((partner_id, currency_id), 0.0)
             words = self.env._(
                 "Nothing is open but charges of earlier notices: %s. Waive them, or ask the customer for them.",

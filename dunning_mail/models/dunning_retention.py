@@ -137,7 +137,7 @@ class DunningNotice(models.Model):
         """Return which notices claim nothing any more: as long as they do, they may be needed before a court."""
         return [('line_ids', 'not any', [
             ('kind', '=', 'due'), ('move_line_id.parent_state', '=', 'posted'),
-            ('move_line_id.reconciled', '=', False)])]
+            ('move_line_id.reconciled', '=', False)]), ('charge_ids', 'not any', [('state', '=', 'booked')])]
 
     def _describe_why_kept(self):
         """Say why documents and personal data of a notice are kept; empty where they may go now.

@@ -63,10 +63,10 @@ class DunningRunException(models.Model):
 
     def _compute_can_book(self):
         self.can_book = False
-        if charges := self._get_charges():
+        if charges := self._find_charges():
             covered = self.env['dunning.charge'].union(*charges.sudo()._read_covers().values())
             for exception in self.filtered(lambda exception: exception.reason == 'charges'):
-                exception.can_book = bool(exception._get_charges() & covered)
+                exception.can_book = bool(exception._find_charges() & covered)
 
     def action_put_back(self):
         """Put what a person left out back on its notice.
@@ -99,7 +99,11 @@ class DunningRunException(models.Model):
 
     def action_waive_all(self):
         """Ask for the reason why all charges of customers are given up of whom nothing else is open."""
-        return self._get_charges().action_waive()
+        return self._find_charges().action_waive()
+
+    def action_settle_all(self):
+        """Ask for the reason why all charges of customers count as paid of whom nothing else is open."""
+        return self._find_charges().action_settle()
 
     def action_book_charges(self):
         """Book the charges for which payments left money, and reconcile them with it.
@@ -107,10 +111,10 @@ class DunningRunException(models.Model):
         :raise UserError: no payment has left anything, or they cannot be booked
         :raise AccessError: the user keeps no books
         """
-        self._get_charges()._book_covered()
+        self._find_charges()._book_covered()
 
-    def _get_charges(self):
-        """Return the charges that are claimed of customers of whom nothing else is open."""
+    def _find_charges(self):
+        """Return the charges of customers of whom nothing else is open."""
         exceptions = self.filtered(lambda exception: exception.reason == 'charges')
         charges = self.env['dunning.charge'].search([
             ('state', 'in', ('claimed', 'booked')), ('company_id', 'in', exceptions.company_id.ids),

@@ -112,7 +112,7 @@ class DunningSettlement(models.AbstractModel):
         :raise UserError: it could not be booked, and items come after it: they would take what was meant for it
         """
         for notice, charges in self.env['dunning.charge'].union(*amounts).grouped('notice_id').items():
-            is_done = charges._try(lambda charges: charges._settle(credits, {
+            is_done = charges._try(lambda charges: charges._pay(credits, {
                 charge: amounts[charge] for charge in charges}))
             if not is_done and notice.company_id.dunning_settle_order == 'charges_first':
                 raise UserError(' '.join(filter(None, charges[:1].booking_problem.split())))
@@ -218,7 +218,7 @@ class DunningCharge(models.Model):
         is_ready = self.state == 'booked' or (self.state == 'claimed' and is_bookable)
         return self.amount_left if is_ready else 0.0
 
-    def _settle(self, credits, amounts):
+    def _pay(self, credits, amounts):
         """Reconcile charges with money, and book them before where they are not yet.
 
         :param credits: `account.move.line`, where the money is
@@ -271,7 +271,7 @@ class DunningCharge(models.Model):
             if not amounts:
                 continue
             booked = self.browse().union(*amounts)
-            booked.sudo()._settle(credit, amounts)
+            booked.sudo()._pay(credit, amounts)
             settled |= booked
             for charge, amount in amounts.items():
                 charge.with_env(self.env)._log_on_notice(self.env._(

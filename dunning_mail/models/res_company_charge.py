@@ -126,11 +126,12 @@ class ResCompany(models.Model):
         self.ensure_one()
         labels = dict(self.env['dunning.charge']._fields['kind']._description_selection(self.env))
         found = {kind: self._find_dunning_charge_account(kind) for kind in KINDS if not chosen[kind]}
-        known = [f'{labels[kind]}: {account.with_company(self).display_name}' for kind, account in found.items() if account]
+        known = [
+            f'{labels[kind]}: {account.with_company(self).display_name}' for kind, account in found.items() if account]
         missing = [labels[kind] for kind, account in found.items() if not account]
         return (
-            known and self.env._("Where no account is chosen: %s.", ', '.join(known)),
-            missing and self.env._(
+            bool(known) and self.env._("Where no account is chosen: %s.", ', '.join(known)),
+            bool(missing) and self.env._(
                 "Charges cannot be booked before an account is chosen for: %s.", ', '.join(missing)))
 
     def _get_dunning_charge_account(self, kind):

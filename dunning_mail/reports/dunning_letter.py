@@ -215,7 +215,8 @@ class ReportDunningLetter(models.AbstractModel):
         """
         digits = notice.currency_id.decimal_places
         rows = []
-        asked = notice.charge_ids.filtered(lambda charge: charge.kind == 'interest' and charge.amount)
+        asked = notice.line_ids.filtered(lambda line: (
+            line.charge_kind == 'interest' and not line.is_earlier_charge and line.amount_residual)).charge_id
         for charge in asked.filtered(lambda charge: not charge.split_from_id).sorted('id'):
             segments = [row for row in charge.detail or [] if row['days']]
             sums = sum(float(row['amount']) for row in segments)

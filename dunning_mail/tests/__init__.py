@@ -6,7 +6,12 @@ from . import test_both_sides
 from . import test_bounces
 from . import test_budget
 from . import test_checklist
+from . import test_charge_booking
+from . import test_charge_booking_modes
+from . import test_charge_booking_next
+from . import test_charge_booking_properties
 from . import test_charge_interest
+from . import test_charge_life
 from . import test_charges
 from . import test_companies
 from . import test_customer_changes

@@ -1,3 +1,4 @@
+from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import new_test_user, tagged
 
@@ -21,6 +22,21 @@ class BookingCase(ChargeCase):
             **{f'dunning_{kind}_account_id': account.id for kind, account in cls.income.items()}})
         cls.accountant = new_test_user(
             cls.env, login='accountant', groups='account.group_account_user', company_id=cls.company.id)
+
+    @classmethod
+    def make_tax(cls, rate, **values):
+        account = cls.env['account.account'].create({
+            'code': f'88{rate * 10:.0f}', 'name': f'Tax {rate}', 'account_type': 'liability_current'})
+        return cls.env['account.tax'].create({
+            'name': f'{rate} %', 'amount': rate, 'amount_type': 'percent', 'type_tax_use': 'sale',
+            'country_id': cls.company.account_fiscal_country_id.id, 'company_id': cls.company.id,
+            'tax_group_id': cls.env['account.tax.group'].search([('company_id', '=', cls.company.id)], limit=1).id,
+            'invoice_repartition_line_ids': [
+                Command.create({'repartition_type': 'base'}),
+                Command.create({'repartition_type': 'tax', 'account_id': account.id})],
+            'refund_repartition_line_ids': [
+                Command.create({'repartition_type': 'base'}),
+                Command.create({'repartition_type': 'tax', 'account_id': account.id})], **values})
 
     def run_job(self):
         with self.enter_registry_test_mode():
@@ -260,6 +276,30 @@ class TestChargeEntryFollowed(BookingCase):
         self.assertEqual((self.charge.state, self.charge.amount_left), ('claimed', 10.0))
         self.charge._book()
         self.assertEqual(self.charge.state, 'booked')
+
+    def test_waived_in_the_next_year(self):
+        """The year of the entry is closed: the reversal is of the day on which it was waived."""
+        self.company.fiscalyear_lock_date = '2026-12-31'
+        self.clock.move_to('2027-02-03 08:00:00')
+        self.charge._waive('Kulanz')
+        reversal = self.move.reversal_move_ids
+        self.assertEqual((str(self.move.date), str(reversal.date)), ('2026-11-24', '2027-02-03'))
+        self.assertTrue(self.line.reconciled)
+
+    def test_waived_when_the_rate_is_another(self):
+        """What was booked is taken back as it was booked: no gain or loss is made of it."""
+        partner = self.partner = self.make_partner('Foreign')
+        self.make_invoice(partner, 100, currency=self.foreign)
+        charge = self.dun(partner_ids=partner.ids).notice_ids.charge_ids
+        charge._book()
+        self.env['res.currency.rate'].create({
+            'currency_id': self.foreign.id, 'name': '2026-11-25', 'rate': 3.0, 'company_id': self.company.root_id.id})
+        self.clock.move_to(f'{self.days(10)} 08:00:00')
+        charge._waive('Kulanz')
+        lines = charge.booked_line_ids
+        self.assertEqual(sorted(lines.mapped('balance')), [-10.0, -10.0, 10.0, 10.0])
+        self.assertTrue(charge.move_line_booked_id.reconciled)
+        self.assertFalse(charge.move_line_booked_id.matched_credit_ids.exchange_move_id)
 
     def test_cancelled_notice(self):
         self.notice.action_cancel()

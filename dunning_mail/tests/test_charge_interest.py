@@ -166,7 +166,7 @@ class TestInterestOnNotices(InterestCase):
         self.assertEqual((second.amount_earlier, second.amount_interest), (0.0, 0.84))
         self.assertEqual(set(first.charge_ids.mapped('state')), {'replaced'})
         small = second.charge_ids.filtered(lambda charge: charge.move_line_id == self.receivable(invoice))
-        self.assertIn("became known later", small.reason)
+        self.assertIn("Less than was claimed before", small.reason)
         self.assertTrue(other)
 
     def test_dated_anew(self):

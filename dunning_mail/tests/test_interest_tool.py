@@ -292,6 +292,17 @@ class TestInterestProperties(BaseCase):
         self.assertGreaterEqual(interest.calculate(larger, rates, begin, end, day_count).amount, less)
         self.assertGreaterEqual(less, 0)
 
+    @with_examples(**({'known': make_strategies()['principal']} if hypothesis else {}))
+    def test_recalculated(self, principal, rates, begin, end, day_count, known):
+        """From its segments alone: the same, and less where less was open."""
+        calculation = interest.calculate(principal, rates, begin, end, day_count)
+        self.assertEqual(interest.recalculate(calculation.segments), calculation)
+        lower = [(first, min(value_on(principal, first, 0), value_on(known, first, 0)))
+                 for first in {first for first, _amount in principal + known}]
+        self.assertEqual(
+            interest.recalculate(calculation.segments, known).exact,
+            interest.calculate(lower, rates, begin, end, day_count).exact)
+
     @with_examples()
     def test_order_of_rows(self, principal, rates, begin, end, day_count):
         self.assertEqual(

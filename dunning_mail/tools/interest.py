@@ -93,6 +93,30 @@ def calculate(principal, rates, begin, end, day_count, digits=2):
     return Calculation(round_half_up(exact, Decimal(1).scaleb(-digits)), exact, segments)
 
 
+def recalculate(segments, principal=None):
+    """Calculate again: the same days by the same rates, on no more than what was open as is known now.
+
+    :param segments: list of :class:`Segment`, by their days
+    :param principal: as for :func:`calculate`; without it the calculation is that of the segments
+    :return: :class:`Calculation`
+    """
+    if not segments:
+        return Calculation(ZERO, ZERO)
+    year_days = {segment.year_days for segment in segments}
+    day_count = '30_360' if 360 in year_days else 'act_act' if 366 in year_days else 'act_365'
+    known = _sort(principal or (), 'amounts')
+    steps = {segment.date_to + ONE_DAY: ZERO for segment in segments}
+    for segment in segments:
+        steps[segment.date_from] = segment.principal
+        if principal is not None:
+            changes = [day for day, _amount in known if segment.date_from < day <= segment.date_to]
+            for day in (segment.date_from, *changes):
+                steps[day] = min(segment.principal, _get_value(known, day) or ZERO)
+    return calculate(
+        steps.items(), [(segment.date_from, segment.rate) for segment in segments], segments[0].date_from,
+        segments[-1].date_to, day_count)
+
+
 def round_half_up(value, step):
     """Round to a multiple of the smallest amount of a currency.
 

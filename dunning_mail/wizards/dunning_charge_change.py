@@ -2,14 +2,14 @@ from odoo import api, fields, models
 
 
 class DunningChargeChange(models.TransientModel):
-    """Asks for the reason, and where it is wanted the amount, before charges are changed, waived or reinstated."""
+    """Asks for the reason, and where it is wanted the amount, before something is done to charges."""
     _name = 'dunning.charge.change'
     _description = 'Change of Dunning Charges'
     _inherit = ['dunning.guard']
 
     action = fields.Selection(
-        [('change', 'Change Charge'), ('add', 'Add Charge'), ('waive', 'Waive'), ('reinstate', 'Reinstate')],
-        required=True)
+        [('change', 'Change Charge'), ('add', 'Add Charge'), ('waive', 'Waive'), ('settle', 'Settled'),
+         ('reinstate', 'Reinstate')], required=True)
     charge_ids = fields.Many2many('dunning.charge')
     notice_id = fields.Many2one('dunning.notice')
     kind = fields.Selection([('cost', 'Costs'), ('fee', 'Fee')], default='cost')
@@ -47,6 +47,8 @@ class DunningChargeChange(models.TransientModel):
                 self.charge_ids._change_amount(self.amount, self.reason)
             case 'waive':
                 self.charge_ids._waive(self.reason)
+            case 'settle':
+                self.charge_ids._settle(self.reason)
             case 'reinstate':
                 self.charge_ids._reinstate(self.reason)
         return {'type': 'ir.actions.act_window_close'}

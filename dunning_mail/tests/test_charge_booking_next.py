@@ -1,0 +1,146 @@
+from odoo.exceptions import UserError
+from odoo.tests import tagged
+
+from .common import read_pdf
+from .test_charge_booking import BookingCase
+from .test_charge_interest import InterestCase
+
+
+@tagged('post_install', '-at_install')
+class TestBookedOnNextNotice(BookingCase):
+    """What is in the books of charges is no item, and stands on the next notice as long as it is open."""
+
+    def book(self, notice, **amounts):
+        lines = notice.charge_ids._book(**amounts)
+        # Somebody may take them for items: they are known by their link alone.
+        lines.no_followup = False
+        return lines
+
+    def test_is_no_item_and_never_replaced(self):
+        _invoice, first = self.make_counted()
+        line = self.book(first)
+        notice = self.make_run(self.days(60), partner_ids=self.partner.ids).notice_ids
+        self.assertEqual(
+            [(line.kind, line.amount_residual) for line in notice.line_ids],
+            [('due', 100.0), ('charge', 10.0), ('charge', 20.0)])
+        self.assertEqual((notice.amount_fee, notice.amount_earlier, notice.amount_total), (20.0, 10.0, 130.0))
+        notice.run_id.action_print_and_send()
+        self.assertIn(first.name, read_pdf(notice._get_document_bytes()))
+        notice.run_id._hand_out_letters()
+        notice.run_id.action_mark_printed()
+        self.assertEqual(self.states(first, notice), [('fee', 10.0, 'booked'), ('fee', 20.0, 'claimed')])
+        self.assertFalse(line.reconciled)
+
+    def test_asks_for_what_is_left(self):
+        _invoice, first = self.make_counted()
+        self.pay_line(self.book(first), 7)
+        run = self.make_run(self.days(60), partner_ids=self.partner.ids)
+        self.assertEqual(run.notice_ids.amount_earlier, 3.0)
+        self.pay_line(first.charge_ids.move_line_booked_id, 3)
+        run.action_print_and_send()
+        run._hand_out_letters()
+        self.assertEqual((run.notice_ids.amount_earlier, run.notice_ids.amount_total), (0.0, 120.0), "read again")
+
+    def test_paid_one_is_not_asked_for(self):
+        _invoice, first = self.make_counted()
+        self.pay_line(self.book(first), 10)
+        self.assertEqual(self.make_run(self.days(60), partner_ids=self.partner.ids).notice_ids.amount_earlier, 0.0)
+
+    def test_two_parts_of_one(self):
+        """The part in the books stays; the rest is replaced by the next fee, as an unbooked one is."""
+        _invoice, first = self.make_counted()
+        self.book(first, amounts={first.charge_ids: 4.0})
+        second = self.dun(self.days(15), partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((second.amount_fee, second.amount_earlier), (20.0, 4.0))
+        self.assertEqual(sorted(self.states(first)), [('fee', 4.0, 'booked'), ('fee', 6.0, 'replaced')])
+
+    def test_what_a_reversal_frees_is_a_credit(self):
+        invoice, first = self.make_counted()
+        self.pay_line(self.book(first), 10)
+        first.charge_ids._waive('Kulanz')
+        notice = self.make_run(self.days(60), partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((notice.amount_overdue, notice.amount_credit, notice.amount_earlier), (100.0, 10.0, 0.0))
+        self.assertEqual(first.amount_unallocated, 10.0)
+        self.assertEqual(self.receivable(invoice).amount_residual, 100.0)
+
+    def test_what_a_payment_left_covers_it(self):
+        invoice, first = self.make_counted()
+        self.book(first)
+        self.make_invoice(self.partner, 50, due='2026-11-10')
+        payment = self.make_unallocated(self.partner, 110, day=self.days(1))
+        (self.receivable(invoice) | self.receivable(payment)).reconcile()
+        notice = self.make_run(self.days(5), partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((notice.amount_overdue, notice.amount_credit, notice.amount_earlier), (50.0, 0.0, 0.0))
+
+    def test_customer_of_whom_only_charges_are_open(self):
+        invoice, first = self.make_counted()
+        self.pay_line(self.book(first), 4)
+        self.pay(invoice)
+        run = self.make_run(self.days(60), partner_ids=self.partner.ids)
+        exception = run.exception_ids
+        self.assertEqual((exception.reason, exception.amount), ('charges', 6.0))
+        self.wizard(exception, 'action_waive_all')
+        self.assertEqual(first.charge_ids.state, 'waived')
+        self.assertTrue(first.charge_ids.move_line_booked_id.reconciled)
+
+    def test_takes_no_part_in_reports_promises_disputes(self):
+        invoice, first = self.make_counted()
+        line = self.book(first)
+        self.pay(invoice, 100)
+        self.assertEqual((first.claim_state, first.amount_open), ('paid', 0.0))
+        self.assertFalse(self.env['account.move.line']._find_dunning_debits(self.partner, self.company))
+        with self.assertRaisesRegex(UserError, "no open item"):
+            line.with_env(self.env)._check_dunning_debits()
+        first.charge_ids._waive('x')
+        reversal = first.charge_ids._find_reversal()
+        line.remove_move_reconcile()
+        self.assertFalse(reversal.reconciled)
+        self.assertEqual(first.amount_unallocated, 0.0)
+        self.assertFalse(self.make_run(self.days(60), partner_ids=self.partner.ids).notice_ids)
+
+    def test_does_not_lapse(self):
+        invoice, first = self.make_counted()
+        self.book(first)
+        self.pay(invoice, day=self.days(1))
+        self.clock.move_to(f'{self.days(100)} 08:00:00')
+        self.env['dunning.charge']._process()
+        self.assertEqual(first.charge_ids.state, 'booked')
+
+
+@tagged('post_install', '-at_install')
+class TestBookedInterest(BookingCase):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.set_fee(cls.procedure.level_ids, 0)
+        cls.procedure.level_ids.charge_interest = True
+        InterestCase.use_profile.__func__(cls, 'ch')
+
+    def test_claims_what_is_neither_booked_nor_waived(self):
+        """5 % of 7200 is 1 a day: 60 days on the first, 80 on the second notice."""
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual(first.amount_interest, 60.0)
+        charge = first.charge_ids
+        charge._book({charge: 25.0})
+        rest = first.charge_ids - charge
+        self.pay_line(charge.move_line_booked_id, 25)
+        second = self.dun('2026-12-20', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((second.amount_interest, second.amount_earlier), (55.0, 0.0))
+        self.assertEqual((charge.state, rest.state), ('paid', 'replaced'))
+        second.charge_ids._book()
+        third = self.make_run('2027-01-10', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((third.amount_interest, third.amount_earlier), (20.0, 55.0))
+        third.run_id.action_cancel()
+        second.charge_ids._waive('x')
+        third = self.make_run('2027-01-10', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((third.amount_interest, third.amount_earlier), (20.0, 0.0), "waived is not claimed again")
+
+    def test_calculation_of_what_was_divided(self):
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        first.charge_ids._book({first.charge_ids: 25.0})
+        report = self.env['report.dunning_mail.letter']
+        rows = report._get_calculation_values(first, lambda number, digits: f'{number:.{digits}f}', str)
+        self.assertEqual([(row['days'], row['amount']) for row in rows], [(60, '60.0000')])

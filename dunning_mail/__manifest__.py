@@ -45,6 +45,7 @@
         "views/dunning_promise_views.xml",
         "views/dunning_dispute_views.xml",
         "views/dunning_rest_views.xml",
+        "views/dunning_assign_payment_views.xml",
         "views/menus.xml",
     ],
     "assets": {

@@ -52,6 +52,7 @@ from . import dunning_charge_booking
 from . import dunning_charge_job
 from . import dunning_charge_correction
 from . import dunning_notice_charge
+from . import dunning_settlement
 from . import dunning_notice_history
 from . import dunning_notice_open
 from . import dunning_notice_list
@@ -74,10 +75,12 @@ from . import dunning_retention
 from . import dunning_rest_retention
 from . import account_move
 from . import account_move_rest
+from . import account_move_settle
 from . import account_move_line
 from . import account_move_line_rest
 from . import account_move_charge
 from . import account_partial_reconcile
+from . import account_partial_reconcile_settle
 from . import account_payment
 from . import account_bank_statement_line
 from . import ir_actions_report
@@ -90,7 +93,9 @@ from . import mail_thread
 from . import res_company
 from . import res_company_rest
 from . import res_company_charge
+from . import res_company_settle
 from . import res_config_settings
+from . import res_config_settings_settle
 from . import res_lang
 from . import res_partner
 from . import res_partner_open

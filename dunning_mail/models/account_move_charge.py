@@ -50,7 +50,7 @@ class AccountMove(models.Model):
                 own = move.line_ids.filtered(lambda line, lines=lines: (
                     (line.dunning_charge_id, line.account_id, line.currency_id) == (
                         lines.dunning_charge_id, lines.account_id, lines.currency_id)))
-                own.remove_move_reconcile()
+                own.with_context(dunning_reverses_charges=True).remove_move_reconcile()
                 (own | lines).with_context(move_reverse_cancel=move_reverse_cancel).reconcile()
         pairs = [(move, reversal) for move, reversal in zip(self, reverse_moves, strict=False)
                  if not reversal.line_ids.dunning_charge_id]

@@ -429,23 +429,4 @@ class DunningCharge(models.Model):
                                 JOIN account_move_line aml ON aml.id = cover.credit_id
                                WHERE cover.charge_id = c.id AND aml.reconciled IS NOT TRUE
                                  AND aml.amount_residual_currency < 0)
-            """, company.id, last_day, self._get_cover_query(SQL("c.state = 'claimed'")))))
-
-    @api.model
-    def _get_cover_query(self, condition):
-        """Return the query of which credit is there for which charge: one that settled an item of a notice is there for
-        the charges that the notice asks for.
-
-        :param condition: :class:`~odoo.tools.SQL` on the charge `c` and the reconciliation `part`
-        :return: :class:`~odoo.tools.SQL`: credit_id, charge_id, amount, date
-        """
-        return SQL(
-            """
-            SELECT DISTINCT part.credit_move_id AS credit_id, c.id AS charge_id, c.amount_left AS amount, c.date
-              FROM dunning_charge c
-              JOIN dunning_notice_line asked ON asked.charge_id = c.id
-              JOIN dunning_notice n ON n.id = asked.notice_id AND n.is_counted
-              JOIN dunning_notice_line l ON l.notice_id = n.id AND l.kind = 'due'
-              JOIN account_partial_reconcile part ON part.debit_move_id = l.move_line_id
-             WHERE c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND %s
-            """, condition)
+            """, company.id, last_day, self._get_cover_query())))

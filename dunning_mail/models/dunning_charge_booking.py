@@ -314,7 +314,7 @@ class DunningCharge(models.Model):
             company = move.company_id
             lines = move.line_ids.filtered(lambda line, charges=charges: line.dunning_charge_id in charges)
             # As core does before it reverses.
-            lines.remove_move_reconcile()
+            lines.with_context(dunning_reverses_charges=True).remove_move_reconcile()
             values = lines.with_context(include_business_fields=True).copy_data()
             for line in values:
                 line.pop('move_id', None)

@@ -38,19 +38,40 @@ class DunningNotice(models.Model):
         :param company: `res.company`
         :return: dict text -> `dunning.notice`, the newest one where several bear the reference of the same invoice
         """
+        found = self._search_references(words, Domain('state', '=', 'issued') & Domain('company_id', '=', company.id))
+        return {text: notices[-1:] for text, notices in found.items()}
+
+    @api.model
+    def _find_by_own_references(self, words, company):
+        """Find the notices that payments name by a reference of the notice's own, in all companies of an entity.
+
+        One that was cancelled after it had left is named by its slip all the same; what stands for an invoice's own
+        reference is that invoice's matter.
+
+        :param words: texts of payments
+        :param company: `res.company`
+        :return: dict text -> `dunning.notice`, the older ones first
+        """
+        found = self._search_references(words, Domain('state', 'in', ('issued', 'cancelled')) & Domain(
+            'company_id', 'child_of', company.root_id.id))
+        return {text: own for text, notices in found.items() if (own := notices.filtered(
+            lambda notice: notice.payment_reference in map(notice._get_own_reference, (False, True))))}
+
+    @api.model
+    def _search_references(self, words, domain):
+        """Find notices whose references are in the words of payments, each as a whole.
+
+        :param words: texts of payments
+        :param domain: :class:`~odoo.fields.Domain` of the notices
+        :return: dict text -> `dunning.notice`, the older ones first
+        """
         candidates = {text: qr.find_references(text) for text in set(filter(None, words))}
         if not any(candidates.values()):
             return {}
-        notices = self.sudo().search([
-            ('payment_reference', 'in', list(set().union(*candidates.values()))), ('state', '=', 'issued'),
-            ('company_id', '=', company.id)], order='id desc')
-        found = {}
-        for text, references in candidates.items():
-            notice = notices.filtered(
-                lambda notice, references=references: notice.payment_reference in references)[:1]
-            if notice:
-                found[text] = self.browse(notice.id)
-        return found
+        notices = self.sudo().search(
+            Domain('payment_reference', 'in', list(set().union(*candidates.values()))) & domain, order='id')
+        return {text: self.browse(named.ids) for text, references in candidates.items() if (
+            named := notices.filtered(lambda notice, references=references: notice.payment_reference in references))}
 
     @api.model
     def _search_by_payment(self, operator, value, fnames):

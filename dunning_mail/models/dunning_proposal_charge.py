@@ -17,17 +17,16 @@ class DunningProposal(models.AbstractModel):
 
     @api.model
     def _cover_charges(self, debts):
-        """Take what payments left after the items of a notice for the charges of that notice.
+        """Take what payments for a notice left for the charges of that notice.
 
         :param dict debts: (partner id, currency id) -> :class:`~.debt.Debt`
         """
         left = {
             credit.line_id: debt for debt in debts.values() if debt.partner_id
-            for credit in debt.credits if credit.is_left_over and credit.line_id}
+            for credit in debt.credits if credit.is_payment and credit.line_id}
         if not left:
             return
         Charge = self.env['dunning.charge']
-        Charge.flush_model()
         covers = defaultdict(list)
         for credit_id, charge_id, amount, currency_id in self.env.execute_query(SQL(
                 """
@@ -35,7 +34,7 @@ class DunningProposal(models.AbstractModel):
                   FROM (%s) AS cover
                   JOIN dunning_charge c ON c.id = cover.charge_id
                  ORDER BY cover.credit_id, cover.date, cover.charge_id
-                """, Charge._get_cover_query(SQL("part.credit_move_id = ANY(%s)", list(left))))):
+                """, Charge._get_cover_query(list(left)))):
             debt = left[credit_id]
             if debt.currency_id == currency_id:
                 covers[debt.partner_id, currency_id].append((credit_id, charge_id, amount))

@@ -22,6 +22,7 @@ class DunningRunException(models.Model):
         'dunning.notice', ondelete='cascade', index='btree_not_null', help="From which a person left it out.")
     line_values = fields.Json(help="How the line stood on its notice, to put it back.")
     can_put_back = fields.Boolean(compute='_compute_can_put_back')
+    can_book = fields.Boolean(compute='_compute_can_book', help="Payments left money for its charges.")
     currency_id = fields.Many2one('res.currency')
     amount = fields.Monetary()
     date_due = fields.Date("Due Date")
@@ -60,6 +61,13 @@ class DunningRunException(models.Model):
             notice = exception.notice_id
             exception.can_put_back = notice.state == ('excluded' if exception.reason == 'excluded' else 'draft')
 
+    def _compute_can_book(self):
+        self.can_book = False
+        if charges := self._find_charges():
+            covered = self.env['dunning.charge'].union(*charges.sudo()._read_covers().values())
+            for exception in self.filtered(lambda exception: exception.reason == 'charges'):
+                exception.can_book = bool(exception._find_charges() & covered)
+
     def action_put_back(self):
         """Put what a person left out back on its notice.
 
@@ -96,6 +104,14 @@ class DunningRunException(models.Model):
     def action_settle_all(self):
         """Ask for the reason why all charges of customers count as paid of whom nothing else is open."""
         return self._find_charges().action_settle()
+
+    def action_book_charges(self):
+        """Book the charges for which payments left money, and reconcile them with it.
+
+        :raise UserError: no payment has left anything, or they cannot be booked
+        :raise AccessError: the user keeps no books
+        """
+        self._find_charges()._book_covered()
 
     def _find_charges(self):
         """Return the charges of customers of whom nothing else is open."""

@@ -317,8 +317,8 @@ class TestCredits(JudgementCase):
                 (((-6.0, -110.0), (-5.0, -50.0)), ((0, 5, 10.0), (1, 5, 10.0)), [-1.0], {5: 10.0}),
                 (((-15.0, -110.0),), ((0, 5, 10.0), (0, 6, 20.0)), [], {5: 10.0, 6: 5.0}),
                 (((-60.0, -110.0),), ((0, 5, 60.0),), [], {5: 60.0}),
-                # Nothing is taken that was never reconciled, nor what is there for nothing.
-                (((-10.0, -10.0),), ((0, 5, 10.0),), [-10.0], {}),
+                # What was not reconciled with anything may be there for a charge too; nothing is taken else.
+                (((-10.0, -10.0),), ((0, 5, 10.0),), [], {5: 10.0}),
                 (((-10.0, -110.0),), (), [-10.0], {})):
             with self.subTest(payments=payments, covers=covers):
                 credits = [self.make_item(amount, invoiced=paid, is_payment=True) for amount, paid in payments]

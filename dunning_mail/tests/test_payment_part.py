@@ -68,6 +68,25 @@ class TestReferences(BaseCase):
         self.assertNotIn('210000000003139471430009018', qr.find_references('x 210000000003139471430009018'))
         self.assertEqual(qr.find_references(None), set())
 
+    def test_references_are_found_whole(self):
+        """Neither the end nor the beginning of a longer one is a reference; what stands before it hides nothing."""
+        number = qr.make_qr_reference('99' + '123'.zfill(24))
+        for words in (f'1{number}', f'{number}1', f'INV{number}0', number[1:], number[:-1]):
+            self.assertNotIn(number, qr.find_references(words), words)
+        for before in ('12', '12345', '2026 12345', '1234567'):
+            printed = qr.format_reference(number)
+            self.assertIn(number, qr.find_references(f'{before} {printed}'), before)
+        for count in range(1, 30):
+            reference = qr.make_creditor_reference(f'DN{count:09}')
+            for longer in filter(qr.is_creditor_reference, (f'{reference}{end}' for end in range(100))):
+                self.assertNotIn(reference, qr.find_references(f'Zahlung {longer}'))
+                self.assertIn(longer, qr.find_references(f'Zahlung {longer}'))
+        for words in ('RF18539007547034X', 'XRF18539007547034'):
+            self.assertNotIn('RF18539007547034', qr.find_references(words), words)
+        other = qr.make_creditor_reference('DN000000007')
+        self.assertLessEqual({number, other, 'RF18539007547034'}, qr.find_references(
+            f'{number} {qr.format_reference(other)} RF18539007547034'))
+
     def test_swiss_characters(self):
         self.assertEqual(qr.clean_swiss_text('Müller\n& Söhne – 😀 “A” ☎'), 'Müller & Söhne - "A" .')
         self.assertEqual(qr.clean_swiss_text('Łódź ﬁ'), 'Łódź fi')

@@ -109,11 +109,6 @@ class Item:
     reason: Reason | None = None
 
     @property
-    def is_left_over(self):
-        """Whether it is what remains of a payment that was reconciled in part."""
-        return self.is_payment and abs(self.residual) < abs(self.invoiced)
-
-    @property
     def is_outgoing(self):
         """Whether it is money that was paid out to the customer."""
         return self.is_payment and self.residual > 0 and not self.is_claim
@@ -174,7 +169,7 @@ class Debt:
         :param list covers: (credit's line id, charge id, amount of the charge), in the order in which they are covered
         :param Currency currency: of the debt
         """
-        by_line = {credit.line_id: credit for credit in self.credits if credit.is_left_over}
+        by_line = {credit.line_id: credit for credit in self.credits if credit.is_payment}
         for line_id, charge_id, amount in covers:
             if credit := by_line.get(line_id):
                 part = min(-credit.residual, currency.round(amount - self.covered.get(charge_id, 0.0)))

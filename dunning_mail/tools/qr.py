@@ -264,18 +264,20 @@ def find_references(text: str) -> set[str]:
     if not text:
         return set()
     found = {text, text.replace(' ', '')}
-    for match in re.finditer(r'(?<![0-9])(?:[0-9] ?){26}[0-9](?![0-9])', text):
-        found.add(match.group().replace(' ', ''))
+    # Numbers may stand before it: every group may be the first one of a reference.
+    for match in re.finditer(r'(?<![0-9])(?=((?:[0-9] ?){26}[0-9])(?![0-9]))', text):
+        found.add(match.group(1).replace(' ', ''))
     for match in re.finditer(r'(?i)\bRF[0-9]{2}', text):
         # where it ends is unknown: the check digits tell
         tail = text[match.start():].upper()
         compact = ''
-        for character in tail:
+        for position, character in enumerate(tail):
             if character == ' ':
                 continue
             if character not in _REFERENCE_CHARACTERS or len(compact) == 25:
                 break
             compact += character
-            if is_creditor_reference(compact):
+            # What goes on without a space is another, longer one.
+            if not tail[position + 1:position + 2].isalnum() and is_creditor_reference(compact):
                 found.add(compact)
     return {candidate for candidate in found if not re.fullmatch(r'[0-9]{27}', candidate) or is_qr_reference(candidate)}

@@ -1,5 +1,7 @@
 from . import account_move_reversal
+from . import account_payment_register
 from . import base_partner_merge
+from . import dunning_assign_payment
 from . import dunning_charge_change
 from . import dunning_data_request
 from . import dunning_data_request_rest

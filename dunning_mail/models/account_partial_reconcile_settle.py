@@ -1,0 +1,80 @@
+from odoo import api, models
+from odoo.tools import format_list
+
+
+class AccountPartialReconcile(models.Model):
+    """Payments that are taken back: a person is asked, once a notice."""
+    _inherit = 'account.partial.reconcile'
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        partials = super().create(vals_list)
+        self.env['dunning.notice'].sudo()._drop_undone(partials.debit_move_id)
+        return partials
+
+    def unlink(self):
+        payments = self.sudo().filtered(lambda partial: partial.credit_move_id.move_id._is_dunning_payment())
+        if self.env.context.get('dunning_reverses_charges'):
+            # What is given up is not taken back: the money stays.
+            payments = self.browse()
+        lines, names = payments.debit_move_id, payments.credit_move_id.move_id.mapped('name')
+        result = super().unlink()
+        if lines:
+            self.env['dunning.promise']._do_alone(self.env['dunning.notice'].sudo(), '_ask_about_undone', lines, names)
+        return result
+
+
+class DunningNotice(models.Model):
+    _inherit = 'dunning.notice'
+
+    @api.model
+    def _ask_about_undone(self, lines, names):
+        """Ask the clerk about notices whose items or charges are open again.
+
+        :param lines: `account.move.line` that payments do not settle any more
+        :param list names: of these payments
+        """
+        opened = lines.exists().filtered(lambda line: line.parent_state == 'posted' and not line.reconciled)
+        found = {}
+        for line in self._find_counted_lines(opened):
+            # What a later notice claims too, is that one's matter.
+            found[line.move_line_id] = line.notice_id
+        for notice in self.union(*found.values()) | self._find_charging(opened):
+            if notice.activity_search(['dunning_mail.mail_activity_undone']):
+                continue
+            user = notice.company_id._get_dunning_responsible(notice.user_id)
+            notice = notice.with_context(lang=user.lang)
+            notice.activity_schedule(
+                'dunning_mail.mail_activity_undone', user_id=user.id,
+                summary=notice.env._("A payment was taken back: %s", notice.partner_id.display_name),
+                note=notice.env._(
+                    "%(payments)s: no longer reconciled with what this notice claims. It is open again: %(items)s.",
+                    payments=format_list(notice.env, names),
+                    items=format_list(notice.env, list(dict.fromkeys(opened.move_id.mapped('name'))))))
+
+    @api.model
+    def _drop_undone(self, lines):
+        """Take back what was asked about notices, where what had been taken back is settled again.
+
+        :param lines: `account.move.line` that something was reconciled with
+        """
+        kind = self.env.ref('dunning_mail.mail_activity_undone', raise_if_not_found=False)
+        asked = kind and self.env['mail.activity'].sudo().search([('activity_type_id', '=', kind.id)])
+        notices = self.browse(asked.mapped('res_id')).exists() if asked else self
+        for notice in notices:
+            booked = notice._get_all_charges()._get_booked_lines()
+            if (lines & (notice.line_ids.move_line_id | booked) and all(booked.mapped('reconciled'))
+                    and not notice._get_items_to_settle()):
+                notice.activity_unlink(['dunning_mail.mail_activity_undone'])
+
+    @api.model
+    def _find_counted_lines(self, items):
+        """Return the lines of notices that count on which items stand, the latest notice last."""
+        return self.env['dunning.notice.line'].search([
+            ('move_line_id', 'in', items.ids), ('kind', '=', 'due'), ('notice_id.is_counted', '=', True),
+        ]).sorted(lambda line: (line.notice_id.date_left, line.id))
+
+    @api.model
+    def _find_charging(self, lines):
+        """Return the notices that claimed the charges whose receivable lines these are."""
+        return self.env['dunning.charge'].search([('move_line_booked_id', 'in', lines.ids)]).notice_id

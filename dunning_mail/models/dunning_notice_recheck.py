@@ -145,10 +145,10 @@ class DunningNotice(models.Model):
                     return Verdict('held', self.env['dunning.proposal']._describe_hold(until, reason))
         elif not all(line.move_line_id for line in lines):
             return Verdict('changed' if words else 'same', '\n'.join(words), values)
+        # What is asked of items is read for all notices together.
+        items = lines.filtered(lambda line: line.kind != 'charge').with_prefetch(lines._prefetch_ids)
         code, reasons, lines, gone = self.env['dunning.proposal']._judge_lines(
-            # What is read of one is read of all.
-            self, lines.filtered(lambda line: line.kind != 'charge').with_prefetch(lines._prefetch_ids), debts, basis,
-            values.get('date') or self.date)
+            self, items, debts, basis, values.get('date') or self.date)
         shown = '\n'.join(reasons[:REASONS_SHOWN]) + (' …' if len(reasons) > REASONS_SHOWN else '')
         if code in ('settled', 'held'):
             return Verdict(code, shown, gone=gone)

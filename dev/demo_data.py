@@ -1,4 +1,5 @@
-"""The data of the demo: a Swiss company, its customers and what they owe. Dates are counted from today.
+"""The data of the demo: a Swiss company, its customers and what they owe, also besides the invoices, by the law of
+three countries. Dates are counted from today.
 
 Earlier dunning is made the way a clerk made it, by runs on earlier days whose letters were printed.
 """
@@ -56,7 +57,18 @@ CUSTOMERS = [
      [(260.00, "CHF", 31)], {"credit": 300.00, "state": None}),
     ("Garage Sutter AG", "de_CH", "ch", "7000", "Chur", "info@garage-sutter.example",
      [(350.00, "CHF", 44)], {"paid": 350.00, "state": None}),
+    # Interest and fees by the law of three countries.
+    ("Rigi Seilbau AG", "de_CH", "ch", "6410", "Goldau", "kreditoren@rigi-seilbau.example",
+     [(2500.00, "CHF", 75)], {"earlier": (45,), "law": "ch", "tax": 8.1}),
+    ("Rheinwerk Maschinen GmbH", "de_DE", "de", "50667", "Köln", "buchhaltung@rheinwerk.example",
+     [(11900.00, "EUR", 250), (480.00, "EUR", 40)], {"earlier": (230, 60), "law": "de"}),
+    ("Anna Gruber", "de_DE", "at", "5020", "Salzburg", "anna.gruber@post.example",
+     [(640.00, "EUR", 130)], {"earlier": (110,), "law": "at", "is_company": False}),
 ]  # fmt: skip
+
+# A procedure for each law: its name, and the fee in the company's currency from the second level on.
+LAWS = {"ch": ("Schweiz: Zins und Mahngebühr", 20.00), "de": ("Deutschland: Zins und Pauschale", 0.0),
+        "at": ("Österreich: Zins", 0.0)}  # fmt: skip
 
 
 def build(env, smtp):
@@ -69,16 +81,20 @@ def build(env, smtp):
     today = date.today()
     company = _prepare_company(env)
     clerk = _prepare_users(env, company)
+    procedures = {law: _prepare_procedure(env, law) for law in LAWS}
     partners, expected = {}, []
     for name, lang, country, zip_code, city, mail, invoices, special in CUSTOMERS:
         partner = env["res.partner"].create({
-            "name": name, "is_company": True, "email": mail, "street": "Dorfstrasse 12", "zip": zip_code, "city": city,
-            "country_id": env.ref(f"base.{country}").id, "ref": f"K{10001 + len(partners)}", "customer_rank": 1,
+            "name": name, "is_company": special.get("is_company", True), "email": mail, "street": "Dorfstrasse 12",
+            "zip": zip_code, "city": city, "country_id": env.ref(f"base.{country}").id,
+            "ref": f"K{10001 + len(partners)}", "customer_rank": 1,
             "dunning_channel": special.get("channel", "level"),
+            "dunning_procedure_id": procedures[special["law"]].id if "law" in special else False,
         })  # fmt: skip
         partner.lang = lang
         partners[name] = partner
-        moves = [_invoice(env, partner, amount, currency, today - timedelta(days=days))
+        tax = _prepare_tax(env, special["tax"]) if "tax" in special else None
+        moves = [_invoice(env, partner, amount, currency, today - timedelta(days=days), tax=tax)
                  for amount, currency, days in invoices]  # fmt: skip
         if special.get("paid"):
             env["account.payment.register"].with_context(
@@ -136,12 +152,30 @@ def _prepare_users(env, company):
     })  # fmt: skip
 
 
-def _invoice(env, partner, amount, currency, due, move_type="out_invoice"):
+def _prepare_procedure(env, law):
+    """Interest as the country has it, a fee or a lump sum from the second level on."""
+    name, fee = LAWS[law]
+    procedure = env.ref("dunning_mail.procedure_standard").copy({
+        "name": name, "interest_profile_id": env.ref(f"dunning_mail.interest_profile_{law}").id})  # fmt: skip
+    # The name is shown in the language of who looks at it.
+    procedure.with_context(lang="de_CH").name = name
+    later = procedure.level_ids.filtered(lambda level: level.sequence > 1)
+    later.write({"charge_interest": True, "charge_lump_sum": law == "de"})
+    if fee:
+        later.write({"fee_ids": [(0, 0, {"fixed": fee})]})
+    return procedure
+
+
+def _prepare_tax(env, rate):
+    return env["account.tax"].create({"name": f"MWST {rate} %", "amount": rate, "type_tax_use": "sale"})
+
+
+def _invoice(env, partner, amount, currency, due, move_type="out_invoice", tax=None):
     move = env["account.move"].create({
         "move_type": move_type, "partner_id": partner.id, "invoice_date": due - timedelta(days=30),
         "currency_id": env.ref(f"base.{currency}").id, "invoice_payment_term_id": False, "invoice_date_due": due,
         "invoice_line_ids": [(0, 0, {
-            "name": "Beratung", "quantity": 1, "price_unit": amount, "tax_ids": [(5, 0, 0)]})],
+            "name": "Beratung", "quantity": 1, "price_unit": amount, "tax_ids": [(6, 0, tax.ids if tax else [])]})],
     })  # fmt: skip
     move.action_post()
     return move

@@ -35,6 +35,8 @@ LETTERS = {
     "it_IT": "Officina Rossi SA",
     "en_US": "Thames Trading Ltd",
 }
+# Interest and fees by the law of three countries.
+LAWS = {"ch": "Rigi Seilbau AG", "de": "Rheinwerk Maschinen GmbH", "at": "Anna Gruber"}
 # What the demo does, and an unclear and a waiting notice besides.
 RULES = demo_data.RULES + """
 rechnung@mueller-soehne.*  eod   accept-then-drop
@@ -186,6 +188,8 @@ def take_pictures(browser, url, folder):
     take("notice", min(browser.run(BOTTOM.format("delivery_log_ids")), 1200))
     browser.open(f"{url}/odoo/dunning-notices/{get_notice(run_id, 'unclear')}", ".o_form_view", 960)
     take("unclear", 900)
+    browser.open(f"{url}/odoo/dunning-charges", ".o_list_view", 960)
+    take("charges", 420)
 
     shell(TIDY)
     browser.login(url, *demo_data.ADMIN)
@@ -201,7 +205,7 @@ def take_pictures(browser, url, folder):
 
 def draw_letters(run_id, folder):
     store = ROOT / ".dev" / "data" / "filestore" / DATABASE
-    for lang, customer in LETTERS.items():
+    for name, customer in {**LETTERS, **LAWS}.items():
         path = query(
             """
             SELECT a.store_fname
@@ -211,7 +215,7 @@ def draw_letters(run_id, folder):
              WHERE n.run_id = :'run' AND p.name = :'customer'
              ORDER BY n.id LIMIT 1
             """, run=run_id, customer=customer)[0]
-        target = folder / f"letter-{lang}"
+        target = folder / f"letter-{name}"
         subprocess.run(["pdftoppm", "-r", "90", "-png", "-singlefile", "-f", "1", store / path, target], check=True)
 
 
@@ -220,15 +224,20 @@ def store_pictures(folder):
     for path in sorted(folder.glob("*.png")):
         small = Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         small.save(IMAGES / path.name, optimize=True)
-    width, gap = 310, 8
-    letters = Image.new("RGB", (1280, round(width * 1.414) + 2 * gap), "#d9dde2")
-    for index, lang in enumerate(LETTERS):
-        letter = Image.open(folder / f"letter-{lang}.png").convert("RGB")
-        letter = letter.resize((width, round(width * letter.height / letter.width)), Image.Resampling.LANCZOS)
-        letters.paste(letter, (gap + index * (width + gap), gap))
-    letters.quantize(128).save(IMAGES / "letters.png", optimize=True)
+    join_letters(folder, LETTERS, "letters", 310)
+    join_letters(folder, LAWS, "letters-law", 416)
     for name in ("run.png", "notice.png", "letters.png"):
         (DESCRIPTION / name).write_bytes((IMAGES / name).read_bytes())
+
+
+def join_letters(folder, names, target, width, gap=8):
+    """Put letters beside each other, so many pixels wide each, in one picture."""
+    letters = Image.new("RGB", (1280, round(width * 1.414) + 2 * gap), "#d9dde2")
+    for index, name in enumerate(names):
+        letter = Image.open(folder / f"letter-{name}.png").convert("RGB")
+        letter = letter.resize((width, round(width * letter.height / letter.width)), Image.Resampling.LANCZOS)
+        letters.paste(letter, (gap + index * (width + gap), gap))
+    letters.quantize(128).save(IMAGES / f"{target}.png", optimize=True)
 
 
 def main():

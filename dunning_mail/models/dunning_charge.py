@@ -60,7 +60,7 @@ class DunningCharge(models.Model):
         help="The notice that claimed it first.")
     partner_id = fields.Many2one(
         'res.partner', string="Customer", required=True, ondelete='restrict', index=True, readonly=True)
-    company_id = fields.Many2one('res.company', required=True, readonly=True, index=True)
+    company_id = fields.Many2one('res.company', required=True, readonly=True)
     currency_id = fields.Many2one('res.currency', required=True, readonly=True)
     level_id = fields.Many2one(related='notice_id.level_id', store=True)
     kind = fields.Selection(
@@ -83,6 +83,9 @@ class DunningCharge(models.Model):
     is_past = fields.Boolean(
         "Before It Started Again", readonly=True,
         help="Its item has started again since, and with it the default: later interest does not contain this.")
+    kept_ids = fields.Json(
+        readonly=True, help="Earlier charges beside which it stands, since money for them is there: it asks for what "
+        "exceeds them.")
     replaced_by_id = fields.Many2one(
         'dunning.charge', ondelete='set null', index='btree_not_null', readonly=True)
     state = fields.Selection(
@@ -236,6 +239,7 @@ class DunningCharge(models.Model):
         back._set_draft()
         (cancelled | back)._release_replaced()
         arrived._replace_earlier()
+        arrived._lower_set_off()
         # What leaves once more, counts once more.
         arrived.filtered('is_past').sudo().is_past = False
         left_out = arrived.filtered(lambda charge: charge._is_left_out())
@@ -268,10 +272,11 @@ class DunningCharge(models.Model):
         standing._replace_earlier(among=released)
 
     def _find_replaced(self):
-        """Find the earlier charges for which these stand: interest of the same item, which contains it, and the fee
-        of an earlier notice of the same items where the level's fee is single.
+        """Find the earlier charges for which these stand: interest of the same item, which contains it, the fee of an
+        earlier notice of the same items where the level's fee is single, and fees that a lump sum was set off against.
 
-        What stands on the notice beside them is asked for by itself.
+        What stands on the notice beside them is asked for by itself, and what they keep stays. A fee that was left out
+        stands for nothing.
 
         :return: dict `dunning.charge` of these -> earlier ones
         """
@@ -283,28 +288,60 @@ class DunningCharge(models.Model):
         found = {}
         for charge_id, earlier_ids in self.env.execute_query(SQL(
                 """
-                SELECT new.id, ARRAY_AGG(c.id)
-                  FROM dunning_charge new
-                  JOIN dunning_notice n ON n.id = new.notice_id
-                  JOIN dunning_level v ON v.id = n.level_id
-                  JOIN dunning_charge c ON c.kind = new.kind AND c.company_id = new.company_id AND c.state = 'claimed'
-                   AND c.notice_id <> new.notice_id
-                  JOIN dunning_notice o ON o.id = c.notice_id AND o.is_counted
-                 WHERE new.id = ANY(%s)
-                   AND NOT EXISTS (SELECT 1 FROM dunning_notice_line l
-                                    WHERE l.notice_id = new.notice_id AND l.charge_id = c.id)
-                   AND (new.kind = 'interest' AND c.move_line_id = new.move_line_id AND c.is_past IS NOT TRUE
-                        OR new.kind = 'fee' AND v.fee_method = 'single' AND c.partner_id = new.partner_id AND EXISTS (
-                           SELECT 1
-                             FROM dunning_notice_line l
-                             JOIN dunning_notice_line m ON m.move_line_id = l.move_line_id AND m.kind = 'due'
-                             JOIN dunning_notice s ON s.id = m.notice_id
-                              AND s.run_id = n.run_id AND s.partner_id = n.partner_id
-                            WHERE l.notice_id = c.notice_id AND l.kind = 'due' AND l.is_past IS NOT TRUE))
+                -- In steps, each small: what was joined at once would not know where to begin.
+                WITH new AS MATERIALIZED (
+                    SELECT own.id, own.kind, own.amount, own.move_line_id, own.company_id, own.notice_id, n.run_id,
+                           n.partner_id, v.fee_method, COALESCE(own.kept_ids, '[]'::jsonb) AS kept_ids
+                      FROM dunning_charge own
+                      JOIN dunning_notice n ON n.id = own.notice_id
+                      JOIN dunning_level v ON v.id = n.level_id
+                     WHERE own.id = ANY(%s)),
+                item AS MATERIALIZED (
+                    SELECT DISTINCT new.id, line.move_line_id
+                      FROM new
+                      JOIN dunning_notice n ON n.run_id = new.run_id AND n.partner_id = new.partner_id
+                      JOIN dunning_notice_line line ON line.notice_id = n.id AND line.kind = 'due'
+                     WHERE new.amount > 0 AND (
+                           new.kind = 'fee' AND new.fee_method = 'single'
+                           OR new.kind = 'lump_sum' AND line.move_line_id = new.move_line_id)),
+                earlier AS MATERIALIZED (
+                    SELECT new.id, c.id AS charge_id
+                      FROM new
+                      JOIN dunning_charge c ON c.move_line_id = new.move_line_id AND c.kind = 'interest'
+                       AND c.is_past IS NOT TRUE
+                     WHERE new.kind = 'interest'
+                     UNION
+                    SELECT item.id, c.id
+                      FROM item
+                      JOIN dunning_notice_line line ON line.move_line_id = item.move_line_id AND line.kind = 'due'
+                       AND line.is_past IS NOT TRUE
+                      JOIN dunning_charge c ON c.notice_id = line.notice_id AND c.kind = 'fee')
+                SELECT new.id, ARRAY_AGG(c.id ORDER BY c.id)
+                  FROM earlier
+                  JOIN new ON new.id = earlier.id
+                  JOIN dunning_charge c ON c.id = earlier.charge_id AND c.company_id = new.company_id
+                   AND c.state = 'claimed' AND c.notice_id <> new.notice_id
+                  JOIN dunning_notice n ON n.id = c.notice_id AND n.is_counted
+                 WHERE (c.kind <> 'fee' OR n.run_id <> new.run_id) AND NOT new.kept_ids @> TO_JSONB(c.id)
+                   AND NOT EXISTS (SELECT 1 FROM dunning_notice_line line
+                                    WHERE line.notice_id = new.notice_id AND line.charge_id = c.id)
                  GROUP BY new.id
                 """, self.ids)):
             found[self.browse(charge_id)] = self.browse(earlier_ids)
         return found
+
+    def _lower_set_off(self):
+        """Lower the earlier fees against which a lump sum was set off in part to what the notice names of them."""
+        for notice, lump_sums in self.filtered(
+                lambda charge: charge.kind == 'lump_sum' and charge.amount).grouped('notice_id').items():
+            kept = {charge_id for charge in lump_sums for charge_id in charge.kept_ids or ()}
+            for line in notice.charge_line_ids:
+                fee = line.charge_id
+                if (fee.kind == 'fee' and fee.state == 'claimed' and fee.notice_id != notice and fee.id not in kept
+                        and fee.currency_id.compare_amounts(line.amount_residual, fee.amount) < 0
+                        and fee.notice_id.due_line_ids.move_line_id & lump_sums.move_line_id):
+                    fee.sudo().write({'amount': line.amount_residual, 'reason': self.env._(
+                        "Set off against the lump sum of %s.", notice.display_name)})
 
     # === WHAT ITEMS HAVE === #
 
@@ -355,7 +392,7 @@ class DunningCharge(models.Model):
     def _process(self):
         """Correct what was claimed by what is known now, and let charges lapse whose items were settled long ago; the
         scheduled action of each day."""
-        for company, charges in self.search([('state', '=', 'claimed')]).grouped('company_id').items():
+        for company, charges in self.search([('state', 'in', ('claimed', 'booked'))]).grouped('company_id').items():
             own = charges.with_context(lang=company.partner_id.lang)
             own._correct()
             if days := company.dunning_lapse_days:

@@ -43,6 +43,8 @@ class DunningCharge(models.Model):
         :raise AccessError: the user may not waive so much
         """
         self.notice_id.check_access('write')
+        # All that is given up at once, and not what is added elsewhere.
+        self._check_may_waive({charge: max(0.0, charge.amount_calculated - amount) for charge in self})
         for charge in self:
             notice = charge.notice_id
             if notice.state != 'draft' or charge.state != 'draft':
@@ -52,7 +54,6 @@ class DunningCharge(models.Model):
             if amount < 0:
                 raise UserError(self.env._(
                     "A charge on the notice for %s cannot be negative.", notice.partner_id.display_name))
-            charge._check_may_waive({charge: max(0.0, charge.amount_calculated - amount)})
             old = charge.amount
             charge._write_amount(amount, reason=reason, is_set=True)
             charge._log_on_notice(self.env._(

@@ -249,8 +249,8 @@ class DunningCharge(models.Model):
         weights = {}
         for item in self.notice_id.due_line_ids:
             sold = {}
-            for line in item.move_line_id.move_id.invoice_line_ids.filtered(
-                    lambda line: line.display_type == 'product'):
+            products = item.move_line_id.move_id.invoice_line_ids
+            for line in products.filtered(lambda line: line.display_type == 'product'):
                 taxes = line.tax_ids.flatten_taxes_hierarchy().filtered(lambda tax: tax.amount_type == 'percent')
                 sold[taxes] = sold.get(taxes, 0.0) + line.price_total
             sold = {taxes: amount for taxes, amount in sold.items() if amount > 0}

@@ -233,7 +233,7 @@ class DunningInterestRate(models.Model):
 
     profile_id = fields.Many2one('dunning.interest.profile', required=True, ondelete='cascade', index=True)
     company_id = fields.Many2one(related='profile_id.company_id', store=True, index=True)
-    date_from = fields.Date("From", required=True)
+    date_from = fields.Date("Valid From", required=True)
     rate = fields.Float("Base Rate (% per Year)", digits=RATE_DIGITS, required=True, help="It may be negative.")
 
     _day_unique = models.Constraint(

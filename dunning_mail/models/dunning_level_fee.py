@@ -21,7 +21,7 @@ class DunningLevelFee(models.Model):
     amount_currency_id = fields.Many2one('res.currency', compute='_compute_amount_currency_id')
     debtor = fields.Selection(
         [('all', 'All'), ('business', 'Businesses'), ('consumer', 'Consumers')], required=True, default='all')
-    amount_from = fields.Monetary("From", currency_field='amount_currency_id')
+    amount_from = fields.Monetary("From Amount", currency_field='amount_currency_id')
     fixed = fields.Monetary("Fixed Amount", currency_field='amount_currency_id')
     percent = fields.Float("Per Cent", digits=(16, 4))
     minimum = fields.Monetary("At Least", currency_field='amount_currency_id')

@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 from odoo.fields import Command
 from odoo.tools import format_amount
 
@@ -63,25 +63,32 @@ class DunningNotice(models.Model):
         :param of_customer: all notices of the customer and run that are not excluded or cancelled
         :param basis: :class:`~.dunning_proposal_basis.Basis` of the run
         """
-        fees = dict.fromkeys(self, 0.0)
-        bearers = [bearer for notice in self if (bearer := notice._make_bearer(basis))]
+        proposal, partner = self.env['dunning.proposal'].sudo(), self.partner_id.commercial_partner_id
+        drafts, covered = of_customer.filtered(lambda notice: notice.state == 'draft'), {}
+        if self.env['dunning.charge'].search_count([
+                ('state', '=', 'claimed'), ('company_id', '=', basis.company.id),
+                ('partner_id.commercial_partner_id', 'in', partner.ids)], limit=1):
+            covered = proposal._sum_covered(Basis(basis.env, basis.company, basis.day, proposal._load_for_recheck(
+                self, self._fetch_lines(), basis.day)))
+        bearers = {notice: bearer for notice in self if (bearer := notice._make_bearer(basis))}
         # Waived or paid is decided too.
         is_borne = any(notice._get_fee() for notice in of_customer - self) or any(
             fee.is_set or fee.state != 'draft' for fee in map(type(self)._get_fee, self) if fee)
         if bearers and not is_borne:
-            bearer = judgement.choose_bearer(bearers, basis.terms)
-            if bearer.level.fees:
-                proposal = self.env['dunning.proposal'].sudo()
-                partner = bearer.notice.partner_id
-                bearer.debtor = proposal._get_debtor_kinds(partner, basis.company)[partner.id]
+            chosen = judgement.choose_bearer(list(bearers.values()), basis.terms)
+            if chosen.level.fees:
+                chosen.debtor = proposal._get_debtor_kinds(partner, basis.company)[partner.id]
                 _taken, _claimed, lump_sums = self.env['dunning.charge']._read_of_items(
-                    bearer.notice.due_line_ids.move_line_id.ids, bearer.notice)
-                bearer.lump_sum = bearer.notice.amount_lump_sum + sum(lump_sums.values())
-                fees[bearer.notice] = judgement.get_fee(bearer, basis.terms)
-        for notice, fee in fees.items():
+                    chosen.notice.due_line_ids.move_line_id.ids, chosen.notice)
+                chosen.lump_sum = chosen.notice.amount_lump_sum + sum(lump_sums.values())
+                kept = proposal._list_kept_fees(proposal._read_kept(covered, self))
+                judgement.put_fee(chosen, basis.terms, dict.fromkeys(
+                    fee for line_id in of_customer.due_line_ids.move_line_id.ids for fee in kept.get(line_id, ())))
+        for notice in self:
             if not notice._get_fee().is_set:
-                notice._put_fee(fee, bearers)
-        of_customer.filtered(lambda notice: notice.state == 'draft')._place_earlier(of_customer, basis)
+                notice._put_fee(bearers.get(notice))
+        if drafts:
+            drafts._place_earlier(bearers, of_customer.due_line_ids.move_line_id.ids, basis, covered)
 
     def _make_bearer(self, basis):
         """Return the notice as :func:`~.judgement.choose_bearer` looks at it, None where it can bear no fee."""
@@ -93,29 +100,39 @@ class DunningNotice(models.Model):
             return None
         return SimpleNamespace(
             notice=self, level=level, amount=self.amount_overdue - self.amount_credit, currency=currency,
-            debtor='consumer', lump_sum=0.0)
+            debtor='consumer', charges=self._list_charges(), lump_sum=0.0, fee=0.0, is_single=False, kept_ids=[],
+            set_off=0.0)
 
-    def _put_fee(self, amount, bearers=()):
-        """Write the fee that the rules give to a notice."""
+    def _list_charges(self):
+        """Return what the notice claims first, as the judgement looks at it."""
+        return [{'kind': charge.kind, 'amount': charge.amount, 'move_line_id': charge.move_line_id.id}
+                for charge in self.charge_ids if charge.state != 'cancelled']
+
+    def _put_fee(self, bearer=None):
+        """Write the fee that the rules give to a notice.
+
+        :param bearer: what :meth:`_make_bearer` returned, with its fee; without one it has none
+        """
         self.ensure_one()
-        fee = self._get_fee()
+        fee, amount = self._get_fee(), bearer.fee if bearer else 0.0
         if self.currency_id.is_zero(amount):
             fee.filtered(lambda charge: charge.state == 'draft').unlink()
         elif not fee:
-            debtor = next((bearer.debtor for bearer in bearers if bearer.notice == self), False)
-            self._add_charge('fee', amount, debtor_kind=debtor)
-        elif fee.state == 'draft' and self.currency_id.compare_amounts(fee.amount, amount):
-            fee._write_amount(amount, amount_calculated=amount)
+            self._add_charge('fee', amount, debtor_kind=bearer.debtor, kept_ids=bearer.kept_ids)
+        elif fee.state == 'draft' and (
+                self.currency_id.compare_amounts(fee.amount, amount) or (fee.kept_ids or []) != bearer.kept_ids):
+            fee._write_amount(amount, amount_calculated=amount, kept_ids=bearer.kept_ids)
 
     def _set_fee(self, amount):
         """Change the fee as a person says it.
 
         :param float amount: 0 leaves it out
-        :raise UserError: it is negative, or the notice is not a draft
+        :raise UserError: the notice is not a draft
+        :raise ValidationError: it is negative
         """
         self.ensure_one()
         if amount < 0:
-            raise UserError(self.env._(
+            raise ValidationError(self.env._(
                 "The fee of the notice for %s cannot be negative.", self.partner_id.display_name))
         reason = self.env._("Set by %s.", self.env.user.name)
         fee = self._get_fee().with_env(self.env)
@@ -172,39 +189,40 @@ class DunningNotice(models.Model):
 
     # === CHARGES OF EARLIER NOTICES === #
 
-    def _place_earlier(self, of_customer, basis):
+    def _place_earlier(self, bearers, line_ids, basis, covered):
         """Name on drafts of one customer the charges of earlier notices that they ask for, as the proposal would.
 
-        :param of_customer: all notices of the customer and run that are not excluded or cancelled
+        :param dict bearers: `dunning.notice` -> what :meth:`_make_bearer` returned
+        :param list line_ids: ids of the items that are due on the customer's notices of the run
         :param basis: :class:`~.dunning_proposal_basis.Basis` of the run
+        :param dict covered: id of a charge -> what of it is there
         """
-        if not self:
-            return
         proposal = self.env['dunning.proposal'].sudo()
         partner = self.partner_id.commercial_partner_id
-        earlier = proposal._read_earlier(partner.ids, basis.company, notices=self)
+        earlier = proposal._read_earlier(partner.ids, self.run_id, notices=self)
         standing = self.line_ids.filtered(lambda line: line.charge_id and line.charge_id.notice_id != line.notice_id)
         if not earlier and not standing:
             return
         candidates = []
-        for notice in of_customer.sorted(lambda notice: (notice.level_id.sequence, notice.id)):
+        for notice in self.sorted(lambda notice: (notice.level_id.sequence, notice.id)):
+            bearer, fee = bearers.get(notice), notice._get_fee()
+            # A fee that a person left out comes in place of none.
+            is_single = bearer.is_single if bearer and not fee.is_set else bool(
+                fee.amount and notice.level_id.fee_method == 'single')
             candidates.append(SimpleNamespace(
-                partner_id=partner.id, currency=basis.get_currency(notice.currency_id.id),
-                notice=notice,
-                due=[SimpleNamespace(line_id=line_id) for line_id in notice.due_line_ids.move_line_id.ids],
-                fee=bool(notice._get_fee()), level=SimpleNamespace(
-                    is_cumulated=notice.level_id.fee_method == 'cumulated'),
-                charges=[{'kind': charge.kind, 'move_line_id': charge.move_line_id.id} for charge in notice.charge_ids],
+                partner_id=partner.id, currency=basis.get_currency(notice.currency_id.id), notice=notice,
+                due=[SimpleNamespace(line_id=line_id) for line_id in line_ids],
+                is_single=is_single, set_off=bearer.set_off if bearer else 0.0, charges=notice._list_charges(),
                 earlier=[]))
-        basis = Basis(basis.env, basis.company, basis.day, proposal._load_for_recheck(
-            self, self._fetch_lines(), basis.day))
-        judgement.set_earlier(candidates, earlier, proposal._sum_covered(basis))
+        judgement.set_earlier(candidates, earlier, covered)
         wanted = {
-            (candidate.notice, charge.id): charge for candidate in candidates for charge in candidate.earlier
-            if candidate.notice in self}
+            (candidate.notice, charge.id): charge for candidate in candidates for charge in candidate.earlier}
         present = {(line.notice_id, line.charge_id.id): line for line in standing}
         gone = self.env['dunning.notice.line'].union(*(line for key, line in present.items() if key not in wanted))
         gone.with_context(dunning_replace_lines=True).unlink()
+        for key, line in present.items():
+            if key in wanted and line.currency_id.compare_amounts(wanted[key].amount, line.amount_residual):
+                line.amount_residual = wanted[key].amount
         self.env['dunning.notice.line'].create([
             {'notice_id': notice.id, **proposal._prepare_earlier_values(charge)}
             for (notice, charge_id), charge in wanted.items() if (notice, charge_id) not in present])
@@ -238,9 +256,54 @@ class DunningNotice(models.Model):
             self.env['dunning.proposal']._set_item_charges(candidates, basis, day, self)
             for candidate in candidates:
                 candidate.notice._amend_verdict(verdicts, candidate.charges)
+        asking._check_kept(verdicts, self.env['dunning.proposal']._sum_covered(basis))
         charge_lines = lines.filtered(lambda line: line.kind == 'charge' and line.notice_id in asking)
         if charge_lines:
             charge_lines._check_charges(verdicts, basis)
+
+    def _check_kept(self, verdicts, covered):
+        """Say in the verdicts of notices that their fee asks for what is there already, or that money for an earlier
+        one has gone.
+
+        :param dict verdicts: notice id -> :class:`~.dunning_notice_recheck.Verdict`
+        :param dict covered: id of a charge -> what of it is there
+        """
+        fees = self.charge_ids.filtered(lambda charge: (
+            charge.kind == 'fee' and charge.state == 'draft' and not charge.is_set and charge.amount))
+        replaced = fees._find_replaced() if covered else {}
+        for fee in fees:
+            came = replaced.get(fee, fee.browse()).filtered(lambda charge: covered.get(charge.id))
+            gone = fee.browse(fee.kept_ids or ()).exists().filtered(
+                lambda charge: charge.state == 'claimed' and not covered.get(charge.id))
+            words = [self.env._(
+                "%(charge)s: %(amount)s of it is there, what a payment left.", charge=charge.display_name,
+                amount=format_amount(self.env, covered[charge.id], charge.currency_id)) for charge in came]
+            words += [self.env._(
+                "%s: the money that was there for it is not there any more.", charge.display_name) for charge in gone]
+            if words:
+                verdict = verdicts[fee.notice_id.id]
+                amount = fee.amount - sum(came.mapped('amount')) + sum(gone.mapped('amount'))
+                verdicts[fee.notice_id.id] = verdict._replace(
+                    code='changed', fee=max(0.0, amount), words='\n'.join(filter(None, [verdict.words, *words])))
+
+    def _get_total_after(self, verdict):
+        """Return what the notice asks for in all once its verdict is applied. That its fee may move to another notice
+        of the customer, or become another one, is not foreseen.
+
+        :param verdict: :class:`~.dunning_notice_recheck.Verdict`
+        """
+        self.ensure_one()
+        amounts = [self.amount_cost, self.amount_fee if verdict.fee is None else verdict.fee]
+        amounts += [self.amount_overdue, -self.amount_credit] if verdict.lines is None else [
+            line['amount_residual'] for line in verdict.lines if line['kind'] in ('due', 'credit')]
+        amounts += [self.amount_interest, self.amount_lump_sum] if verdict.charges is None else [
+            charge['amount'] for charge in verdict.charges]
+        if self.amount_earlier:
+            replaced = self._find_own_earlier([
+                (charge['kind'], charge['move_line_id'], charge['kept_ids']) for charge in verdict.charges or ()])
+            amounts += [verdict.earlier.get(line.id, line.amount_residual) for line in self.charge_line_ids - replaced
+                        if line.charge_id.notice_id != self]
+        return self.currency_id.round(sum(amounts))
 
     def _get_level_after(self, verdict):
         """Return the level that the notice has once its verdict is applied."""
@@ -318,17 +381,26 @@ class DunningNotice(models.Model):
                 'partner_id': notice.partner_id.id, 'company_id': notice.company_id.id,
                 'currency_id': notice.currency_id.id, 'date': notice.date, **values}) for values in verdict.charges]
             notice._place_own_earlier()
-        if verdict.charges is not None or verdict.lines is not None:
+        if verdict.charges is not None or verdict.lines is not None or verdict.fee is not None:
             # What was issued without a fee stays without.
             notice.filtered(lambda notice: notice.state == 'draft' or notice._get_fee())._judge_fees_anew()
 
     def _place_own_earlier(self):
         """Take off a notice the earlier charges for which one of its own stands now."""
-        items = self.charge_ids.filtered(lambda charge: charge.kind == 'interest').move_line_id
-        self.line_ids.filtered(lambda line: (
-            line.charge_id.kind == 'interest' and line.charge_id.notice_id != self and not line.charge_id.is_past
-            and line.charge_id.state == 'claimed'
-            and line.charge_id.move_line_id in items)).with_context(dunning_replace_lines=True).unlink()
+        self._find_own_earlier([(charge.kind, charge.move_line_id.id, charge.kept_ids) for charge in self.charge_ids]
+                               ).with_context(dunning_replace_lines=True).unlink()
+
+    def _find_own_earlier(self, charges):
+        """Return the lines with earlier charges for which one of the notice's own stands.
+
+        :param charges: (kind, id of the item, ids of the charges that are kept) of its own charges
+        """
+        own = [(line_id, kept_ids or ()) for kind, line_id, kept_ids in charges if kind == 'interest']
+        items, kept = {line_id for line_id, _kept in own}, {one for _line_id, kept_ids in own for one in kept_ids}
+        return self.charge_line_ids.filtered(lambda line: (
+            line.charge_id.kind == 'interest' and line.charge_id.notice_id != self
+            and line.charge_id.state == 'claimed' and not line.charge_id.is_past
+            and line.charge_id.id not in kept and line.charge_id.move_line_id.id in items))
 
 
 class DunningNoticeLine(models.Model):
@@ -362,7 +434,8 @@ class DunningNoticeLine(models.Model):
                     amount=format_amount(self.env, covered + charge.amount_paid, notice.currency_id))
                 if correction := corrections.get(charge.id):
                     amount, words = amount - correction.less, f'{charge.display_name}: {correction.reason}'
-                left = max(0.0, notice.currency_id.round(amount - covered))
+                # Less than all of it is asked for where a lump sum was set off against it.
+                left = min(line.amount_residual, max(0.0, notice.currency_id.round(amount - covered)))
             if not notice.currency_id.compare_amounts(left, line.amount_residual):
                 continue
             verdict = verdicts[notice.id]

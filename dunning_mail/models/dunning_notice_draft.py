@@ -21,7 +21,7 @@ class DunningNotice(models.Model):
         :return: the new notices
         :raise psycopg2.errors.UniqueViolation: an item is on another open notice
         """
-        rows, lines, charges, charge_lines = [], [], [], []
+        rows, lines, charges, charge_lines, documents = [], [], [], [], {}
         is_booked_at_issue = self.env['dunning.charge']._get_is_booked_at_issue()
         runs = {
             run.id: {'company_id': run.company_id.id, 'user_id': run.user_id.id}
@@ -54,18 +54,23 @@ class DunningNotice(models.Model):
             for _command, _id, line in vals['line_ids']:
                 (charge_lines if line['kind'] == 'charge' else lines).append({
                     'notice_id': notice_id, **line, 'is_reserved': line['kind'] == 'due'})
+                documents[line.get('move_line_id')] = line['name']
             charges += [{
                 'notice_id': notice_id, 'level_id': vals['level_id'], 'state': 'draft', 'amount_waived': 0.0,
                 'amount_paid': 0.0, 'amount_left': 0.0, **charge,
                 'is_booked_at_issue': is_booked_at_issue(charge['company_id']),
-                'detail': json.dumps(charge['detail']) if charge['detail'] else False}
+                'detail': json.dumps(charge['detail']) if charge['detail'] else False,
+                'kept_ids': json.dumps(charge['kept_ids']) if charge['kept_ids'] else False}
                 for _command, _id, charge in vals['charge_ids']]
         Line = self.env['dunning.notice.line']
         insert_in_sets(Line, lines)
         insert_in_sets(Line, charge_lines)
         made = insert_in_sets(self.env['dunning.charge'], charges)
-        made.move_line_id.move_id.fetch(['name'])
-        insert_in_sets(Line, [{**charge._prepare_line_values(), 'is_reserved': False} for charge in made])
+        insert_in_sets(Line, [{
+            'notice_id': charge['notice_id'], 'is_reserved': False,
+            **made._prepare_charge_line_values(
+                charge_id, charge['amount'], charge['move_line_id'] and documents[charge['move_line_id']],
+                charge['date'])} for charge_id, charge in zip(made._ids, charges, strict=True)])
         return notices
 
     def action_exclude(self):

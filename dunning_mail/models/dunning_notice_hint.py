@@ -215,8 +215,13 @@ class DunningNotice(models.Model):
 
     def _find_money_hints(self):
         unallocated, on_way = self._find_unallocated(), self._find_on_way()
+        # What is there for charges was not forgotten: these are not asked for again.
+        there = self.env['dunning.proposal']._read_there(self.partner_id.commercial_partner_id) if unallocated else {}
         for notice in self:
             for currency, amount in unallocated.get(notice.id, {}).items():
+                amount -= there.get((*notice._get_customer_key(), currency.id), 0.0)
+                if currency.compare_amounts(amount, 0) <= 0:
+                    continue
                 words = format_amount(self.env, amount, currency)
                 if currency == notice.currency_id:
                     yield notice.id, 'unallocated', self.env._(

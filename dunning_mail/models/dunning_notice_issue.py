@@ -73,16 +73,10 @@ class DunningNotice(models.Model):
     def _foresee_issue(self):
         """Foresee what `_issue()` would make of drafts as things stand now, read in sets. Writes nothing.
 
-        Fees stay where they are: that one may move to another notice of the customer is not foreseen.
-
         :return: (dict notice id -> :class:`~.dunning_notice_recheck.Verdict`; dict notice id -> what it would claim)
         """
-        verdicts, totals = self._recheck(), {}
-        for notice in self:
-            lines = verdicts[notice.id].lines
-            totals[notice.id] = notice.amount_total if lines is None else notice.currency_id.round(
-                sum(line['amount_residual'] for line in lines if line['kind'] in ('due', 'credit')) + notice.amount_fee)
-        return verdicts, totals
+        verdicts = self._recheck()
+        return verdicts, {notice.id: notice._get_total_after(verdicts[notice.id]) for notice in self}
 
     def _prepare_issue_in_sets(self):
         """Check and number all those drafts together that are as they were proposed.

@@ -32,6 +32,7 @@ class Verdict(NamedTuple):
     :ivar lines: values of all its lines, that would make it true; None where they are
     :ivar gone: id of the `account.move.line` -> why it is not claimed any more
     :ivar charges: values of all its interest and lump sums, that would make it true; None where they are
+    :ivar fee: what the fee becomes, since money for earlier ones has come or gone; None where it stays
     :ivar earlier: id of a line with a charge of an earlier notice, or with one that was given up -> what is asked for
         now, 0 for nothing
     """
@@ -41,6 +42,7 @@ class Verdict(NamedTuple):
     lines: list | None = None
     gone: dict = {}
     charges: list | None = None
+    fee: float | None = None
     earlier: dict = {}
 
 
@@ -144,7 +146,9 @@ class DunningNotice(models.Model):
         elif not all(line.move_line_id for line in lines):
             return Verdict('changed' if words else 'same', '\n'.join(words), values)
         code, reasons, lines, gone = self.env['dunning.proposal']._judge_lines(
-            self, lines.filtered(lambda line: line.kind != 'charge'), debts, basis, values.get('date') or self.date)
+            # What is read of one is read of all.
+            self, lines.filtered(lambda line: line.kind != 'charge').with_prefetch(lines._prefetch_ids), debts, basis,
+            values.get('date') or self.date)
         shown = '\n'.join(reasons[:REASONS_SHOWN]) + (' …' if len(reasons) > REASONS_SHOWN else '')
         if code in ('settled', 'held'):
             return Verdict(code, shown, gone=gone)

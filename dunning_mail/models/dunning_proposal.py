@@ -223,7 +223,7 @@ class DunningProposal(models.AbstractModel):
                 exceptions += [
                     self._prepare_exception_values(run, debt, item, reason.code, describe(reason))
                     for reason, item in left_out]
-        self._set_charges(candidates, basis, replaced_run)
+        self._set_charges(replaced_run or run, candidates, basis, replaced_run)
         exceptions += self._find_only_charges(run, basis, is_looked_at)
         hints = self._find_hints(candidates, basis, partners)
         exceptions += [self._prepare_hint_exception_values(run, candidate, hints[key]) for key, candidate in {

@@ -34,7 +34,7 @@ class DunningProposal(models.AbstractModel):
                   FROM (%s) AS cover
                   JOIN dunning_charge c ON c.id = cover.charge_id
                  ORDER BY cover.credit_id, cover.date, cover.charge_id
-                """, Charge._get_cover_query(list(left)))):
+                """, Charge._get_cover_query(credit_ids=list(left)))):
             debt = left[credit_id]
             if debt.currency_id == currency_id:
                 covers[debt.partner_id, currency_id].append((credit_id, charge_id, amount))
@@ -44,12 +44,43 @@ class DunningProposal(models.AbstractModel):
                 key[1], rounding, partial(float_round, precision_rounding=rounding),
                 partial(float_compare, precision_rounding=rounding), lambda: None))
 
+    @api.model
+    def _read_there(self, partners):
+        """Read how much of what payments of customers have left is there for charges.
+
+        :param partners: commercial partners
+        :return: dict (customer's id, id of the head company, currency id) -> positive amount
+        """
+        Charge = self.env['dunning.charge']
+        Charge.flush_model()
+        left, open_charges, there = {}, {}, defaultdict(float)
+        for *key, credit_id, charge_id, residual, amount in self.env.execute_query(SQL(
+                """
+                SELECT p.commercial_partner_id, SPLIT_PART(company.parent_path, '/', 1)::int, aml.currency_id,
+                       cover.credit_id, cover.charge_id, -aml.amount_residual_currency::float, cover.amount::float
+                  FROM (%s) AS cover
+                  JOIN account_move_line aml ON aml.id = cover.credit_id AND aml.amount_residual_currency < 0
+                  JOIN account_journal j ON j.id = aml.journal_id AND j.type IN ('bank', 'cash', 'credit')
+                  JOIN dunning_charge c ON c.id = cover.charge_id AND c.currency_id = aml.currency_id
+                  JOIN res_partner p ON p.id = aml.partner_id
+                  JOIN res_company company ON company.id = aml.company_id
+                 ORDER BY cover.credit_id, cover.date, cover.charge_id
+                """, Charge._get_cover_query(SQL(
+                    "c.partner_id IN (SELECT id FROM res_partner WHERE commercial_partner_id = ANY(%s))",
+                    partners.ids)))):
+            part = min(left.setdefault(credit_id, residual), open_charges.setdefault(charge_id, amount))
+            left[credit_id] -= part
+            open_charges[charge_id] -= part
+            there[tuple(key)] += part
+        return there
+
     # === CHARGES OF A PROPOSAL === #
 
     @api.model
-    def _set_charges(self, candidates, basis, replaced_run=None):
+    def _set_charges(self, run, candidates, basis, replaced_run=None):
         """Say of each notice that is proposed what it asks for beside the items.
 
+        :param run: `dunning.run`
         :param list candidates: :class:`~.judgement.Candidate`, judged
         :param basis: :class:`~.dunning_proposal_basis.Basis`
         :param replaced_run: `dunning.run` whose drafts count for nothing
@@ -58,15 +89,22 @@ class DunningProposal(models.AbstractModel):
             return
         partners = self.env['res.partner'].browse({candidate.partner_id for candidate in candidates})
         charging = [candidate for candidate in candidates if self._is_charging(candidate.level)]
+        covered = self._sum_covered(basis)
         if charging:
             kinds = self._get_debtor_kinds(partners, basis.company)
             for candidate in charging:
                 candidate.debtor = kinds[candidate.partner_id]
             self._set_item_charges(charging, basis, basis.day)
-            judgement.set_fees(candidates, basis.terms)
-        earlier = self._read_earlier(partners.ids, basis.company, replaced_run)
-        if earlier:
-            judgement.set_earlier(candidates, earlier, self._sum_covered(basis))
+            judgement.set_fees(
+                candidates, basis.terms, self._list_kept_fees(self._read_kept(covered)), self._find_fee_bearers(run))
+        if earlier := self._read_earlier(partners.ids, run, replaced_run):
+            judgement.set_earlier(candidates, earlier, covered)
+
+    @api.model
+    def _find_fee_bearers(self, run):
+        """Return the ids of the customers who have been given the fee of a run: what was issued keeps it."""
+        return set(run.notice_ids.filtered(
+            lambda notice: notice.state == 'issued' and notice._get_fee()).partner_id.ids)
 
     # === INTEREST AND LUMP SUMS === #
 
@@ -84,7 +122,12 @@ class DunningProposal(models.AbstractModel):
         line_ids = [item.line_id for candidate in candidates for item in candidate.due]
         taken, claimed, lump_sums = self.env['dunning.charge']._read_of_items(line_ids, notices)
         asked = {item: profile for candidate, profile in profiles.items() if profile for item in candidate.due}
+        kept = self._read_kept(self._sum_covered(basis), notices)
+        for (kind, line_id), charges in kept.items():
+            if kind == 'interest':
+                taken[line_id] = taken.get(line_id, 0.0) + sum(charges.mapped('amount'))
         results = self._calculate_interest(basis.company, asked, day, taken) if asked else {}
+        used = self.env['dunning.charge']
         for candidate in candidates:
             if unknown := {
                     item.line_id: result for item in candidate.due
@@ -96,13 +139,52 @@ class DunningProposal(models.AbstractModel):
                 if not (result := results.get(line_id)):
                     continue
                 if candidate.level.charges_interest:
-                    candidate.charges += self._prepare_interest_values(result, item, claimed.get(line_id, 0.0))
+                    of_item = kept.get(('interest', line_id), self.env['dunning.charge'])
+                    candidate.charges += [{**values, 'kept_ids': of_item.ids} for values in (
+                        self._prepare_interest_values(
+                            result, item, claimed.get(line_id, 0.0) - sum(of_item.mapped('amount'))))]
                 amount = self._convert_lump_sum(profiles[candidate], candidate.currency, basis)
                 if (candidate.level.charges_lump_sum and amount and line_id not in lump_sums
                         and result.is_in_default and result.debtor_kind == 'business'):
-                    candidate.charges.append(self._prepare_charge_values(
-                        'lump_sum', amount, result.debtor_kind, line_id, result.default_from))
-                    candidate.lump_sum += amount
+                    # Of fees for which money is there, what exceeds them; each is set off once.
+                    fees = (kept.get(('fee', line_id), used.browse()) - used).filtered(
+                        lambda fee, candidate=candidate: fee.currency_id.id == candidate.currency.id)
+                    used |= fees
+                    amount = candidate.currency.round(amount - sum(fees.mapped('amount')))
+                    if candidate.currency.compare(amount, 0) > 0:
+                        candidate.charges.append(self._prepare_charge_values(
+                            'lump_sum', amount, result.debtor_kind, line_id, result.default_from, kept_ids=fees.ids))
+                        candidate.lump_sum += amount
+
+    @api.model
+    def _read_kept(self, covered, notices=None):
+        """Return the charges that stay beside what a notice asks for anew, since money for them is there.
+
+        :param dict covered: id of a charge -> what of it is there
+        :param notices: `dunning.notice` whose own charges do not count
+        :return: dict (`interest` or `fee`, id of an item) -> `dunning.charge`
+        """
+        kept = defaultdict(self.env['dunning.charge'].browse)
+        charges = self.env['dunning.charge'].sudo().browse(
+            charge_id for charge_id, amount in covered.items() if amount).sorted('id')
+        for charge in charges:
+            if charge.state != 'claimed' or (notices and charge.notice_id in notices):
+                continue
+            items = charge.move_line_id if charge.kind != 'fee' else charge.notice_id.due_line_ids.filtered(
+                lambda line: not line.is_past).move_line_id
+            for item in items:
+                kept[charge.kind, item.id] |= charge
+        return dict(kept)
+
+    @api.model
+    def _list_kept_fees(self, kept):
+        """Return those fees as the judgement looks at them.
+
+        :param dict kept: what `_read_kept()` returned
+        :return: dict id of an item -> list of :class:`~.judgement.Kept`
+        """
+        return {line_id: [judgement.Kept(fee.id, fee.currency_id.id, fee.amount) for fee in fees]
+                for (kind, line_id), fees in kept.items() if kind == 'fee'}
 
     @api.model
     def _calculate_interest(self, company, profiles, day, taken):
@@ -165,11 +247,12 @@ class DunningProposal(models.AbstractModel):
         return covered
 
     @api.model
-    def _read_earlier(self, partner_ids, company, replaced_run=None, notices=None):
-        """Read the charges of customers that are still asked for and stand on no open notice.
+    def _read_earlier(self, partner_ids, run, replaced_run=None, notices=None):
+        """Read the charges of customers that are still asked for and stand on no open notice, and on none of the run
+        that was issued.
 
         :param partner_ids: ids of commercial partners
-        :param company: `res.company`
+        :param run: `dunning.run` of the notices that may name them
         :param replaced_run: `dunning.run` whose drafts count for nothing
         :param notices: `dunning.notice` on which they may stand
         :return: list of :class:`~.judgement.Earlier`, oldest first
@@ -177,6 +260,8 @@ class DunningProposal(models.AbstractModel):
         for model_name in ('dunning.charge', 'dunning.notice', 'dunning.notice.line'):
             self.env[model_name].flush_model()
         self.env['res.partner'].flush_model(['commercial_partner_id'])
+        company, notice_ids = run.company_id, notices.ids if notices else []
+        pending = self._find_pending(partner_ids, company, replaced_run, notices)
         earlier = [judgement.Earlier(*row) for row in self.env.execute_query(SQL(
             """
             SELECT c.id, p.commercial_partner_id, c.currency_id, c.kind, c.amount_left::float, c.date,
@@ -190,19 +275,35 @@ class DunningProposal(models.AbstractModel):
               JOIN dunning_notice n ON n.id = c.notice_id AND n.is_counted
               JOIN res_partner p ON p.id = c.partner_id
              WHERE c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND c.company_id = %s
-               AND p.commercial_partner_id = ANY(%s)
+               AND p.commercial_partner_id = ANY(%s) AND c.id <> ALL(%s)
                AND NOT EXISTS (
                    SELECT 1 FROM dunning_notice_line l
-                     JOIN dunning_notice o ON o.id = l.notice_id AND o.is_open
+                     JOIN dunning_notice o ON o.id = l.notice_id
+                      AND (o.is_open OR o.state = 'issued' AND o.run_id = %s)
                     WHERE l.charge_id = c.id AND o.id <> ALL(%s)
                       AND NOT (o.state = 'draft' AND o.run_id IS NOT DISTINCT FROM %s))
              ORDER BY c.date, c.id
-            """, company.id, list(partner_ids), notices.ids if notices else [],
+            """, company.id, list(partner_ids), pending.ids, run._origin.id or 0, notice_ids,
             replaced_run.id if replaced_run else 0))]
         corrections = self.env['dunning.charge'].browse(charge.id for charge in earlier)._find_corrections()
         return [
-            charge._replace(amount=charge.amount - corrections[charge.id].less) if charge.id in corrections else charge
-            for charge in earlier]
+            charge._replace(amount=max(0.0, charge.amount - corrections[charge.id].less))
+            if charge.id in corrections else charge for charge in earlier]
+
+    @api.model
+    def _find_pending(self, partner_ids, company, replaced_run=None, notices=None):
+        """Find the charges of customers for which one of another open notice stands once that one has left.
+
+        :param company: `res.company`; the other parameters are those of `_read_earlier()`
+        """
+        drafts = self.env['dunning.charge'].search([
+            ('state', '=', 'draft'), ('company_id', '=', company.id), ('notice_id.is_open', '=', True),
+            ('notice_id', 'not in', notices.ids if notices else []),
+            ('partner_id.commercial_partner_id', 'in', list(partner_ids))])
+        if replaced_run:
+            drafts = drafts.filtered(lambda charge: (
+                charge.notice_id.state != 'draft' or charge.notice_id.run_id != replaced_run))
+        return drafts.browse().union(*drafts._find_replaced().values())
 
     # === VALUES === #
 
@@ -212,19 +313,19 @@ class DunningProposal(models.AbstractModel):
         charges = list(candidate.charges)
         if candidate.fee:
             charges.append(self._prepare_charge_values(
-                'fee', candidate.fee, candidate.debtor, date_from=False, date_to=False))
+                'fee', candidate.fee, candidate.debtor, kept_ids=candidate.kept_ids))
         return [{
             **values, 'partner_id': candidate.partner_id, 'company_id': run.company_id.id,
             'currency_id': candidate.currency.id, 'date': run.date} for values in charges]
 
     @api.model
     def _prepare_charge_values(self, kind, amount, debtor, move_line_id=False, date_from=False, date_to=False,
-                               detail=None):
+                               detail=None, kept_ids=()):
         """Return the values of a `dunning.charge` that do not come from its notice."""
         return {
             'kind': kind, 'amount': amount, 'amount_calculated': amount, 'debtor_kind': debtor,
             'move_line_id': move_line_id, 'date_from': date_from, 'date_to': date_to, 'detail': detail or False,
-            'reason': False}
+            'kept_ids': list(kept_ids), 'reason': False}
 
     @api.model
     def _prepare_earlier_values(self, charge):

@@ -209,7 +209,7 @@ class DunningCharge(models.Model):
     @api.model
     def _get_retained_fields(self):
         # Days, rates and amounts.
-        return super()._get_retained_fields() | {'detail'}
+        return super()._get_retained_fields() | {'detail', 'kept_ids'}
 
 
 class DunningDeliveryLog(models.Model):

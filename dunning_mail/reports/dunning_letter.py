@@ -1,5 +1,6 @@
 import base64
 import re
+from decimal import Decimal
 
 import babel.dates
 from markupsafe import Markup
@@ -219,7 +220,7 @@ class ReportDunningLetter(models.AbstractModel):
             line.charge_kind == 'interest' and not line.is_earlier_charge and line.amount_residual)).charge_id
         for charge in asked.filtered(lambda charge: not charge.split_from_id).sorted('id'):
             segments = [row for row in charge.detail or [] if row['days']]
-            sums = sum(float(row['amount']) for row in segments)
+            exact = sum(Decimal(row['amount']) for row in segments)
             rows += [{
                 'name': charge.move_line_id.move_id.name or '',
                 'date_from': show_day(fields.Date.to_date(row['date_from'])),
@@ -229,14 +230,30 @@ class ReportDunningLetter(models.AbstractModel):
                 'principal': format_number(float(row['principal']), digits),
                 'amount': format_number(float(row['amount']), digits + 2),
             } for row in segments]
-            # What was given up before, or in the draft.
             claimed = sum(asked.filtered(lambda other, charge=charge: (
                 other.move_line_id == charge.move_line_id)).mapped('amount'))
-            less = notice.currency_id.round(sums) - claimed
-            if segments and notice.currency_id.compare_amounts(less, 0) > 0:
-                rows.append({'name': charge.move_line_id.move_id.name or '', 'is_waived': True,
-                             'amount': format_number(-less, digits)})
+            kept = sum(charge.browse(charge.kept_ids or ()).exists().mapped('amount'))
+            less = self._get_less(exact, len(segments), claimed, notice.currency_id) - kept
+            rows += [
+                {'name': charge.move_line_id.move_id.name or '', mark: True, 'amount': format_number(-amount, digits)}
+                for mark, amount in (('is_kept', kept), ('is_waived', less))
+                if segments and notice.currency_id.compare_amounts(amount, 0) > 0]
         return rows
+
+    @api.model
+    def _get_less(self, exact, count, amount, currency):
+        """Return by how much less is asked for than was reckoned: what was claimed before, or given up before or in the
+        draft.
+
+        :param Decimal exact: sum of the segments, each kept with six decimal places
+        :param int count: of them
+        :param float amount: that is asked for
+        :param currency: `res.currency`
+        """
+        # Of a sum that lies half-way, the decimal places that were not kept have decided.
+        if abs(exact - Decimal(str(amount))) <= Decimal(str(currency.rounding)) / 2 + count * Decimal('0.0000005'):
+            return 0.0
+        return currency.round(float(exact)) - amount
 
     @api.model
     def _get_formats(self, lang_code):

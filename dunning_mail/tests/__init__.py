@@ -6,6 +6,7 @@ from . import test_both_sides
 from . import test_bounces
 from . import test_budget
 from . import test_checklist
+from . import test_charge_again
 from . import test_charge_booking
 from . import test_charge_booking_modes
 from . import test_charge_booking_next

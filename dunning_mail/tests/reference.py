@@ -104,8 +104,7 @@ class Notice:
     # (kind, (entry, item)) -> (cents, level, level before, day of the notice before)
     lines: dict
     fee: int = 0
-    # Whether it has a fee, be it waived; and whether that comes in place of earlier ones.
-    has_fee: bool = False
+    # Whether its fee comes in place of earlier ones.
     is_single: bool = False
     # Another notice's fee stands for its own.
     is_replaced: bool = False
@@ -134,15 +133,19 @@ class Notice:
     def due_keys(self):
         return {key for kind, key in self.lines if kind == 'due'}
 
+    def stands_for(self, notice):
+        """Whether its fee comes in place of an earlier one; one that was left out comes in place of none."""
+        return bool(self.fee and self.is_single and notice.due_keys & self.run_keys) and not any(
+            asked is notice for asked in self.earlier)
+
     def take_outcome(self, outcome, earlier):
         """Let the notice fare as the outcome says; a waived fee is not asked for, now or later."""
         self.status = OUTCOMES[outcome]
         if outcome == 'waived':
             self.fee = 0
-        if self.status == 'counts' and self.has_fee and self.is_single:
-            for notice in earlier:
-                if notice not in self.earlier and notice.status == 'counts' and notice.due_keys & self.run_keys:
-                    notice.is_replaced = True
+        for notice in earlier:
+            if self.status == 'counts' and notice.status == 'counts' and self.stands_for(notice):
+                notice.is_replaced = True
         if outcome == 'postponed':
             self.deadline += POSTPONED
 
@@ -423,19 +426,20 @@ def _add_fee(setting, ledger, day, notices):
         if best is None or amount > best:
             bearer, best = notice, amount
     bearer.fee = setting.from_own(level.fee, bearer.currency, day)
-    bearer.has_fee, bearer.is_single = bool(bearer.fee), not level.cumulated
+    bearer.is_single = not level.cumulated
 
 
 def _add_earlier(notices, earlier):
     """Fees that are still asked for, on the notice of the highest level in their currency, and on one at a time."""
     keys = set().union(*(notice.due_keys for notice in notices))
-    is_single = any(notice.has_fee and notice.is_single for notice in notices)
+    is_single = any(notice.fee and notice.is_single for notice in notices)
     for notice in notices:
         notice.run_keys = keys
     for old in earlier:
         if old.status != 'counts' or not old.fee or old.is_replaced or (is_single and old.due_keys & keys):
             continue
-        if any(other.status == 'open' and any(asked is old for asked in other.earlier) for other in earlier):
+        if any(other.status == 'open' and (any(asked is old for asked in other.earlier) or other.stands_for(old))
+               for other in earlier if other is not old):
             continue
         bearers = [notice for notice in notices if notice.currency == old.currency]
         if bearers:

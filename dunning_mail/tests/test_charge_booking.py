@@ -3,6 +3,7 @@ from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import new_test_user, tagged
 
 from ..models import res_company_charge
+from .test_charge_life import LifeCase
 from .test_charges import ChargeCase
 
 
@@ -345,3 +346,43 @@ class TestChargeEntryFollowed(BookingCase):
         self.assertEqual(self.states(self.notice), [('fee', 10.0, 'draft')])
         self.assertEqual([line.amount_residual for line in self.notice.charge_line_ids], [10.0])
         self.assertEqual(self.notice.amount_fee, 10.0)
+
+
+@tagged('post_install', '-at_install')
+class TestBookedAndNotOwed(BookingCase, LifeCase):
+    """What becomes known later corrects what is in the books."""
+
+    def setUp(self):
+        super().setUp()
+        self.use_profile('ch')
+        self.invoice = self.make_old()
+        self.charge = self.of_kind(self.dun_partner('2026-06-30'), 'interest')
+        self.charge._book(date=self.days(3))
+
+    def sum_of(self, account):
+        lines = self.env['account.move.line'].search([
+            ('account_id', '=', account.id), ('parent_state', '=', 'posted')])
+        return round(sum(lines.mapped('balance')), 2)
+
+    def test_less(self):
+        self.assertEqual(self.sum_of(self.income['interest']), -15.0)
+        self.pay(self.invoice, day='2026-06-10')
+        self.process()
+        self.assertEqual((self.charge.state, self.charge.amount, self.charge.amount_left), ('booked', 4.5, 4.5))
+        self.assertEqual(self.sum_of(self.income['interest']), -4.5)
+        self.process()
+        self.assertEqual(self.sum_of(self.income['interest']), -4.5)
+
+    def test_nothing(self):
+        self.credit(self.invoice)
+        self.process()
+        self.assertEqual(self.charge.state, 'waived')
+        self.assertEqual(self.sum_of(self.income['interest']), 0.0)
+
+    def test_paid_in_part(self):
+        """What was paid and is not owed is a credit again."""
+        entry = self.pay_line(self.charge.move_line_booked_id, 6.0)
+        self.pay(self.invoice, day='2026-06-10')
+        self.process()
+        self.assertEqual((self.charge.state, self.charge.amount), ('booked', 4.5))
+        self.assertEqual(self.receivable(entry).amount_residual, -6.0)

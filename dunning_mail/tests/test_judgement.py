@@ -706,6 +706,80 @@ class TestFees(JudgementCase):
 
 
 @tagged('post_install', '-at_install')
+class TestChargesAgain(JudgementCase):
+    """What a notice asks for in all, where charges of earlier ones are still asked for. Both items were on them."""
+
+    def setUp(self):
+        super().setUp()
+        self.items = [self.make_item(1000.0, uncovered=1000.0) for _number in range(2)]
+
+    def ask(self, *earlier, fee=0.0, method='single', interest=0.0, lump_sum=0.0, lump_sum_before=0.0, covered=None,
+            borne=()):
+        """What is asked for beside the items: (the fee, {id of an earlier charge: what is asked for of it})."""
+        candidate = judgement.Candidate(7, self.own, make_level(
+            2, fees=(judgement.Fee(OWN, fixed=fee),) if fee else (), is_cumulated=method == 'cumulated'),
+            self.items, [], [], lump_sum=lump_sum + lump_sum_before)
+        candidate.charges = [
+            {'kind': kind, 'amount': amount, 'move_line_id': self.items[0].line_id}
+            for kind, amount in (('interest', interest), ('lump_sum', lump_sum)) if amount]
+        charges = [judgement.Earlier(
+            number, 7, OWN, kind, amount, day(-30), None if kind == 'fee' else self.items[0].line_id, 'N1',
+            [item.line_id for item in self.items]) for number, (kind, amount) in enumerate(earlier, 1)]
+        kept = [judgement.Kept(charge.id, OWN, charge.amount) for charge in charges
+                if charge.kind == 'fee' and charge.id in (covered or {})]
+        judgement.set_fees([candidate], self.make_terms(), {item.line_id: kept for item in self.items}, borne)
+        judgement.set_earlier([candidate], charges, covered or {})
+        self.candidate = candidate
+        return candidate.fee, {charge.id: charge.amount for charge in candidate.earlier}
+
+    def test_what_is_there_is_not_asked_for_again(self):
+        """A fee that money is there for stays, and the new one asks for what exceeds it."""
+        for covered, expected, kept in (
+                ({}, (10.0, {}), []), ({1: 5.0}, (5.0, {}), [1]), ({1: 2.0}, (5.0, {1: 3.0}), [1])):
+            self.assertEqual(self.ask(('fee', 5.0), fee=10.0, covered=covered), expected)
+            self.assertEqual(self.candidate.kept_ids, kept)
+        # Of several, the others are replaced.
+        self.assertEqual(self.ask(('fee', 5.0), ('fee', 3.0), fee=10.0, covered={1: 5.0}), (5.0, {}))
+        self.assertEqual(self.ask(('fee', 12.0), fee=10.0, covered={1: 12.0}), (0.0, {}))
+        self.assertEqual(self.ask(('fee', 0.1), ('fee', 0.2), fee=0.5, covered={1: 0.1, 2: 0.2}), (0.2, {}))
+
+    def test_what_is_there_where_fees_are_added(self):
+        self.assertEqual(self.ask(('fee', 5.0), fee=10.0, method='cumulated', covered={1: 5.0}), (10.0, {}))
+        self.assertEqual(self.ask(('fee', 5.0), fee=10.0, method='cumulated', covered={1: 1.0}), (10.0, {1: 4.0}))
+
+    def test_interest_that_is_there_stays(self):
+        for covered, expected in (({}, {}), ({1: 20.0}, {}), ({1: 12.0}, {1: 8.0})):
+            self.assertEqual(self.ask(('interest', 20.0), interest=5.0, covered=covered), (0.0, expected))
+
+    def test_lump_sum_and_fees(self):
+        """The larger of both is asked for in all: of fees, of this notice and earlier ones, what exceeds it."""
+        for earlier, fee, method, expected in (
+                ((5.0,), 10.0, 'single', (0.0, {})), ((5.0,), 10.0, 'cumulated', (0.0, {})),
+                ((5.0,), 0.0, 'single', (0.0, {})), ((5.0,), 50.0, 'single', (10.0, {})),
+                ((5.0,), 38.0, 'cumulated', (0.0, {1: 3.0})), ((50.0,), 10.0, 'single', (0.0, {})),
+                ((50.0,), 0.0, 'single', (0.0, {1: 10.0})), ((15.0, 15.0, 15.0), 0.0, 'single', (0.0, {3: 5.0}))):
+            with self.subTest(earlier=earlier, fee=fee, method=method):
+                asked = self.ask(*(('fee', amount) for amount in earlier), fee=fee, method=method, lump_sum=40.0)
+                self.assertEqual(asked, expected)
+
+    def test_lump_sum_of_before(self):
+        """Fees of before were set off against it then."""
+        self.assertEqual(self.ask(('fee', 5.0), lump_sum_before=40.0), (0.0, {1: 5.0}))
+        self.assertEqual(self.ask(('fee', 5.0), fee=50.0, lump_sum_before=40.0), (10.0, {}))
+        self.assertEqual(self.ask(('fee', 5.0), fee=10.0, lump_sum_before=40.0), (0.0, {1: 5.0}), "nothing replaces it")
+
+    def test_fee_that_is_there_beside_a_lump_sum(self):
+        """The lump sum was lowered by what is there."""
+        self.assertEqual(self.ask(('fee', 5.0), fee=10.0, lump_sum=35.0, covered={1: 5.0}), (0.0, {}))
+        self.assertEqual(self.ask(('fee', 5.0), fee=50.0, lump_sum=35.0, covered={1: 5.0}), (10.0, {}))
+        self.assertEqual(self.ask(('fee', 5.0), lump_sum=35.0, covered={1: 3.0}), (0.0, {1: 2.0}))
+
+    def test_the_run_has_given_a_fee_already(self):
+        self.assertEqual(self.ask(('fee', 5.0), fee=10.0, borne={7}), (0.0, {1: 5.0}))
+        self.assertEqual(self.ask(fee=10.0, borne={8}), (10.0, {}))
+
+
+@tagged('post_install', '-at_install')
 class TestAskingAgain(JudgementCase):
 
     def find_fault(self, item, claim=None, **values):

@@ -140,7 +140,8 @@ class Books:
             number, 1, CURRENCIES[notice.currency], 'fee', notice.fee / 100, day(notice.day), None, str(number),
             [self.keys.index(key) for key in notice.due_keys]) for number, notice in enumerate(self.earlier)
             if notice.status == 'counts' and notice.fee and not notice.is_replaced and not any(
-                other.status == 'open' and notice in other.earlier for other in self.earlier)]
+                other.status == 'open' and (notice in other.earlier or other.stands_for(notice))
+                for other in self.earlier)]
 
     def read_candidate(self, candidate):
         lines = {}

@@ -109,11 +109,71 @@ def _make_charges(env):
         UPDATE dunning_charge SET amount_paid = 0, amount_left = CASE state WHEN 'claimed' THEN amount ELSE 0 END
          WHERE amount_left IS NULL
     """)
+    _link_replaced(env)
     env.invalidate_all()
+    _name_earlier_fees(env)
     lapsed = env['dunning.charge'].search([('state', '=', 'lapsed'), ('reason', '=', False)])
     for company, charges in lapsed.grouped('company_id').items():
         user_env = env(context={**env.context, 'lang': company.partner_id.lang})
         charges.reason = user_env._("Before the upgrade.")
+
+
+def _link_replaced(env):
+    """Say which fee came in place of one: it is claimed again if that one is cancelled."""
+    env.cr.execute("""
+        UPDATE dunning_charge c
+           SET replaced_by_id = (
+               SELECT later.id
+                 FROM dunning_notice n
+                 JOIN dunning_notice_line l ON l.notice_id = n.id AND l.kind = 'due'
+                 JOIN dunning_notice_line m ON m.move_line_id = l.move_line_id AND m.kind = 'due'
+                 JOIN dunning_notice o ON o.id = m.notice_id AND o.is_counted
+                  AND (o.date_left, o.id) > (n.date_left, n.id)
+                 JOIN dunning_level v ON v.id = o.level_id AND v.fee_method = 'single'
+                 JOIN dunning_charge later ON later.notice_id = o.id AND later.kind = 'fee'
+                WHERE n.id = c.notice_id
+                ORDER BY o.date_left, o.id
+                LIMIT 1)
+         WHERE c.state = 'replaced' AND c.replaced_by_id IS NULL
+    """)
+
+
+def _name_earlier_fees(env):
+    """What has not left, and asked for earlier fees together with its own, names them as lines of their own.
+
+    What of them no charge stands for stays with its own fee, so that it asks for what it asked for.
+    """
+    env.cr.execute("""
+        SELECT own.id, own.amount, own_line.id, own_line.amount_residual,
+               ARRAY(SELECT c.id
+                       FROM dunning_charge c
+                      WHERE c.state = 'claimed' AND c.kind = 'fee' AND c.company_id = own.company_id
+                        AND c.currency_id = own.currency_id AND EXISTS (
+                            SELECT 1
+                              FROM dunning_notice_line l
+                              JOIN dunning_notice_line m ON m.move_line_id = l.move_line_id AND m.kind = 'due'
+                             WHERE l.notice_id = c.notice_id AND l.kind = 'due' AND m.notice_id = own.notice_id)
+                      ORDER BY c.date, c.id)
+          FROM dunning_charge own
+          JOIN dunning_notice_line own_line ON own_line.charge_id = own.id AND own_line.notice_id = own.notice_id
+          JOIN dunning_notice n ON n.id = own.notice_id
+         WHERE own.state = 'draft' AND own.kind = 'fee' AND n.state IN ('draft', 'excluded', 'issued')
+           AND own_line.amount_residual > own.amount
+         ORDER BY own.id
+    """)
+    charges, used, values = env['dunning.charge'], set(), []
+    for charge_id, amount, line_id, asked, earlier_ids in env.cr.fetchall():
+        charge, left = charges.browse(charge_id), asked - amount
+        for earlier in charges.browse(earlier_ids):
+            part = charge.currency_id.round(min(left, earlier.amount))
+            if earlier.id in used or part <= 0:
+                continue
+            used.add(earlier.id)
+            left = charge.currency_id.round(left - part)
+            values.append({'notice_id': charge.notice_id.id, **charges._prepare_charge_line_values(
+                earlier.id, part, earlier.notice_id.name, earlier.date)})
+        env['dunning.notice.line'].browse(line_id).amount_residual = charge.currency_id.round(amount + left)
+    env['dunning.notice.line'].create(values)
 
 
 def _install_interest_profiles(env):

@@ -34,7 +34,7 @@ class DunningProposal(models.AbstractModel):
                   FROM (%s) AS cover
                   JOIN dunning_charge c ON c.id = cover.charge_id
                  ORDER BY cover.credit_id, cover.date, cover.charge_id
-                """, Charge._get_cover_query(list(left)))):
+                """, Charge._get_cover_query(credit_ids=list(left)))):
             debt = left[credit_id]
             if debt.currency_id == currency_id:
                 covers[debt.partner_id, currency_id].append((credit_id, charge_id, amount))

@@ -243,11 +243,11 @@ class DunningCharge(models.Model):
             SELECT cover.credit_id, ARRAY_AGG(cover.charge_id ORDER BY cover.date, cover.charge_id)
               FROM (%s) AS cover
               JOIN account_move_line credit ON credit.id = cover.credit_id
-             WHERE cover.charge_id = ANY(%s) AND credit.parent_state = 'posted' AND credit.reconciled IS NOT TRUE
+             WHERE credit.parent_state = 'posted' AND credit.reconciled IS NOT TRUE
                AND credit.amount_residual_currency < 0
              GROUP BY cover.credit_id
              ORDER BY MIN(credit.date), cover.credit_id
-            """, self._get_cover_query(), self.ids))
+            """, self._get_cover_query(SQL("c.id = ANY(%s)", self.ids))))
         credits = self.env['account.move.line'].sudo()
         return {credits.browse(credit_id): self.browse(charge_ids) for credit_id, charge_ids in rows}
 
@@ -283,10 +283,11 @@ class DunningCharge(models.Model):
         return settled.with_env(self.env)
 
     @api.model
-    def _get_cover_query(self, credit_ids=None):
+    def _get_cover_query(self, condition=None, credit_ids=None):
         """Return the query of which payment is there for which charge: one that settled an item of a notice, or named
         the notice itself, is there for the charges that the notice asks for.
 
+        :param condition: :class:`~odoo.tools.SQL` on the charge `c`
         :param list credit_ids: ids of `account.move.line`, the only payments that are asked for
         :return: :class:`~odoo.tools.SQL`: credit_id, charge_id, amount, date
         """
@@ -320,4 +321,5 @@ class DunningCharge(models.Model):
                                           AND account.account_type = 'asset_receivable'
              WHERE %(is_asked)s %(named)s
             """, asked=asked, reconciled=reconciled, named=named, amount=SQL("c.amount_left"),
-            is_asked=SQL("c.state IN ('claimed', 'booked') AND c.amount_left > 0"))
+            is_asked=SQL(
+                "c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND %s", condition or SQL("TRUE")))

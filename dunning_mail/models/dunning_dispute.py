@@ -171,6 +171,7 @@ class DunningDispute(models.Model):
         disputes = super().create(vals_list)
         for dispute, vals in zip(disputes, vals_list, strict=True):
             dispute.item_ids._check_dunning_debits()
+            self.env['dunning.promise']._lock_items(dispute.item_ids)
             limit = dispute.currency_id.round(sum(dispute._get_contestable(dispute.item_ids, dispute).values()))
             compare = dispute.currency_id.compare_amounts
             # An amount below the currency's rounding is none, and not all.

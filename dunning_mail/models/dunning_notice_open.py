@@ -61,9 +61,9 @@ class DunningNoticeLine(models.Model):
     def _get_claims_query(self, condition, on_way):
         """Return the query of what has become of lines. A credit's amounts are negative.
 
-        A cancelled notice claims nothing, nor does the confirmation of a promise. An entry that is not posted any more was not paid, and is not owed. What
-        was set off of a credit cannot grow. A due item is a debit, and a credit takes from it; an exchange difference
-        takes nothing in the item's currency, so its day says nothing.
+        A cancelled notice claims nothing, nor does the confirmation of a promise. An entry that is not posted any more
+        was not paid, and is not owed. What was set off of a credit cannot grow. A due item is a debit, and a credit
+        takes from it; an exchange difference takes nothing in the item's currency, so its day says nothing.
 
         :param condition: :class:`~odoo.tools.SQL` on the line `l` and its notice `n`
         :param on_way: :class:`~odoo.tools.SQL` query of the ids of payments that are on their way

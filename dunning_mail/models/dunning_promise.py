@@ -152,7 +152,8 @@ class DunningPromise(models.Model):
                 self.env.execute_query(SQL(
                     """
                     SELECT p.id, p.state, p.date, COALESCE(p.stops_interest, FALSE), COALESCE(p.falls_due_whole, FALSE),
-                           c.dunning_promise_grace_days, currency.rounding::float, COALESCE(p.credited_before, 0)::float, aml.id,
+                           c.dunning_promise_grace_days, currency.rounding::float,
+                           COALESCE(p.credited_before, 0)::float, aml.id,
                            COALESCE(aml.date_maturity, aml.date), GREATEST(aml.amount_residual_currency, 0)::float,
                            (p.opened ->> aml.id::text)::float, (
                            SELECT COALESCE(SUM(GREATEST(0, before.value::float - (

@@ -32,8 +32,8 @@ class PlanCase(AccountCase, RestCase):
         return plan.confirmation_id
 
     def references(self, plan):
-        return [qr.format_reference(reference).replace('\u00a0', ' ') for reference in plan.line_ids.sorted('date').mapped(
-            'payment_reference')]
+        lines = plan.line_ids.sorted('date')
+        return [qr.format_reference(line.payment_reference).replace('\u00a0', ' ') for line in lines]
 
 
 @tagged('post_install', '-at_install')
@@ -81,7 +81,7 @@ class TestConfirmation(PlanCase):
 
             def visit(text, matrix, text_matrix, *_font, heights=heights):
                 if 'Receipt' in text:
-                    heights.append((matrix[3] * text_matrix[5] + matrix[5]))
+                    heights.append(matrix[3] * text_matrix[5] + matrix[5])
             page.extract_text(visitor_text=visit)
             self.assertTrue(heights and all(height < 105 / 25.4 * 72 for height in heights), heights)
 
@@ -341,7 +341,8 @@ class TestByMail(DunningMailCommon, PlanCase):
         drafts = self.plan()._make_confirmation() | second._make_confirmation() | run.notice_ids
         drafts._issue()
         self.assertEqual(drafts.mapped('state'), ['issued'] * 3, drafts.mapped('problem'))
-        self.assertEqual([len(PdfReader(io.BytesIO(notice.document_id.sudo().raw)).pages) for notice in drafts], [4, 3, 1])
+        letters = [PdfReader(io.BytesIO(notice.document_id.sudo().raw)) for notice in drafts]
+        self.assertEqual([len(letter.pages) for letter in letters], [4, 3, 1])
 
 
 @tagged('post_install', '-at_install')

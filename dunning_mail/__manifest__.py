@@ -14,6 +14,7 @@
         "data/ir_cron.xml",
         "data/mail_activity_type.xml",
         "reports/dunning_letter.xml",
+        "reports/dunning_letter_plan.xml",
         "reports/dunning_letter_report.xml",
         "reports/dunning_print_list.xml",
         "data/dunning_procedure.xml",

@@ -62,6 +62,9 @@ from . import dunning_dispute
 from . import dunning_promise
 from . import dunning_promise_making
 from . import dunning_promise_money
+from . import dunning_promise_plan
+from . import dunning_promise_interest
+from . import dunning_notice_plan
 from . import dunning_item_report
 from . import dunning_delivery_log
 from . import dunning_incoming_mail

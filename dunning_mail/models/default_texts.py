@@ -134,6 +134,37 @@ DEFAULT_TEXTS = {
     },
 }
 
+# kind of a notice without a level -> the same
+KIND_TEXTS = {
+    'plan': {
+        'mail_subject': _lt("{{ object.company_id.name }}: payment agreement {{ object.name }}"),
+        'mail_body': _lt(
+            '<p>Dear Sir or Madam,</p>'
+            '<p>We confirm what we agreed on <t t-out="object.promise_date_text"/>: you pay the total of '
+            '<t t-out="object.amount_total_text"/> as follows.</p>'
+            '<t t-out="object.plan_html"/>'
+            '<p>You will find the details in the attached PDF document. Please state the reference of the instalment '
+            'with each payment.</p>'
+            '<p>If you cannot keep to a date, please tell <t t-out="object.user_id.name"/> beforehand.</p>'
+            '<p>Kind regards</p>'
+            '<p><t t-out="object.user_id.name"/>, <t t-out="object.company_id.name"/></p>',
+        ),
+        'letter_title': _lt("Payment agreement {{ object.name }}"),
+        'letter_intro': _lt(
+            '<p>Dear Sir or Madam,</p>'
+            '<p>We confirm what we agreed on <t t-out="object.promise_date_text"/>: you pay the total of '
+            '<t t-out="object.amount_total_text"/> as set out below.</p>',
+        ),
+        'letter_closing': _lt(
+            '<p>Please state the reference of the instalment with each payment, so that it is credited to this '
+            'agreement.</p>'
+            '<p>If you cannot keep to a date, please tell <t t-out="object.user_id.name"/> beforehand.</p>'
+            '<p>Yours faithfully</p>'
+            '<p><t t-out="object.company_id.name"/></p>',
+        ),
+    },
+}
+
 
 def get_default_texts(tone: str, lang: str) -> dict[str, str] | None:
     """Return the standard texts of a tone in one language, ready for a ``dunning.level.text`` row.
@@ -141,12 +172,12 @@ def get_default_texts(tone: str, lang: str) -> dict[str, str] | None:
     A variant takes from its base language what it does not have itself: ``fr_CH`` reads ``fr.po``, and
     ``de_CH`` reads ``de.po`` under ``de_CH.po``.
 
-    :param tone: a key of ``DEFAULT_TEXTS``: ``friendly``, ``firm`` or ``final``
+    :param tone: a key of ``DEFAULT_TEXTS``: ``friendly``, ``firm`` or ``final``; or of ``KIND_TEXTS``
     :param lang: code of a language as in ``res.lang``
     :return: a text for each of ``TEXT_FIELDS``, or None when the module has no complete translation for the
         language: a customer must never get a letter that is half in English
     """
-    sources = DEFAULT_TEXTS[tone]
+    sources = {**DEFAULT_TEXTS, **KIND_TEXTS}[tone]
     translations = code_translations.get_python_translations(MODULE, lang)
     if lang.split('_', 1)[0] == 'en':
         return {field: translations.get(source, source) for field, source in sources.items()}

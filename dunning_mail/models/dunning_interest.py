@@ -12,6 +12,7 @@ from odoo import api, models
 from odoo.tools import SQL
 
 from ..tools import interest
+from ..tools.rest import list_bearing
 
 # So many days in a row on which nobody works are looked through for the next working day.
 HOLIDAY_DAYS = 40
@@ -28,12 +29,14 @@ class Asked(NamedTuple):
     :ivar credits: (id of the credit's `account.move.line`, else 0; id of its `account.payment`, else 0; positive
         amount): what is set off without being reconciled
     :ivar resting: what of it rests on the day asked for: it bears no interest meanwhile, on no day of the reckoning
+    :ivar resting_stopped: how much of that is money whose interest an agreement stops
     """
     line_id: int
     partner_id: int
     profile: models.BaseModel
     credits: tuple = ()
     resting: float = 0.0
+    resting_stopped: float = 0.0
 
     @classmethod
     def of(cls, item, profile):
@@ -43,7 +46,8 @@ class Asked(NamedTuple):
         :param profile: `dunning.interest.profile`, may be empty
         """
         return cls(item.line_id, item.partner_id, profile, tuple(
-            (credit.line_id, credit.payment_id, part) for credit, part in item.credit_parts), item.resting)
+            (credit.line_id, credit.payment_id, part) for credit, part in item.credit_parts), item.resting,
+            item.resting_stopped)
 
 
 @dataclass(slots=True)
@@ -131,9 +135,14 @@ class DunningInterest(models.AbstractModel):
         principals = self._read_principals(asked, day)
         defaults = self._find_defaults(company, asked, principals, day)
         basis = _Basis(self.env, company, min(defaults.values(), default=day), day)
+        stops = self.env['dunning.proposal']._find_interest_stops(list(defaults))
         for one in asked:
             result, principal = results[one.line_id], principals.get(one.line_id)
             result.default_from = defaults.get(one.line_id)
+            if principal:
+                principal = principal._replace(steps=list_bearing(
+                    principal.steps, stops.get(one.line_id, ()), to_decimal(one.resting),
+                    to_decimal(one.resting_stopped)))
             result.reason = self._calculate_one(one, result, principal, basis, (taken or {}).get(one.line_id) or 0)
         return results
 
@@ -143,7 +152,7 @@ class DunningInterest(models.AbstractModel):
 
         :param one: :class:`Asked`
         :param result: :class:`Interest`, whose amounts are set
-        :param principal: :class:`Principal`, None where the item is none
+        :param principal: :class:`Principal`, None where the item is none: of what bears interest
         :param basis: :class:`_Basis`
         :param taken: what is booked or waived of it
         :return: why nothing is claimed, else an empty string
@@ -155,11 +164,7 @@ class DunningInterest(models.AbstractModel):
             return 'nothing_open'
         if not result.is_in_default:
             return 'not_begun'
-        steps = principal.steps
-        if one.resting:
-            resting = to_decimal(one.resting)
-            steps = [(day, max(amount - resting, interest.ZERO)) for day, amount in steps]
-        calculation = interest.calculate(steps, rates, result.default_from, basis.day, day_count)
+        calculation = interest.calculate(principal.steps, rates, result.default_from, basis.day, day_count)
         result.segments = calculation.segments
         result.amount = interest.round_half_up(calculation.exact, principal.rounding)
         if not result.segments:

@@ -72,6 +72,7 @@ class DunningLevelText(models.Model):
 
     def _get_shared_owner(self):
         return self.level_id.procedure_id or self.procedure_id
+
     def _choose_variant(self, lang):
         """Return which of these texts a language takes: its own, else those of another country that speaks it.
 

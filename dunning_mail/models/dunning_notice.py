@@ -216,7 +216,9 @@ class DunningNotice(models.Model):
         for notice in self:
             notice.is_charged = bool(notice.charge_ids)
 
-    @api.depends('line_ids.kind', 'line_ids.amount_residual', 'line_ids.charge_id.kind', 'line_ids.charge_id.notice_id')
+    @api.depends(
+        'line_ids.kind', 'line_ids.amount_residual', 'line_ids.charge_id.kind', 'line_ids.charge_id.notice_id',
+        'promise_id.amount')
     def _compute_amounts(self):
         for notice in self:
             amounts = dict.fromkeys(('overdue', 'credit', 'fee', 'interest', 'lump_sum', 'cost', 'earlier'), 0.0)
@@ -232,6 +234,8 @@ class DunningNotice(models.Model):
             for name, amount in amounts.items():
                 notice[f'amount_{name}'] = currency.round(amount)
             notice.amount_total = currency.round(sum(amounts.values()) - 2 * amounts['credit'])
+            if notice.kind == 'plan':
+                notice.amount_total = notice.promise_id.amount
 
     @api.depends('kind', 'state', 'delivery_state', 'printed_at', 'redirected_to')
     def _compute_is_counted(self):

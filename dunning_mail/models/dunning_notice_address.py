@@ -38,5 +38,9 @@ class DunningNotice(models.Model):
     def _choose_recipients_lang(self):
         """Return the language of a notice whose recipient was chosen by hand: his own comes first."""
         self.ensure_one()
+        if self.kind != 'dunning':
+            return self.sudo()._choose_lang_among(
+                (self.recipient_id.sudo().lang, self.partner_id.sudo().lang), self._get_text_source(),
+                self.company_id.sudo(), self.kind)
         return self.sudo()._choose_lang(
             self.partner_id.sudo(), self.recipient_id.sudo(), self.level_id, self.company_id.sudo(), is_chosen=True)

@@ -47,7 +47,8 @@ class DunningNoticeLine(models.Model):
         for model_name, fnames in {
             'account.move.line': ['amount_residual_currency', 'reconciled', 'parent_state'],
             'account.partial.reconcile': ['debit_move_id', 'debit_amount_currency', 'max_date'],
-            'dunning.notice': ['state', 'partner_id', 'date_deadline', 'date_left', 'company_id', 'currency_id'],
+            'dunning.notice': [
+                'kind', 'state', 'partner_id', 'date_deadline', 'date_left', 'company_id', 'currency_id'],
             'dunning.notice.line': [
                 'notice_id', 'kind', 'move_line_id', 'payment_id', 'amount_residual', 'amount_resting',
                 'amount_contested'],
@@ -60,9 +61,9 @@ class DunningNoticeLine(models.Model):
     def _get_claims_query(self, condition, on_way):
         """Return the query of what has become of lines. A credit's amounts are negative.
 
-        A cancelled notice claims nothing. An entry that is not posted any more was not paid, and is not owed. What
-        was set off of a credit cannot grow. A due item is a debit, and a credit takes from it; an exchange difference
-        takes nothing in the item's currency, so its day says nothing.
+        A cancelled notice claims nothing, nor does the confirmation of a promise. An entry that is not posted any more
+        was not paid, and is not owed. What was set off of a credit cannot grow. A due item is a debit, and a credit
+        takes from it; an exchange difference takes nothing in the item's currency, so its day says nothing.
 
         :param condition: :class:`~odoo.tools.SQL` on the line `l` and its notice `n`
         :param on_way: :class:`~odoo.tools.SQL` query of the ids of payments that are on their way
@@ -86,7 +87,7 @@ class DunningNoticeLine(models.Model):
                                 WHEN l.kind = 'credit' THEN GREATEST(l.amount_residual, aml.amount_residual_currency)
                                 ELSE %(open_item)s END AS open
                       FROM dunning_notice_line l
-                      JOIN dunning_notice n ON n.id = l.notice_id AND n.state <> 'cancelled'
+                      JOIN dunning_notice n ON n.id = l.notice_id AND n.state <> 'cancelled' AND n.kind <> 'plan'
                       LEFT JOIN account_move_line aml ON aml.id = l.move_line_id
                      WHERE %(condition)s
                     OFFSET 0) AS line
@@ -261,7 +262,7 @@ class DunningNotice(models.Model):
         is_over = SQL(
             "COALESCE(%s IS NOT NULL AND %s < CASE %s %s END, FALSE)", column('date_left'), column('date_deadline'),
             column('company_id'), days)
-        return SQL("(%s = 'issued' AND %s)", column('state'), {
+        return SQL("(%s = 'issued' AND %s <> 'plan' AND %s)", column('state'), column('kind'), {
             'unpaid': is_open,
             'open': SQL("NOT %s AND %s", is_over, is_open),
             'overdue': SQL("%s AND %s", is_over, is_open),

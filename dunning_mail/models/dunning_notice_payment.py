@@ -121,12 +121,22 @@ class DunningNotice(models.Model):
             is_qr = qr.is_qr_reference(reference)
             number = next((number for number, _own in ways if qr.is_qr_iban(number) == is_qr), ways[-1][0])
             ways = [(number, reference)]
+        return self._choose_payment_part(account, ways, self.amount_total)
+
+    def _choose_payment_part(self, account, ways, amount):
+        """Choose the first of several ways of paying an amount for which there is a code.
+
+        :param account: `res.partner.bank`, may be empty
+        :param list ways: (number, reference), the preferred one first
+        :param amount: to be paid
+        :return: as `_get_payment_part()`
+        """
         infos = []
         for number, reference in ways:
             part = {
                 'account': account, 'number': number, 'reference': reference or '', 'method': False, 'lines': [],
                 'is_shortened': False, 'info': ''}
-            part.update(self._find_payment_code(account, number, reference or ''))
+            part.update(self._find_payment_code(account, number, reference or '', amount))
             if part['method']:
                 return part
             infos.append(part['info'])

@@ -12,18 +12,19 @@ class DunningNotice(models.Model):
     """The QR code that holds all of how a notice is paid, to the letter of the standards."""
     _inherit = 'dunning.notice'
 
-    def _find_payment_code(self, account, number, reference):
+    def _find_payment_code(self, account, number, reference, amount):
         """Return what of a payment part is known of one of the account's numbers.
 
+        :param amount: to be paid
         :return: dict, part of what `_get_payment_part()` returns
         """
-        problem = self._get_payment_part_problem(account)
+        problem = self._get_payment_part_problem(account, amount)
         if problem is not None:
             return {'info': problem}
         problems = []
         for method, name in self._get_payment_part_methods(account, number):
             try:
-                return {'method': method, **getattr(self, f'_make_{method}_code')(account, reference)}
+                return {'method': method, **getattr(self, f'_make_{method}_code')(account, reference, amount)}
             except UserError as error:
                 problems.append(f'{name}: {" ".join(str(error).split())}')
         return {'info': '\n'.join(problems) or self.env._(
@@ -32,7 +33,7 @@ class DunningNotice(models.Model):
             "needs EUR, an IBAN of the SEPA zone, and the addon for SEPA QR codes (account_qr_code_sepa).",
             account=account.acc_number, currency=self.currency_id.name)}
 
-    def _make_swiss_code(self, account, reference):
+    def _make_swiss_code(self, account, reference, amount):
         """Return what a Swiss QR-bill says.
 
         :return: dict of `lines` and `is_shortened`
@@ -44,9 +45,9 @@ class DunningNotice(models.Model):
         is_structured = qr.is_qr_reference(reference) or qr.is_creditor_reference(reference)
         free = (self.name or '') if is_structured else reference or self.name or ''
         structured = reference if is_structured else ''
-        self._raise_for_code(account, 'ch_qr', debtor, free, structured)
+        self._raise_for_code(account, 'ch_qr', amount, debtor, free, structured)
         lines, is_shortened = qr.fit_swiss(account._get_qr_vals(
-            'ch_qr', self.amount_total, self.currency_id, debtor, free, structured))
+            'ch_qr', amount, self.currency_id, debtor, free, structured))
         fault = qr.find_swiss_fault(lines)
         if fault:
             raise UserError({
@@ -56,15 +57,15 @@ class DunningNotice(models.Model):
             }.get(fault) or self.env._("Account and reference do not fit together."))
         return {'lines': lines, 'is_shortened': is_shortened}
 
-    def _make_epc_code(self, account, reference):
+    def _make_epc_code(self, account, reference, amount):
         """Return what an EPC code says; as `_make_swiss_code()`."""
         reference = reference or self.name or ''
         self._raise_for_code(
-            account, 'sct_qr', self._get_addressee(), reference,
+            account, 'sct_qr', amount, self._get_addressee(), reference,
             reference if qr.is_creditor_reference(reference) else '')
         try:
             lines, is_shortened = qr.make_epc(
-                account.acc_holder_name or account.partner_id.name, account.sanitized_acc_number, self.amount_total,
+                account.acc_holder_name or account.partner_id.name, account.sanitized_acc_number, amount,
                 reference, account.bank_bic or '')
         except ValueError as error:
             raise UserError({
@@ -76,7 +77,7 @@ class DunningNotice(models.Model):
             }.get(str(error)) or self.env._("It would be more than the code can hold.")) from None
         return {'lines': lines, 'is_shortened': is_shortened}
 
-    def _raise_for_code(self, account, method, debtor, free, structured):
+    def _raise_for_code(self, account, method, amount, debtor, free, structured):
         """Ask core whether it would make such a code.
 
         :raise UserError: why it would not
@@ -84,14 +85,15 @@ class DunningNotice(models.Model):
         error = (
             account._get_error_messages_for_qr(method, debtor, self.currency_id)
             or account._check_for_qr_code_errors(
-                method, self.amount_total, self.currency_id, debtor, free, structured))
+                method, amount, self.currency_id, debtor, free, structured))
         if error:
             raise UserError(error)
 
-    def _get_payment_part_problem(self, account):
+    def _get_payment_part_problem(self, account, amount):
         """Return why there can be no payment part, whichever kind; None if there can.
 
         :param account: `res.partner.bank`, may be empty
+        :param amount: to be paid
         :return: words for the clerk; empty where nobody wants to know
         """
         if not self.company_id.sudo().dunning_payment_part:
@@ -102,7 +104,7 @@ class DunningNotice(models.Model):
                 company=self.company_id.name, currency=self.currency_id.name)
         if account.acc_type != 'iban':
             return self.env._("The account %s is no IBAN.", account.acc_number)
-        if float_compare(self.amount_total, 0.01, precision_digits=2) < 0 or self.amount_total > LARGEST_AMOUNT:
+        if float_compare(amount, 0.01, precision_digits=2) < 0 or amount > LARGEST_AMOUNT:
             return self.env._("The total cannot be paid by a QR code.")
         return None
 

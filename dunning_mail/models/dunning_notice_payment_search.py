@@ -89,12 +89,15 @@ class DunningNotice(models.Model):
             notices = self.search(value)
         else:
             return NotImplemented
-        references = set()
-        for notice in notices.filtered('payment_reference'):
-            printed = qr.format_reference(notice.payment_reference).replace('\u00a0', ' ')
-            references |= {notice.payment_reference, printed}
+        references = self._get_searched_references(notices)
+        references |= {qr.format_reference(reference).replace('\u00a0', ' ') for reference in references}
         return Domain.OR([
             Domain(fname, 'ilike', reference) for fname in fnames for reference in references])
+
+    @api.model
+    def _get_searched_references(self, notices):
+        """Return the references that payments of these notices bear: set of str."""
+        return set(notices.filtered('payment_reference').mapped('payment_reference'))
 
     def _get_open_items_action(self):
         """Open the due items of these notices that are still open."""

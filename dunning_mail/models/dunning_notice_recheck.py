@@ -143,6 +143,8 @@ class DunningNotice(models.Model):
                 until, reason = one._get_dunning_holds(basis.company).get(one.id, (date.min, ''))
                 if until >= basis.day:
                     return Verdict('held', self.env['dunning.proposal']._describe_hold(until, reason))
+        elif self.kind == 'plan':
+            return self._judge_plan(values, words)
         elif not all(line.move_line_id for line in lines):
             return Verdict('changed' if words else 'same', '\n'.join(words), values)
         # What is asked of items is read for all notices together.

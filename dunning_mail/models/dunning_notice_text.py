@@ -25,6 +25,8 @@ PLACEHOLDERS = (
     'object.amount_cost_text',
     'object.amount_earlier_text',
     'object.items_html',
+    'object.promise_date_text',
+    'object.plan_html',
     'object.payment_reference',
     'object.run_id.name',
     'object.company_id.name',
@@ -103,6 +105,8 @@ class DunningNotice(models.Model):
             'object.amount_cost_text': self.env._("Costs"),
             'object.amount_earlier_text': self.env._("Charges of earlier notices"),
             'object.items_html': self.env._("Table of the due items (not in subject and title)"),
+            'object.promise_date_text': self.env._("Day of a promise to pay, in its confirmation"),
+            'object.plan_html': self.env._("Table of the instalments, in the confirmation of a promise"),
             'object.payment_reference': self.env._("Payment reference"),
             'object.run_id.name': self.env._("Dunning run"),
             'object.company_id.name': self.env._("Your company"),
@@ -132,16 +136,18 @@ class DunningNotice(models.Model):
         return self._choose_lang_among(langs[::-1] if is_chosen else langs, level, company)
 
     @api.model
-    def _choose_lang_among(self, langs, level, company):
+    def _choose_lang_among(self, langs, source, company, kind='dunning'):
         """Return the language of a whole notice.
 
         :param langs: codes of the languages that are wanted, the first one preferred; may be empty
+        :param source: who has the texts: `dunning.level`, `dunning.procedure` for other kinds
+        :param str kind: of the notice
         :return: code of an active language
         """
         installed = dict(self.env['res.lang'].get_installed())
         fallback = company._get_dunning_fallback_lang()
         lang = next(filter(None, (choose_variant(code, installed) for code in langs if code)), fallback)
-        return lang if level._get_text(lang) else fallback
+        return lang if source._get_text(lang, kind) else fallback
 
     def _render_texts(self, fnames=None):
         """Render the level's texts in the notice's language.

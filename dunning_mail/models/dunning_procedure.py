@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
 from ..tools.languages import get_language
+from .default_texts import KIND_TEXTS, get_default_texts
 from .dunning_level import MAX_DAYS
 
 
@@ -29,6 +30,9 @@ class DunningProcedure(models.Model):
         'dunning.interest.profile', tracking=True, ondelete='restrict',
         domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id)]",
         help="Empty: that of the company. What companies share can only have one that they share.")
+    text_ids = fields.One2many(
+        'dunning.level.text', 'procedure_id', string="Other Texts", copy=True,
+        help="Of letters that are no dunning notices.")
     active = fields.Boolean(default=True)
 
     _grace_days_not_negative = models.Constraint(
@@ -36,7 +40,33 @@ class DunningProcedure(models.Model):
 
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {
-            'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'interest_profile_id', 'active'}
+            'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'interest_profile_id', 'text_ids', 'active'}
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        procedures = super().create(vals_list)
+        if self.env.registry.ready:
+            # Before, not all is there yet of what texts are checked with.
+            procedures._install_default_texts()
+        return procedures
+
+    def _install_default_texts(self):
+        """Add the installed texts of other letters in every active language in which the procedure has none and they
+        exist."""
+        vals_list = []
+        for procedure in self.sudo():
+            present = {(text.kind, text.lang) for text in procedure.text_ids}
+            for kind in KIND_TEXTS:
+                vals_list += [
+                    {'procedure_id': procedure.id, 'kind': kind, 'lang': lang, **texts}
+                    for lang, _name in self.env['res.lang'].get_installed()
+                    if (kind, lang) not in present and (texts := get_default_texts(kind, lang))]
+        self.env['dunning.level.text'].sudo().create(vals_list)
+
+    def action_install_default_texts(self):
+        """Add the installed texts for languages that lack one; rows that exist are left as they are."""
+        self.check_access('write')
+        self._install_default_texts()
 
     @api.depends('level_ids.sequence')
     def _compute_next_sequence(self):

@@ -27,12 +27,14 @@ class Facts(NamedTuple):
     :ivar items: list of (id of the `account.move.line`, due date, what is open)
     :ivar state: of the promise, as it was valued last
     :ivar made: the day of the promise
+    :ivar stops_interest: what is promised bears none any more
     """
     terms: tools.Promise
     money: tools.Money
     items: list
     state: str
     made: date
+    stops_interest: bool
 
 
 class DunningPromise(models.Model):
@@ -77,6 +79,13 @@ class DunningPromise(models.Model):
     amount = fields.Monetary("Promised", compute='_compute_amount', store=True)
     falls_due_whole = fields.Boolean(
         "Falls Due as a Whole", readonly=True, help="Once an instalment is late, the whole plan is over.")
+    stops_interest = fields.Boolean(
+        "Interest Stops", readonly=True,
+        help="What is promised bears no interest on arrears from the day of the promise on, whatever becomes of it.")
+    stopped = fields.Json(readonly=True, help="How much of each item bears no interest any more.")
+    date_ended = fields.Date(
+        readonly=True, help="The day on which it was known to be kept, or given up. After it, interest is stopped no "
+                            "longer by it.")
     state = fields.Selection(
         [('open', 'Open'), ('kept', 'Kept'), ('partly', 'Kept in Part'), ('broken', 'Not Kept'),
          ('cancelled', 'Cancelled')], required=True, default='open', readonly=True, tracking=True, index=True)
@@ -138,12 +147,13 @@ class DunningPromise(models.Model):
         self.env['res.partner'].flush_model(['commercial_partner_id'])
         self.env['res.company'].flush_model(['dunning_promise_grace_days'])
         found, of_item = {}, defaultdict(list)
-        for (promise_id, state, made, whole, grace, rounding, before, item_id, due, left, opened, restored,
+        for (promise_id, state, made, stops, whole, grace, rounding, before, item_id, due, left, opened, restored,
              credited) in (
                 self.env.execute_query(SQL(
                     """
-                    SELECT p.id, p.state, p.date, COALESCE(p.falls_due_whole, FALSE), c.dunning_promise_grace_days,
-                           currency.rounding::float, COALESCE(p.credited_before, 0)::float, aml.id,
+                    SELECT p.id, p.state, p.date, COALESCE(p.stops_interest, FALSE), COALESCE(p.falls_due_whole, FALSE),
+                           c.dunning_promise_grace_days, currency.rounding::float,
+                           COALESCE(p.credited_before, 0)::float, aml.id,
                            COALESCE(aml.date_maturity, aml.date), GREATEST(aml.amount_residual_currency, 0)::float,
                            (p.opened ->> aml.id::text)::float, (
                            SELECT COALESCE(SUM(GREATEST(0, before.value::float - (
@@ -168,7 +178,7 @@ class DunningPromise(models.Model):
                     """, condition))):
             if promise_id not in found:
                 terms = tools.Promise([], grace or 0, whole, rounding)
-                found[promise_id] = Facts(terms, tools.Money(0.0, 0.0, -before, []), [], state, made)
+                found[promise_id] = Facts(terms, tools.Money(0.0, 0.0, -before, []), [], state, made, stops)
             facts = found[promise_id]
             if item_id:
                 facts.items.append((item_id, due, left))
@@ -215,7 +225,9 @@ class DunningPromise(models.Model):
                           for line_id, _due, _left in facts.items if line_id in asked]
             if facts.state == 'open' and (resting := terms.get_resting(money, day)):
                 until = terms.get_limit(terms.lines[-1][0])
-                rests.append(Shared(tuple(facts.items), resting, until, describe(terms.lines[-1][0])))
+                rests.append(Shared(
+                    tuple(facts.items), resting, until, describe(terms.lines[-1][0]),
+                    stops_interest=facts.stops_interest))
         return rests
 
     # === VALUING === #
@@ -248,9 +260,12 @@ class DunningPromise(models.Model):
             'state': state, 'is_missed': bool(late), 'late_count': late,
             'amount_received': self.currency_id.round(money.received),
             'next_date': (state == 'open' and terms.get_next_day(money)) or False}
+        values['date_ended'] = state == 'kept' and (self.date_ended or today)
         changed = {fname: value for fname, value in values.items() if self[fname] != value}
         if changed:
             self.write(changed)
+        if state != 'open':
+            self._drop_drafts()
         if was_missed and (is_news or not late):
             self.activity_unlink(['dunning_mail.mail_activity_promise'])
         if is_news:
@@ -330,7 +345,10 @@ class DunningPromise(models.Model):
         :param str words: why, for the chatter
         """
         for promise in self.sudo():
-            promise.write({'state': 'cancelled', 'next_date': False})
+            promise.write({
+                'state': 'cancelled', 'next_date': False,
+                'date_ended': promise.company_id._get_dunning_day(user=promise.user_id)})
+            promise._drop_drafts()
             promise.activity_unlink(['dunning_mail.mail_activity_promise'])
             promise._message_log(body=words)
 

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import format_amount, format_date
+from odoo.tools import SQL, format_amount, format_date
 
 from .res_company_rest import MAX_DAYS
 
@@ -40,6 +40,7 @@ class DunningPromise(models.Model):
         if over := previous.filtered(lambda promise: promise.state != 'open'):
             raise UserError(self.env._("%s is over already: make a new promise.", over.display_name))
         partner, company, currency = items._check_dunning_debits()
+        self._lock_items(items | previous.sudo().item_ids)
         previous.check_access('write')
         if previous and (previous.partner_id.commercial_partner_id, previous.company_id) != (partner, company):
             raise UserError(self.env._("%s is another customer's promise.", previous.display_name))
@@ -56,6 +57,7 @@ class DunningPromise(models.Model):
             'opened': {str(item.id): item.amount_residual_currency for item in items.sudo()},
             'paid_before': self._get_payments_before(items),
             'credited_before': self._sum_credit_notes(items),
+            'stopped': values.get('stops_interest') and self._lay_on_items(items, sum(part for _day, part in lines)),
             'line_ids': [fields.Command.create({'date': day, 'amount': amount}) for day, amount in lines],
             'next_date': lines[0][0]})
         for old in previous:
@@ -66,6 +68,25 @@ class DunningPromise(models.Model):
         for move in promise.item_ids.move_id:
             move._message_log(body=words)
         return promise.with_env(self.env)
+
+    @api.model
+    def _lock_items(self, items):
+        """Keep others from agreeing on, or contesting, something of the same items until this transaction is over.
+
+        Who comes later and has begun before sees nothing of what was agreed on here: the items are written to, so that
+        PostgreSQL refuses to let that one lock them, and the server does it again, knowing all.
+
+        :param items: `account.move.line`
+        :raise UserError: somebody else has them
+        """
+        items = items.sudo()
+        items.flush_recordset()
+        if locked := (items - items.try_lock_for_update(allow_referencing=True)):
+            raise UserError(self.env._(
+                "Somebody else is agreeing on something with the customer about %s right now. Look again in a moment.",
+                ', '.join(locked.move_id.mapped(lambda move: move.name or '/'))))
+        self.env.execute_query(SQL(
+            "UPDATE account_move_line SET id = id WHERE id = ANY(%s) RETURNING id", items.ids))
 
     @api.model
     def _sum_credit_notes(self, items):

@@ -25,6 +25,15 @@ class DunningResting(models.AbstractModel):
         """
         return []
 
+    @api.model
+    def _get_interest_stops(self, line_ids):
+        """Say what of items bears no interest any more, as was agreed.
+
+        :param list line_ids: ids of `account.move.line`
+        :return: list of (id, :class:`~.rest.Stop`)
+        """
+        return []
+
 
 class DunningProposal(models.AbstractModel):
     """What rests, asked in one place of all that can let items rest."""
@@ -59,6 +68,19 @@ class DunningProposal(models.AbstractModel):
             if rest.line_id in wanted:
                 rests[rest.line_id].append(rest)
         return rests
+
+    @api.model
+    def _find_interest_stops(self, line_ids):
+        """Ask all of them what bears no interest any more.
+
+        :param list line_ids: ids of `account.move.line`
+        :return: dict id -> list of :class:`~.rest.Stop`
+        """
+        stops = defaultdict(list)
+        for name in self._get_resting_models():
+            for line_id, stop in self.env[name].sudo()._get_interest_stops(line_ids):
+                stops[line_id].append(stop)
+        return stops
 
     @api.model
     def _load_resting(self, debts, day):

@@ -60,7 +60,10 @@ from . import test_pdfa
 from . import test_preflight
 from . import test_print
 from . import test_procedure
+from . import test_plan
 from . import test_promise
+from . import test_promise_interest
+from . import test_promise_lock
 from . import test_promise_tools
 from . import test_properties
 from . import test_proposal

@@ -267,7 +267,7 @@ class TestPlaces(LetterFitCase):
         self.company.report_footer = '<p>Ruft an ☎ 📞 1️⃣</p>'
         self.notice.text_id.sudo().letter_intro = '<p>Guten Tag 🙂, alles gut?</p>'
         [document] = catch_documents(self.report, self.notice)
-        for part in (document.html, document.overlay or ''):
+        for part in (document.html, *document.overlays):
             self.assertFalse(re.findall('[\U0001F000-\U0001FAFF\uFE0F\u20E3\u200D]', part))
         words = [word for *_place, word in self.find_words(self.render())]
         for expected in ('Blumen', 'Meier', 'AG', 'Tag,', '☎'):

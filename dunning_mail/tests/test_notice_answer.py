@@ -119,6 +119,7 @@ class TestAnswer(ReportCase, RestCase):
 
     def test_held_while_it_waits(self):
         """What is about to be sent once more is not, while the answer waits."""
+        self.clerk.lang = 'en_US'
         self.answer()
         run = self.make_run(self.days(4), partner_ids=self.partner.ids)
         self.assertFalse(run.notice_ids)

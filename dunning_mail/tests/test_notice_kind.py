@@ -140,7 +140,7 @@ class TestKinds(DunningMailCommon):
         self.assertEqual(len(self.mails()), 1)
 
     def test_texts_of_the_customers_procedure(self):
-        own = self.procedure.copy({'name': 'Key accounts'})
+        own = self.env['dunning.procedure'].create({'name': 'Key accounts'})
         partner = self.make_partner('Acme')
         partner.dunning_procedure_id = own
         self.make_invoice(partner)

@@ -24,7 +24,7 @@ class TestShared(RestCase):
         self.dispute(self.old, self.new, amount=500.0)
         self.dispute(self.old, self.new, amount=400.0)
         self.assertEqual(self.claimed(), {self.old.name: 100.0})
-        with self.assertRaisesRegex(UserError, r'100[.,]00.* can be contested'):
+        with self.assertRaisesRegex(UserError, r'100[.,]00.* can be contested'), self.env.cr.savepoint():
             self.dispute(self.old, self.new, amount=101.0)
         self.dispute(self.old, self.new, amount=100.0)
         self.assertEqual(self.claimed(), {})

@@ -1,9 +1,14 @@
+import io
+
+from pypdf import PdfReader
+
 from odoo import fields
 from odoo.tests import HttpCase, tagged
 
 from .common import DunningMailCommon
 from .test_checklist import ChecklistCase
 from .test_preflight import PreflightCase
+from .test_promise import RestCase
 
 
 @tagged('post_install', '-at_install')
@@ -45,17 +50,6 @@ class TestTours(DunningMailCommon, HttpCase):
         self.pay(paid)
         self.start_tour('/odoo/dunning-notices', 'dunning_paid', login='clerk')
 
-    def test_promise(self):
-        """A promise on the telephone, and a plan in its place."""
-        self.clerk.lang = 'en_US'
-        partner = self.make_partner('Acme')
-        self.make_invoice(partner, 250.0)
-        self.start_tour(f'/odoo/res.partner/{partner.id}', 'dunning_promise', login='clerk')
-        plan, promise = self.env['dunning.promise'].search([('partner_id', '=', partner.id)], order='id desc')
-        self.assertEqual((promise.state, plan.state, plan.previous_id), ('cancelled', 'open', promise))
-        self.assertEqual(plan.line_ids.mapped('amount'), [41.67] * 5 + [41.65])
-        self.assertFalse(self.make_run(partner_ids=partner.ids).notice_ids)
-
     def test_dispute(self):
         """From an answer to a dispute of a part, and to the credit note that ends it."""
         self.clerk.lang = 'en_US'
@@ -66,10 +60,53 @@ class TestTours(DunningMailCommon, HttpCase):
             'answer_rest_until': self.days(5)})
         self.start_tour('/odoo/dunning-notices', 'dunning_dispute', login='clerk')
         dispute = self.env['dunning.dispute'].search([('item_ids.move_id', '=', invoice.id)])
-        self.assertEqual((dispute.amount, dispute.state, notice.answer_state), (30.0, 'open', 'handled'))
-        refund = self.env['account.move'].search([('dunning_dispute_id', '=', dispute.id)])
-        refund.action_post()
-        self.assertEqual(dispute.state, 'accepted')
+        self.assertEqual((dispute.amount, dispute.state, notice.answer_state), (30.0, 'accepted', 'handled'))
+        self.assertEqual((dispute.refund_ids.state, dispute.refund_ids.amount_total), ('posted', 30.0))
+
+
+@tagged('post_install', '-at_install')
+class TestPromiseTours(DunningMailCommon, RestCase, HttpCase):
+
+    def make_payable(self):
+        self.company.partner_id.write({
+            'street': 'Bundesplatz 3', 'zip': '3011', 'city': 'Bern', 'country_id': self.env.ref('base.ch').id})
+        self.env['res.partner.bank'].create({
+            'acc_number': 'CH9300762011623852957', 'partner_id': self.company.partner_id.id,
+            'allow_out_payment': True})
+
+    def test_promise(self):
+        """A promise, and a plan in its place, with its letter and slips."""
+        self.clerk.lang = 'en_US'
+        self.make_payable()
+        partner = self.partner
+        partner.write({'email': 'acme@customer.test', 'lang': 'en_US'})
+        self.make_invoice(partner, 250.0)
+        self.start_tour(f'/odoo/res.partner/{partner.id}', 'dunning_promise', login='clerk')
+        plan, promise = self.env['dunning.promise'].search([('partner_id', '=', partner.id)], order='id desc')
+        self.assertEqual((promise.state, plan.state, plan.previous_id), ('cancelled', 'open', promise))
+        self.assertEqual(plan.line_ids.mapped('amount'), [41.67] * 5 + [41.65])
+        self.assertFalse(self.make_run(partner_ids=partner.ids).notice_ids)
+        notice = plan.confirmation_id
+        self.assertEqual((notice.status, notice.payment_part), ('released', 'swiss'))
+        pages = PdfReader(io.BytesIO(notice.document_id.raw)).pages
+        self.assertEqual(len(pages), 7)
+        self.run_engine()
+        self.assertEqual(notice.status, 'sent')
+
+    def test_promise_on_the_telephone(self):
+        self.clerk.lang = 'en_US'
+        partner = self.partner
+        partner.customer_rank = 1
+        self.make_invoice(partner, 250.0)
+        self.make_invoice(self.make_partner('Other', customer_rank=1), 80.0)
+        self.start_tour('/odoo/action-account.res_partner_action_customer', 'dunning_promise_phone', login='clerk')
+        self.start_tour('/odoo/dunning-runs/new', 'dunning_promise_rests', login='clerk')
+        self.env['dunning.run'].search([], limit=1).action_cancel()
+        self.go_to(18)
+        self.start_tour('/odoo/dunning-runs/new', 'dunning_promise_missed', login='clerk')
+        notice = self.env['dunning.run'].search([], limit=1).notice_ids.filtered(
+            lambda notice: notice.partner_id == partner)
+        self.assertIn('not kept', notice.line_ids.level_reason)
 
 
 @tagged('post_install', '-at_install')

@@ -50,12 +50,14 @@ class Rest:
     :ivar until: the last day on which it rests, None where that is not known
     :ivar words: why, for a clerk
     :ivar is_contested: the customer says that it is not owed
+    :ivar stops_interest: of the same money a :class:`~.rest.Stop` speaks
     """
     line_id: int
     amount: float | None
     until: date | None
     words: str
     is_contested: bool = False
+    stops_interest: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -71,6 +73,7 @@ class Item:
     :ivar covers_named_only: nothing is known of what it leaves after them
     :ivar account_id: the bank account that its invoice names; `contact_id`: the customer's contact it was written to
     :ivar resting: what of it rests; `contested`: what of that the customer contests; `rest_info`: why, in words
+    :ivar resting_stopped: what of that an agreement speaks of that stops its interest
     :ivar left: what of it does not rest, None where it is all or nothing of it
     """
     line_id: int
@@ -99,6 +102,7 @@ class Item:
     previous_deadline: date | None = None
     previous_notice_id: int = False
     resting: float = 0.0
+    resting_stopped: float = 0.0
     left: float | None = None
     contested: float = 0.0
     rest_info: str = ''
@@ -128,6 +132,7 @@ class Item:
             return min(self.residual, currency.round(sum(
                 self.residual if rest.amount is None else max(0.0, rest.amount) for rest in parts)))
         self.resting = sum_up(rests)
+        self.resting_stopped = sum_up([rest for rest in rests if rest.stops_interest])
         self.contested = sum_up([rest for rest in rests if rest.is_contested])
         self.rest_info = ' '.join(dict.fromkeys(rest.words for rest in rests))
         if not self.blocked_by and self.resting and currency.compare(self.resting, self.residual) >= 0:

@@ -6,7 +6,8 @@ Plain values: no database, no words, no clock. Amounts are floats, all in one cu
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from decimal import Decimal
 
 from .debt import Rest
 
@@ -22,18 +23,57 @@ class Shared:
     :ivar until: the last day on which it rests, None where that is not known
     :ivar words: why, for a clerk
     :ivar is_contested: the customer says that it is not owed
+    :ivar stops_interest: of the same money a :class:`Stop` speaks
     """
     items: tuple[tuple[int, date, float], ...]
     amount: float
     until: date | None
     words: str
     is_contested: bool = False
+    stops_interest: bool = False
 
     @property
     def line_ids(self):
         """Ids of the items, newest first."""
         newest = sorted(self.items, key=lambda item: (item[1], item[0]), reverse=True)
         return [line_id for line_id, _due, _open in newest]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """That part of an item bears no interest, as was agreed, whether or not it still rests.
+
+    :ivar begin: the first day without interest
+    :ivar end: the last one, None where there is no end
+    """
+    amount: Decimal
+    begin: date
+    end: date | None
+
+
+def list_bearing(steps, stops, resting=Decimal(0), resting_stopped=Decimal(0)):
+    """Return what of an item bears interest.
+
+    What rests today bears none on any day. Several stops speak of the same money, promised again and again: the largest
+    one holds. So does what rests of it.
+
+    :param list steps: (day, `Decimal` open from that day on), by day
+    :param stops: :class:`Stop` of the item
+    :param Decimal resting: what of it rests
+    :param Decimal resting_stopped: how much of that is money of which stops speak
+    :return: list of (day, `Decimal` that bears interest from that day on)
+    """
+    changes = dict(steps)
+    bounds = {stop.begin for stop in stops} | {stop.end + timedelta(days=1) for stop in stops if stop.end}
+    bearing, left = [], Decimal(0)
+    for day in sorted({*changes, *(bound for bound in bounds if steps and bound > steps[0][0])}):
+        left = changes.get(day, left)
+        stopped = max(
+            (stop.amount for stop in stops if stop.begin <= day and (not stop.end or day <= stop.end)),
+            default=Decimal(0))
+        off = resting - resting_stopped + max(resting_stopped, stopped)
+        bearing.append((day, max(left - off, Decimal(0))))
+    return bearing
 
 
 def lay(shared, rests=()):
@@ -85,5 +125,5 @@ def lay(shared, rests=()):
         while NOTHING < left < before:
             left, before = put(number, left, set()), left
     return [
-        Rest(line_id, part, one.until, one.words, one.is_contested)
+        Rest(line_id, part, one.until, one.words, one.is_contested, one.stops_interest)
         for one, parts in zip(shared, laid, strict=True) for line_id, part in parts.items() if part > NOTHING]

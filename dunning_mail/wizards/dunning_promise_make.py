@@ -38,12 +38,16 @@ class DunningPromiseMake(models.TransientModel):
     note = fields.Text("The Customer's Words")
     falls_due_whole = fields.Boolean(
         "Falls Due as a Whole", default=True, help="Once an instalment is late, the whole plan is over.")
+    stops_interest = fields.Boolean(
+        "Interest Stops",
+        help="What is promised bears no interest on arrears from today on, whatever becomes of the promise. Otherwise "
+             "it goes on, and is claimed again once the promise is not kept.")
     missed_count = fields.Integer("Promises Not Kept", compute='_compute_of_items')
 
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {
             'previous_id', 'item_ids', 'amount', 'date', 'count', 'instalment', 'period', 'line_ids', 'source', 'note',
-            'falls_due_whole'}
+            'falls_due_whole', 'stops_interest'}
 
     @api.model
     def _get_action(self, records):
@@ -73,7 +77,7 @@ class DunningPromiseMake(models.TransientModel):
         if model == 'dunning.promise':
             previous = promises.browse(ids)[:1]
             items = self.env['account.move.line']._find_dunning_debits(previous.item_ids)
-            values['previous_id'] = previous.id
+            values.update(previous_id=previous.id, stops_interest=previous.stops_interest)
         else:
             items = self.env['dunning.dispute']._find_active_items(model, ids)
             covered = promises.search([('item_ids', 'in', items.ids), ('state', '=', 'open')]).item_ids
@@ -151,7 +155,7 @@ class DunningPromiseMake(models.TransientModel):
         lines = [(line.date, line.amount) for line in self.line_ids] or self._plan_lines()
         promise = self.env['dunning.promise']._make(
             self.item_ids, lines, self.previous_id, source=self.source, note=self.note or False,
-            falls_due_whole=self.falls_due_whole and len(lines) > 1)
+            falls_due_whole=self.falls_due_whole and len(lines) > 1, stops_interest=self.stops_interest)
         self.env['dunning.notice']._handle_answers_of_context(promise.item_ids)
         return promise.get_formview_action()
 

@@ -130,6 +130,7 @@ class IrActionsReport(models.Model):
         if len(articles) == 1 and articles[0].get('data-own-page'):
             values = self._take_drawn_over(articles[0])
             values['tighter'] = tuple(articles[0].attrib.pop('data-tighter', '').split())
+            values['pages_after'] = int(articles[0].attrib.pop('data-pages-after', 0))
             root = self._wrap_article(articles[0])
             values['text'] = self._get_text(root)
             pages = [(root, values)]
@@ -142,20 +143,17 @@ class IrActionsReport(models.Model):
     def _make_document(self, key, root, number, engine, values):
         """Make a document of a page: with all that it refers to, and without what is not shown.
 
-        :param dict values: further values of the `pdf.Document`; an `overlay` is an element
+        :param dict values: further values of the `pdf.Document`; the `overlays` are elements
         """
-        overlay = values.get('overlay')
-        for part in (root, overlay):
-            if part is None:
-                continue
+        overlays = values.get('overlays', ())
+        for part in (root, *overlays):
             self._check_all_is_shown(part.body, engine)
             for element in list(part.iter('script', 'iframe', 'object', 'embed', 'base')):
                 element.drop_tree()
-        resources = self.collect_resources(
-            *(part for part in (root, overlay) if part is not None), classes=values.get('tighter', ()))
-        if overlay is not None:
-            values['overlay_text'] = self._get_text(overlay)
-            values['overlay'] = html_parts.to_html(overlay)
+        resources = self.collect_resources(root, *overlays, classes=values.get('tighter', ()))
+        if overlays:
+            values['overlay_texts'] = tuple(map(self._get_text, overlays))
+            values['overlays'] = tuple(map(html_parts.to_html, overlays))
         return pdf.Document(key, html_parts.to_html(root), resources=resources, number=number, **values)
 
     def _check_all_is_shown(self, body, engine):
@@ -181,19 +179,23 @@ class IrActionsReport(models.Model):
         """Take out of an article what is drawn over its pages, for engines whose style sheets cannot say it.
 
         :param article: element; what is marked by `data-overlay` (millimetres from the top) is removed from it, and
-            rows with `data-carry` are marked by their number
-        :return: dict, part of the values of a `pdf.Document`; `overlay` is still an element
+            rows with `data-carry` are marked by their number. Of several overlays the last one is drawn over the last
+            page, the one before over the page before, and so on
+        :return: dict, part of the values of a `pdf.Document`; `overlays` are still elements
         """
-        values = {}
+        values, overlays = {}, []
         for element in article.xpath('.//*[@data-overlay]'):
             values['overlay_top'] = float(element.attrib.pop('data-overlay'))
             element.drop_tree()
             element.tail = None
-            values['overlay'] = html_parts.make_page(article)
-            values['overlay'].body.append(element)
+            overlay = html_parts.make_page(article)
+            overlay.body.append(element)
+            overlays.append(overlay)
             for name, token in (('page', '%PAGE%'), ('topage', '%PAGES%')):
                 for place in element.find_class(name):
                     place.text = token
+        if overlays:
+            values['overlays'] = tuple(overlays)
         if rows := article.xpath('.//tr[@data-carry]'):
             values['carried'] = tuple(row.get('data-carry') for row in rows)
             for index, row in enumerate(rows):

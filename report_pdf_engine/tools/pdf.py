@@ -222,8 +222,8 @@ class Pool:
                 if texts is None and document.text is not None and answer.get('number') == document.number:
                     texts = [document.text]
                 problem = check_texts(texts or [], document.number, numbers)
-                if not problem and document.overlay_text is not None:
-                    problem = check_texts([document.overlay_text], document.number, numbers)
+                if not problem and document.overlay_texts:
+                    problem = check_texts(document.overlay_texts, document.number, numbers)
                 if problem:
                     raise PdfError('wrong_pages', problem)
         except PdfError as error:

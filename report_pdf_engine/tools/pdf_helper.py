@@ -50,12 +50,13 @@ class Document:
     :param str number: when given, every page must carry it, and none of the batch's other numbers
     :param str text: what can be read in ``html``. Given that, a document of one page is checked by it and by the number
         that the engine read in the document (``<meta name="keywords">``), which is faster than reading the page
-    :param str overlay: a page (HTML) that PlutoPrint draws over the last one; ``%PAGE%`` and ``%PAGES%`` in it become
-        numbers. WeasyPrint's style sheets can say all that by themselves
-    :param str overlay_text: what can be read in ``overlay``; it must carry the number too
+    :param overlays: pages (HTML) that PlutoPrint draws over the last ones, the last over the last; ``%PAGE%`` and
+        ``%PAGES%`` in them become numbers. WeasyPrint's style sheets can say all that by themselves
+    :param overlay_texts: what can be read in each of them; it must carry the number too
     :param float overlay_top: millimetres from the top below which nothing but the overlay is drawn
     :param tighter: names of classes, of which the first stands in ``html``: each other one is tried in its place, in
         this order, if that makes one page of two
+    :param int pages_after: pages at the end that are there in any case: those before them are the two
     :param carried: what PlutoPrint writes at the head of the next page if a page ends after this row of the table; rows
         are marked by ``<i class="carry-mark">&lt;0&gt;</i>``, which the document's style must hide
     :param str carried_html: the page (HTML) to draw that with, ``%CARRIED%`` in it
@@ -67,10 +68,11 @@ class Document:
     resources: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
     number: str | None = None
     text: str | None = None
-    overlay: str | None = None
-    overlay_text: str | None = None
+    overlays: tuple[str, ...] = ()
+    overlay_texts: tuple[str, ...] = ()
     overlay_top: float = 0
     tighter: tuple[str, ...] = ()
+    pages_after: int = 0
     carried: tuple[str, ...] = ()
     carried_html: str = ''
     scale: float = 1.0
@@ -139,9 +141,10 @@ class Helper:
                 'resources': resources,
                 'seconds': allowed,
                 'texts': document.number is not None and ('always' if document.text is None else 'unless_known'),
-                'overlay': document.overlay,
+                'overlays': document.overlays,
                 'overlay_top': document.overlay_top,
                 'tighter': document.tighter,
+                'pages_after': document.pages_after,
                 'carried': document.carried,
                 'carried_html': document.carried_html,
                 'scale': document.scale,

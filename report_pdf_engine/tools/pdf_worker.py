@@ -90,18 +90,19 @@ def look_up(resources, url):
         raise Refused(f'not handed in with the document: {url[:100]}') from None
 
 
-def find_tightest(lay_out, html, tighter):
+def find_tightest(lay_out, html, tighter, pages_after=0):
     """Lay out a document, tighter if that makes one page of two.
 
     :param lay_out: function of HTML that returns (layout, count of pages)
     :param tighter: names of classes, of which the first stands in the HTML
+    :param int pages_after: pages at its end that are there in any case
     :return: (HTML, layout, count of pages)
     """
     layout, count = lay_out(html)
-    for name in tighter[1:] if count == 2 else ():
+    for name in tighter[1:] if count == 2 + pages_after else ():
         closer = html.replace(tighter[0], name)
         other, pages = lay_out(closer)
-        if pages == 1:
+        if pages == 1 + pages_after:
             return closer, other, pages
     return html, layout, count
 
@@ -170,15 +171,15 @@ def load_plutoprint():
             book = load(text, resources, base_url)
             return book, book.get_page_count()
 
-        html, book, count = find_tightest(lay_out, html, head.get('tighter') or ())
+        html, book, count = find_tightest(lay_out, html, head.get('tighter') or (), head.get('pages_after') or 0)
         if not count:
             # an empty document is an empty page, as by the other engines
             book, count = lay_out(html.replace('</body>', '\u00a0</body>'))
         known = {'pages': count, 'number': book.get_metadata(plutoprint.PDF_METADATA_KEYWORDS)}
-        overlay, sums = head.get('overlay'), head.get('carried') if count > 1 else None
+        overlays, sums = head.get('overlays') or (), head.get('carried') if count > 1 else None
         stream = io.BytesIO()
         scale = head.get('scale') or 1
-        if not overlay and not sums and scale == 1:
+        if not overlays and not sums and scale == 1:
             book.write_to_pdf_stream(stream)
             return set_unscaled(stream.getvalue()), known
         carried = [None] * count
@@ -192,20 +193,20 @@ def load_plutoprint():
                 canvas.set_metadata(name, value)
         for page in range(count):
             size = sizes[page]
-            is_overlaid = overlay and page == count - 1
+            number = page - count + len(overlays)
             canvas.set_size(size)
             # a page draws in CSS pixels
             canvas.reset_matrix()
             canvas.scale(plutoprint.UNITS_PX * scale, plutoprint.UNITS_PX * scale)
             canvas.save_state()
-            if is_overlaid:
+            if number >= 0:
                 canvas.clip_rect(0, 0, size[0] / plutoprint.UNITS_PX, head['overlay_top'] * PIXELS_PER_MM)
             book.render_page(canvas, page)
             canvas.restore_state()
             if page < len(carried) and carried[page]:
                 draw_over(canvas, head['carried_html'], resources, base_url, carried=escape(carried[page]))
-            if is_overlaid:
-                draw_over(canvas, overlay, resources, base_url, page=str(page + 1), pages=str(count))
+            if number >= 0:
+                draw_over(canvas, overlays[number], resources, base_url, page=str(page + 1), pages=str(count))
             canvas.show_page()
         canvas.finish()
         return set_unscaled(stream.getvalue()), known
@@ -261,7 +262,7 @@ def load_weasyprint():
         def finish(_document, pdf):
             pdf.catalog['ViewerPreferences'] = '<</PrintScaling /None>>'
 
-        _html, document, _count = find_tightest(lay_out, html, head.get('tighter') or ())
+        _html, document, _count = find_tightest(lay_out, html, head.get('tighter') or (), head.get('pages_after') or 0)
         return document.write_pdf(pdf_variant='pdf/a-3b', finisher=finish, zoom=head.get('scale') or 1), {}
 
     return render

@@ -33,6 +33,7 @@ def migrate(cr, version):
     _make_fee_rows(env)
     _make_charges(env)
     _install_interest_profiles(env)
+    env['dunning.procedure'].with_context(active_test=False).search([])._install_default_texts()
     _close_documents(cr)
     _fill_log_names(cr)
     _fill_snapshots(env)

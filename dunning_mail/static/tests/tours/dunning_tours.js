@@ -181,6 +181,42 @@ registry.category("web_tour.tours").add("dunning_promise", {
         { trigger: ".modal footer button[name=action_make]", run: "click" },
         { trigger: "body:not(:has(.modal)) .o_field_widget[name=previous_id]:contains(Promise of)" },
         { trigger: "body:not(:has(.modal)) .o_field_widget[name=line_ids] .o_data_row:contains(41.65)" },
+        { content: "she gets it in writing", trigger: header("action_send_confirmation"), run: "click" },
+        { content: "by mail", trigger: ".o_form_view .o_field_widget[name=promise_id]:contains(Promise of)" },
+        { trigger: header("action_open_document") },
+        { trigger: ".o_breadcrumb .o_back_button", run: "click" },
+        { trigger: "button[name=action_open_confirmation]:contains(Released)" },
+    ],
+});
+
+// Four clicks on the telephone, and two for each run.
+registry.category("web_tour.tours").add("dunning_promise_phone", {
+    steps: () => [
+        { content: "who is it?", trigger: ".o_searchview_input", run: "edit Acme" },
+        { trigger: ".o_searchview_autocomplete", run: "press Enter" },
+        { trigger: ".o_list_view .o_data_row:contains(Acme):only .o_data_cell:contains(Acme)", run: "click" },
+        { trigger: ".nav-link[name=accounting]", run: "click" },
+        { trigger: "button[name=action_dunning_promise]:visible", run: "click" },
+        { trigger: ".modal div[name=amount] input:value(250.00)" },
+        { trigger: ".modal footer button[name=action_make]", run: "click" },
+        { trigger: ".o_statusbar_status .o_arrow_button_current:contains(Open)" },
+    ],
+});
+
+registry.category("web_tour.tours").add("dunning_promise_rests", {
+    steps: () => [
+        { trigger: ".o_form_button_save", run: "click" },
+        { trigger: header("action_generate_notices"), run: "click" },
+        { content: "the others are dunned", trigger: row("Other") },
+        { content: "she is not", trigger: ".o_field_widget[name=shown_notice_ids]:not(:has(.o_data_row:contains(Acme)))" },
+    ],
+});
+
+registry.category("web_tour.tours").add("dunning_promise_missed", {
+    steps: () => [
+        { trigger: ".o_form_button_save", run: "click" },
+        { trigger: header("action_generate_notices"), run: "click" },
+        { content: "she has not paid", trigger: row("Acme") },
     ],
 });
 
@@ -195,6 +231,10 @@ registry.category("web_tour.tours").add("dunning_dispute", {
         { trigger: ".o_form_button_save:visible", run: "click" },
         { trigger: header("action_make_refund"), run: "click" },
         { content: "core's wizard", trigger: ".modal button[name=refund_moves]", run: "click" },
-        { content: "its credit note", trigger: ".o_field_widget[name=amount_total]:contains(250), .o_form_view .o_field_widget[name=tax_totals]" },
+        { content: "its credit note, for as much as is contested", trigger: ".o_field_widget[name=invoice_line_ids] .o_data_row td[name=price_unit]", run: "click" },
+        { trigger: ".o_field_widget[name=invoice_line_ids] .o_selected_row div[name=price_unit] input", run: "edit 30 && press Tab" },
+        { trigger: ".o_field_widget[name=tax_totals]:contains(30.00)" },
+        { trigger: ".o_form_statusbar button[name=action_post]:visible", run: "click" },
+        { trigger: ".o_statusbar_status .o_arrow_button_current:contains(Posted)" },
     ],
 });

@@ -282,7 +282,9 @@ print("FACTS", json.dumps({
         "account.account_invoices", "account.action_account_original_vendor_bill",
         "account.account_invoices_without_payment", "dunning_mail.report_letter")},
     "notices": [[notice.id, notice.partner_id.name, notice.name, notice.state, notice.delivery_state, str(notice.date),
-                 str(notice.date_deadline), notice.level_id.sequence, notice.amount_fee, notice.amount_total,
+                 str(notice.date_deadline), notice.level_id.sequence,
+                 # Earlier fees were part of the fee.
+                 notice.amount_fee + (notice.amount_earlier if "amount_earlier" in notice else 0), notice.amount_total,
                  notice.payment_reference, notice.lang,
                  notice.is_counted, notice.is_open, notice.document_id.id, notice.document_sha256, notice.message_id,
                  notice.run_id.id, notice.company_id.id, notice.user_id.id, len(notice.delivery_log_ids)]
@@ -349,8 +351,12 @@ print("FACTS", json.dumps({
     "booking": [sorted(set(env["res.company"].search([]).mapped("dunning_charge_booking"))), all(
         charge.amount_left == (charge.amount if charge.state == "claimed" else 0) and not charge.amount_paid
         and not charge.is_booked_at_issue for charge in env["dunning.charge"].search([]))],
-    "asked": all(notice.amount_fee == sum(notice.charge_line_ids.mapped("amount_residual"))
+    "asked": all(notice.amount_fee + notice.amount_earlier == sum(notice.charge_line_ids.mapped("amount_residual"))
                  for found in by_name.values() for notice in found),
+    "earlier": [[line.charge_id.notice_id == by_name["again"][0], line.amount_residual, drafts.amount_fee,
+                 drafts.amount_earlier] for line in drafts.charge_line_ids if line.charge_id.notice_id != drafts],
+    "touched": [(found[1]._judge_fees_anew(), found[1].amount_total)[1] for found in (
+        by_name["again"], by_name["taken out"])],
     "fees": [[fee.level_id.sequence, fee.currency_id.name, fee.debtor, fee.fixed, fee.level_id.fee_method]
              for fee in env["dunning.level.fee"].search([])],
     "minimum": env.company.dunning_min_amount,
@@ -544,6 +550,10 @@ def test_upgrade_makes_charges_of_fees(upgraded):
     assert [charge[:2] for charge in facts["charges"]["again"]] == [["fee", 10], ["fee", 5]]
     assert [state for state, _reason in fees["again"]] == ["claimed", "draft"]
     assert {notice[8] for notice in old["notices"] if notice[1] == "again"} == {10, 15}
+    assert facts["earlier"] == [[True, 10, 5, 10]]
+    # And it goes on asking for as much when it is judged anew.
+    assert facts["touched"] == [
+        [notice[9] for notice in old["notices"] if notice[1] == name][1] for name in ("again", "taken out")]
     assert facts["charges"]["draft"][0][:3] == ["fee", 0, 10]
 
 

@@ -82,6 +82,8 @@ def build(env, smtp):
     company = _prepare_company(env)
     clerk = _prepare_users(env, company)
     procedures = {law: _prepare_procedure(env, law) for law in LAWS}
+    if LAWS:
+        _prepare_booking(env, company)
     partners, expected = {}, []
     for name, lang, country, zip_code, city, mail, invoices, special in CUSTOMERS:
         partner = env["res.partner"].create({
@@ -164,6 +166,19 @@ def _prepare_procedure(env, law):
     if fee:
         later.write({"fee_ids": [(0, 0, {"fixed": fee})]})
     return procedure
+
+
+def _prepare_booking(env, company):
+    """What is claimed is booked when the notice has left, and a fee contains the tax of what it duns."""
+    def make_account(code, name):
+        return env["account.account"].create({"code": code, "name": name, "account_type": "income_other"}).id
+
+    fees = make_account("360000", "Mahngebühren")
+    company.write({
+        "dunning_charge_booking": "issue", "dunning_fee_tax": "as_items", "dunning_fee_account_id": fees,
+        "dunning_lump_sum_account_id": fees, "dunning_cost_account_id": fees,
+        "dunning_interest_account_id": make_account("695000", "Verzugszinsen"),
+    })  # fmt: skip
 
 
 def _prepare_tax(env, rate):

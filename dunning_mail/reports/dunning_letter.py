@@ -201,7 +201,7 @@ class ReportDunningLetter(models.AbstractModel):
                     base, amount = sums.get(tax['id'], (0.0, 0.0))
                     sums[tax['id']] = (base + tax['base'], amount + tax['amount'])
         return [{
-            'rate': format_number(tax.amount, 1 if round(tax.amount, 1) == tax.amount else 2),
+            'rate': f'{format_number(tax.amount, 1 if round(tax.amount, 1) == tax.amount else 2)}\u00a0%',
             'base': show_amount(notice.currency_id.round(sums[tax.id][0])), 'amount': show_amount(sums[tax.id][1]),
             'number': notice.company_id.sudo().vat or '',
         } for tax in notice.env['account.tax'].sudo().browse(sums).sorted('amount')]

@@ -235,4 +235,4 @@ class TestFeeTax(BookingCase):
                 run = self.make_run(partner_ids=partner.ids)
                 run.action_print_and_send()
                 text = read_pdf(run.notice_ids._get_document_bytes())
-                self.assertEqual('8,1 %' in text and '0,75' in text, is_shown, text)
+                self.assertEqual('8,1 %' in text.replace('\u00a0', ' ') and '0,75' in text, is_shown, text)

@@ -355,7 +355,7 @@ class DunningCharge(models.Model):
     def _process(self):
         """Correct what was claimed by what is known now, and let charges lapse whose items were settled long ago; the
         scheduled action of each day."""
-        for company, charges in self.search([('state', '=', 'claimed')]).grouped('company_id').items():
+        for company, charges in self.search([('state', 'in', ('claimed', 'booked'))]).grouped('company_id').items():
             own = charges.with_context(lang=company.partner_id.lang)
             own._correct()
             if days := company.dunning_lapse_days:

@@ -54,7 +54,7 @@ class DunningCharge(models.Model):
         return corrections
 
     def _read_touched_items(self):
-        """Read the claimed charges among these of which every item was settled in part, or taken back.
+        """Read those of these charges that are asked for of which every item was settled in part, or taken back.
 
         :return: list of (id, list of ids of the `account.move.line`, list of the numbers of those not posted)
         """
@@ -71,7 +71,7 @@ class DunningCharge(models.Model):
                AND (c.kind = 'fee' OR l.move_line_id = c.move_line_id)
               JOIN account_move_line aml ON aml.id = l.move_line_id
               JOIN account_move am ON am.id = aml.move_id
-             WHERE c.id = ANY(%s) AND c.state = 'claimed' AND c.is_unowed IS NOT TRUE AND c.kind <> 'cost'
+             WHERE c.id = ANY(%s) AND c.state IN ('claimed', 'booked') AND c.is_unowed IS NOT TRUE AND c.kind <> 'cost'
              GROUP BY c.id
             HAVING BOOL_AND(aml.parent_state <> 'posted' OR EXISTS (
                        SELECT 1 FROM account_partial_reconcile part WHERE part.debit_move_id = aml.id))
@@ -120,21 +120,40 @@ class DunningCharge(models.Model):
         return bool(last and last > 0)
 
     def _correct(self):
-        """Write down what is left of those of these charges that ask for more than is owed."""
+        """Write down what is left of those of these charges that ask for more than is owed, in the books too."""
         corrections = self._find_corrections()
         for charge in self.browse(corrections):
-            correction, asked = corrections[charge.id], charge.amount
-            if correction.amount:
-                charge.sudo().write({
-                    'amount': correction.amount, 'amount_calculated': correction.calculated,
-                    'detail': correction.detail, 'reason': correction.reason})
-                words = self.env._(
-                    "%(charge)s: %(new)s instead of %(old)s. %(reason)s", charge=charge._get_words(),
-                    new=format_amount(self.env, charge.amount, charge.currency_id),
-                    old=format_amount(self.env, asked, charge.currency_id), reason=correction.reason)
+            if charge.state == 'booked':
+                charge._try(lambda charge, correction=corrections[charge.id]: charge._write_correction(correction))
             else:
-                charge._set_waived(correction.reason, is_unowed=True)
-                words = self.env._(
-                    "Waived: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=correction.reason,
-                    amount=format_amount(self.env, asked, charge.currency_id))
-            charge._log_on_notice(words, with_customer=True)
+                charge._write_correction(corrections[charge.id])
+
+    def _write_correction(self, correction):
+        """Write down what is left of one charge. What had paid a booked one pays what is left.
+
+        :param correction: :class:`Correction`
+        """
+        self.ensure_one()
+        charge, asked, is_booked = self.sudo(), self.amount, self.state == 'booked'
+        credits = charge.move_line_booked_id.matched_credit_ids.credit_move_id
+        if is_booked:
+            charge._take_out_of_books(correction.reason)
+            charge._set_claimed()
+        if correction.amount:
+            charge.write({
+                'amount': correction.amount, 'amount_calculated': correction.calculated,
+                'detail': correction.detail, 'reason': correction.reason})
+            words = self.env._(
+                "%(charge)s: %(new)s instead of %(old)s. %(reason)s", charge=charge._get_words(),
+                new=format_amount(self.env, charge.amount, charge.currency_id),
+                old=format_amount(self.env, asked, charge.currency_id), reason=correction.reason)
+        else:
+            charge._set_waived(correction.reason, is_unowed=True)
+            words = self.env._(
+                "Waived: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=correction.reason,
+                amount=format_amount(self.env, asked, charge.currency_id))
+        if is_booked and correction.amount:
+            lines = charge._book() | credits
+            if credits:
+                lines.reconcile()
+        self._log_on_notice(words, with_customer=True)

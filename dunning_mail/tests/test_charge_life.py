@@ -280,6 +280,35 @@ class TestNeverOwed(LifeCase):
         self.assertEqual(again.amount_lump_sum, 40.0)
         self.assertGreater(again.amount_interest, notice.amount_interest)
 
+    def test_settled_before_the_default_began(self):
+        """A lump sum falls with the interest; the fee does not: the item was late."""
+        self.procedure.level_ids.charge_lump_sum = True
+        self.use_profile('de', begin='notice')
+        self.profile.currency_id = self.currency
+        self.set_fee(self.level_2, 50)
+        other = self.make_partner('Other')
+        invoice = self.make_old(partner=other)
+        self.dun_partner('2026-06-30', other)
+        notice = self.dun_partner('2026-07-30', other)
+        self.assertEqual(sorted(notice.charge_ids.mapped('kind')), ['fee', 'interest', 'lump_sum'])
+        self.pay(invoice, day='2026-07-10')
+        self.process()
+        self.assertEqual(self.of_kind(notice, 'lump_sum').state, 'claimed', "it was in default")
+        invoice.line_ids.remove_move_reconcile()
+        self.pay(invoice, day='2026-06-20')
+        self.process()
+        self.assertEqual({charge.kind: charge.state for charge in notice.charge_ids}, {
+            'fee': 'claimed', 'interest': 'waived', 'lump_sum': 'waived'})
+
+    def test_in_another_currency(self):
+        other = self.make_partner('Other')
+        invoice = self.make_old(partner=other, currency=self.foreign)
+        notice = self.dun_partner('2026-06-30', other)
+        self.assertEqual((notice.currency_id, notice.amount_interest), (self.foreign, 15.0))
+        self.pay(invoice, day='2026-06-10')
+        self.process()
+        self.assertEqual(self.of_kind(notice, 'interest').amount, 4.5)
+
     def test_items_of_a_fee(self):
         """It falls when none of its items was owed."""
         other = self.make_partner('Other')

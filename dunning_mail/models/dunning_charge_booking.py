@@ -284,7 +284,8 @@ class DunningCharge(models.Model):
                 line.amount_residual = charge.currency_id.round(line.amount_residual - part)
                 if line.notice_id != charge.notice_id:
                     line.copy({'charge_id': other.id, 'amount_residual': part})
-        charge.write({'amount': amount, 'amount_calculated': amount})
+        # What is still claimed can be corrected by its calculation.
+        charge.write({'amount': amount, 'amount_calculated': amount, 'detail': False})
 
     def _join(self):
         """Put together again what was divided, where neither part is in the books: a letter names it once."""
@@ -295,8 +296,9 @@ class DunningCharge(models.Model):
             for line in rest.line_ids:
                 own = charge.line_ids.filtered(lambda own, line=line: own.notice_id == line.notice_id)[:1]
                 own.amount_residual = charge.currency_id.round(own.amount_residual + line.amount_residual)
-            charge.write({fname: charge.currency_id.round(charge[fname] + rest[fname])
-                          for fname in ('amount', 'amount_calculated')})
+            charge.write({'detail': rest.detail, **{
+                fname: charge.currency_id.round(charge[fname] + rest[fname])
+                for fname in ('amount', 'amount_calculated')}})
             rest.line_ids.with_context(dunning_replace_lines=True).unlink()
             rest.unlink()
 

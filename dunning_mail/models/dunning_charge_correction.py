@@ -54,7 +54,7 @@ class DunningCharge(models.Model):
         return corrections
 
     def _read_touched_items(self):
-        """Read the charges among these that are asked for, of which every item was settled in part, or taken back.
+        """Read those of these charges that are asked for of which every item was settled in part, or taken back.
 
         :return: list of (id, list of ids of the `account.move.line`, list of the numbers of those not posted)
         """
@@ -123,26 +123,37 @@ class DunningCharge(models.Model):
         """Write down what is left of those of these charges that ask for more than is owed, in the books too."""
         corrections = self._find_corrections()
         for charge in self.browse(corrections):
-            correction, asked = corrections[charge.id], charge.amount
-            is_booked = charge.state == 'booked'
-            if is_booked:
-                if not charge._try(lambda charge, words=correction.reason: charge._take_out_of_books(words)):
-                    continue
-                charge._set_claimed()
-                charge.sudo().move_line_booked_id = False
-            if correction.amount:
-                charge.sudo().write({
-                    'amount': correction.amount, 'amount_calculated': correction.calculated,
-                    'detail': correction.detail, 'reason': correction.reason})
-                words = self.env._(
-                    "%(charge)s: %(new)s instead of %(old)s. %(reason)s", charge=charge._get_words(),
-                    new=format_amount(self.env, charge.amount, charge.currency_id),
-                    old=format_amount(self.env, asked, charge.currency_id), reason=correction.reason)
-                if is_booked:
-                    charge._try(lambda charge: charge._book())
+            if charge.state == 'booked':
+                charge._try(lambda charge, correction=corrections[charge.id]: charge._write_correction(correction))
             else:
-                charge._set_waived(correction.reason, is_unowed=True)
-                words = self.env._(
-                    "Waived: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=correction.reason,
-                    amount=format_amount(self.env, asked, charge.currency_id))
-            charge._log_on_notice(words, with_customer=True)
+                charge._write_correction(corrections[charge.id])
+
+    def _write_correction(self, correction):
+        """Write down what is left of one charge. What had paid a booked one pays what is left.
+
+        :param correction: :class:`Correction`
+        """
+        self.ensure_one()
+        charge, asked, is_booked = self.sudo(), self.amount, self.state == 'booked'
+        credits = charge.move_line_booked_id.matched_credit_ids.credit_move_id
+        if is_booked:
+            charge._take_out_of_books(correction.reason)
+            charge._set_claimed()
+        if correction.amount:
+            charge.write({
+                'amount': correction.amount, 'amount_calculated': correction.calculated,
+                'detail': correction.detail, 'reason': correction.reason})
+            words = self.env._(
+                "%(charge)s: %(new)s instead of %(old)s. %(reason)s", charge=charge._get_words(),
+                new=format_amount(self.env, charge.amount, charge.currency_id),
+                old=format_amount(self.env, asked, charge.currency_id), reason=correction.reason)
+        else:
+            charge._set_waived(correction.reason, is_unowed=True)
+            words = self.env._(
+                "Waived: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=correction.reason,
+                amount=format_amount(self.env, asked, charge.currency_id))
+        if is_booked and correction.amount:
+            lines = charge._book() | credits
+            if credits:
+                lines.reconcile()
+        self._log_on_notice(words, with_customer=True)

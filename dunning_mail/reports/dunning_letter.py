@@ -218,7 +218,7 @@ class ReportDunningLetter(models.AbstractModel):
         rows = []
         asked = notice.line_ids.filtered(lambda line: (
             line.charge_kind == 'interest' and not line.is_earlier_charge and line.amount_residual)).charge_id
-        for charge in asked.filtered(lambda charge: not charge.split_from_id).sorted('id'):
+        for charge in asked.filtered('detail').sorted('id'):
             segments = [row for row in charge.detail or [] if row['days']]
             exact = sum(Decimal(row['amount']) for row in segments)
             rows += [{

@@ -380,9 +380,9 @@ class TestBookedAndNotOwed(BookingCase, LifeCase):
         self.assertEqual(self.sum_of(self.income['interest']), 0.0)
 
     def test_paid_in_part(self):
-        """What was paid and is not owed is a credit again."""
+        """What had paid it pays what is left, and what is not owed is a credit again."""
         entry = self.pay_line(self.charge.move_line_booked_id, 6.0)
         self.pay(self.invoice, day='2026-06-10')
         self.process()
-        self.assertEqual((self.charge.state, self.charge.amount), ('booked', 4.5))
-        self.assertEqual(self.receivable(entry).amount_residual, -6.0)
+        self.assertEqual((self.charge.state, self.charge.amount), ('paid', 4.5))
+        self.assertEqual(self.receivable(entry).amount_residual, -1.5)

@@ -137,6 +137,22 @@ class TestBookedInterest(BookingCase):
         third = self.make_run('2027-01-10', partner_ids=self.partner.ids).notice_ids
         self.assertEqual((third.amount_interest, third.amount_earlier), (20.0, 0.0), "waived is not claimed again")
 
+    def test_corrected_in_the_books_too(self):
+        """What becomes known later takes off what was booked; what had paid it pays what is left."""
+        invoice = self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        charge = first.charge_ids
+        old = charge._book()
+        self.pay_line(old, 25)
+        # Paid in full on the 20th of November, which is known in December: 49 days of 60.
+        self.pay(invoice, day='2026-11-20')
+        self.env['dunning.charge']._process()
+        self.assertEqual((charge.state, charge.amount, charge.amount_paid), ('booked', 49.0, 25.0))
+        self.assertNotEqual(charge.move_line_booked_id, old)
+        self.assertEqual(sorted(
+            balance for code, balance in [(line.account_id.code, line.balance) for line in charge.booked_line_ids]
+            if code == '9911'), [-60.0, -49.0, 60.0])
+
     def test_calculation_of_what_was_divided(self):
         self.make_invoice(self.partner, 7200, due='2026-09-30')
         first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids

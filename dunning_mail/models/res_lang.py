@@ -21,4 +21,4 @@ class ResLang(models.Model):
     def _install_dunning_texts(self):
         """A language that is activated later gets the installed texts too."""
         self.env['dunning.level'].sudo().search([('text_tone', '!=', False)])._install_default_texts()
-        self.env['dunning.procedure'].sudo().with_context(active_test=False).search([])._install_default_texts()
+        self.env['dunning.procedure'].sudo().search([('active', 'in', (True, False))])._install_default_texts()

@@ -6,7 +6,7 @@ from lxml import html
 from odoo.tests import TransactionCase, tagged
 from odoo.tools.translate import code_translations
 
-from ..models.default_texts import DEFAULT_TEXTS, TEXT_FIELDS, get_default_texts
+from ..models.default_texts import DEFAULT_TEXTS, KIND_TEXTS, TEXT_FIELDS, get_default_texts
 
 LANGS = ('en_US', 'de_DE', 'de_CH', 'fr_FR', 'it_IT')
 INLINE_FIELDS = ('mail_subject', 'letter_title')
@@ -58,6 +58,17 @@ class TestDefaultTexts(TransactionCase):
                 expressions = _expressions(field, text)
                 self.assertEqual(expressions, _expressions(field, DEFAULT_TEXTS[tone][field]))
                 self.assertLessEqual(set(expressions), allowed)
+
+    def test_placeholders_of_other_letters(self):
+        allowed = set(self.env['dunning.notice'].mail_allowed_qweb_expressions())
+        for kind, source in KIND_TEXTS.items():
+            for lang in LANGS:
+                for field, text in (get_default_texts(kind, lang) or {}).items():
+                    with self.subTest(kind=kind, lang=lang, field=field):
+                        expressions = _expressions(field, text)
+                        self.assertEqual(expressions, _expressions(field, source[field]))
+                        self.assertLessEqual(set(expressions), allowed)
+            self.assertIsNotNone(get_default_texts(kind, 'en_US'))
 
     def test_names_what_matters(self):
         """The subject says who writes and about what; mail and letter say how much, by when, and who answers."""

@@ -13,7 +13,7 @@ WRITABLE = {
         'name', 'active', 'company_id', 'provider_type', 'engine_id', 'email_from', 'send_interval', 'hourly_limit',
         'daily_limit', 'calendar_id', 'redirect_to', 'incoming_server_id', 'user_id'},
     'dunning.procedure': {
-        'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'interest_profile_id', 'active'},
+        'name', 'company_id', 'level_ids', 'grace_days', 'grouping', 'interest_profile_id', 'text_ids', 'active'},
     'dunning.interest.profile': {
         'name', 'active', 'company_id', 'country_ids', 'currency_id', 'begin', 'day_count', 'is_moved_to_workday',
         'business_method', 'business_rate', 'consumer_method', 'consumer_rate', 'rate_ids', 'rates_until',
@@ -52,7 +52,7 @@ WRITABLE = {
     'dunning.promise.line': set(),
     'dunning.promise.make': {
         'previous_id', 'item_ids', 'amount', 'date', 'count', 'instalment', 'period', 'line_ids', 'source', 'note',
-        'falls_due_whole'},
+        'falls_due_whole', 'stops_interest'},
     'dunning.promise.make.line': {'make_id', 'date', 'amount'},
     'dunning.dispute': {'reason_id', 'note', 'file', 'file_name', 'user_id', 'date_target', 'closing_note'},
     'dunning.dispute.reason': {'name', 'sequence', 'active', 'company_id'},

@@ -10,7 +10,8 @@ class DunningNotice(models.Model):
     _inherit = 'dunning.notice'
 
     promise_id = fields.Many2one(
-        'dunning.promise', readonly=True, copy=False, ondelete='set null', index='btree_not_null',
+        'dunning.promise', string="Confirmed Promise", readonly=True, copy=False, ondelete='set null',
+        index='btree_not_null',
         help="What the notice confirms.")
     promise_date_text = fields.Char(compute='_compute_promise_texts')
     plan_html = fields.Html(compute='_compute_promise_texts', sanitize=False)

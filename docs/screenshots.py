@@ -59,6 +59,24 @@ provider.write({
     "send_interval": 60, "hourly_limit": 50, "daily_limit": 400})
 env.cr.commit()
 """
+# What customers answer: a plan that is confirmed by letter, and a part that is contested.
+AGREE = """
+def as_clerk(model, partner):
+    clerk = env["res.users"].search([("login", "=", "clerk")])
+    return env[model].with_user(clerk).with_context(
+        lang="de_CH", active_model="res.partner", active_ids=partner.ids, active_id=partner.id)
+partner = env["res.partner"].search([("name", "=", "Bergbahnen Nord AG")])
+as_clerk("dunning.promise.make", partner).create({"count": 3, "source": "phone", "note": "Saison beginnt im Dezember"}
+    ).action_make()
+as_clerk("dunning.promise", partner).search([]).action_send_confirmation()
+partner = env["res.partner"].search([("name", "=", "Hotel Alpenblick AG")])
+item = env["account.move.line"].search([
+    ("partner_id", "=", partner.id), ("account_id.account_type", "=", "asset_receivable"), ("reconciled", "=", False)])
+as_clerk("dunning.dispute", partner).create({
+    "item_ids": [(6, 0, item.ids)], "amount": 280.50, "note": "Zwei Tage waren nicht bestellt.",
+    "reason_id": env.ref("dunning_mail.dispute_reason_quantity").id})
+env.cr.commit()
+"""
 BOTTOM = "Math.ceil(document.querySelector('.o_field_widget[name={}] table').getBoundingClientRect().bottom) + 14"
 
 
@@ -190,6 +208,12 @@ def take_pictures(browser, url, folder):
     take("unclear", 900)
     browser.open(f"{url}/odoo/dunning-charges", ".o_list_view", 960)
     take("charges", 420)
+    shell(AGREE)
+    promise_id, dispute_id = query("SELECT max(id) FROM dunning_promise UNION ALL SELECT max(id) FROM dunning_dispute")
+    browser.open(f"{url}/odoo/dunning-promises/{promise_id}", ".o_form_view", 960)
+    take("promise", 720)
+    browser.open(f"{url}/odoo/dunning-disputes/{dispute_id}", ".o_form_view", 960)
+    take("dispute", 640)
 
     shell(TIDY)
     browser.login(url, *demo_data.ADMIN)
@@ -205,6 +229,12 @@ def take_pictures(browser, url, folder):
 
 def draw_letters(run_id, folder):
     store = ROOT / ".dev" / "data" / "filestore" / DATABASE
+    path = query("""
+        SELECT a.store_fname FROM dunning_notice n JOIN ir_attachment a ON a.id = n.document_id WHERE n.kind = 'plan'
+    """)
+    for page in (1, 2):
+        subprocess.run(["pdftoppm", "-r", "90", "-png", "-singlefile", "-f", str(page), store / path[0],
+                        folder / f"letter-plan-{page}"], check=True)  # fmt: skip
     for name, customer in {**LETTERS, **LAWS}.items():
         path = query(
             """
@@ -226,6 +256,7 @@ def store_pictures(folder):
         small.save(IMAGES / path.name, optimize=True)
     join_letters(folder, LETTERS, "letters", 310)
     join_letters(folder, LAWS, "letters-law", 416)
+    join_letters(folder, ("plan-1", "plan-2"), "letters-plan", 628)
     for name in ("run.png", "notice.png", "letters.png"):
         (DESCRIPTION / name).write_bytes((IMAGES / name).read_bytes())
 

@@ -81,7 +81,7 @@ class TestEvidence(EvidenceCase):
         self.assertEqual(files[f'{folder}/{folder}.pdf'], one.document_id.raw)
         self.assertEqual(files[f'{folder}/{folder}.eml'], self.smtp.messages[0].content)
         rows = list(csv.DictReader(io.StringIO(files[f'{folder}/delivery log.csv'].decode('utf-8-sig'))))
-        self.assertEqual([row['To'] for row in rows], ['Released for Sending', 'Sending', 'Sent'])
+        self.assertEqual([row['State After'] for row in rows], ['Released for Sending', 'Sending', 'Sent'])
         self.assertIn(self.smtp.messages[0].queue_id, rows[-1]["Server's Number"])
         self.assertEqual(rows[-1]['Message-ID'], one.message_id)
         facts = dict(csv.reader(io.StringIO(files[f'{folder}/notice.csv'].decode('utf-8-sig'))))

@@ -280,7 +280,13 @@ class TestPaidBySlip(PlanCase):
 
     def test_without_a_reference(self):
         self.make_unallocated(self.partner, 100.0, self.days(9), currency=self.chf)
-        self.assertEqual(self.states(), ['open', 'open'], "nobody knows which one it is for")
+        self.assertEqual(self.states(), ['open', 'broken'], "once, for the oldest")
+
+    def test_more_without_a_reference(self):
+        """Of what names no plan, each has what the one before left."""
+        self.make_unallocated(self.partner, 130.0, self.days(9), currency=self.chf)
+        self.make_unallocated(self.partner, 70.0, self.days(9), currency=self.chf)
+        self.assertEqual(self.states(), ['open', 'open'])
 
     def test_what_it_settles(self):
         """The covered items that are still open, oldest first."""

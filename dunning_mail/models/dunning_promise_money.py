@@ -16,7 +16,7 @@ OWN_REFERENCE = f'{QR_REFERENCE_PREFIX} ?0000|RF[0-9]{{2}} ?{CREDITOR_REFERENCE_
 class Incoming(NamedTuple):
     """Money that is there, and reconciled with nothing.
 
-    :ivar key: what it is: `line-…` in the books, `payment-…` registered, its entry too, `bank-…` on the bank's statement
+    :ivar key: what it is: `line-…` in the books, `payment-…` registered (and its entry), `bank-…` the bank's
     :ivar part: :class:`~.promise.Part`
     :ivar moves: ids of the open invoices that it names
     :ivar texts: what it bears as references

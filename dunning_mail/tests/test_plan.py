@@ -1,6 +1,8 @@
 """The confirmation of a plan: letter, mail, a payment slip for each instalment, and the way back from a payment."""
 
 import io
+import re
+from ast import literal_eval
 
 from pypdf import PdfReader
 
@@ -102,6 +104,31 @@ class TestConfirmation(PlanCase):
         self.go_to(13)
         self.assertEqual((plan.state, plan.is_missed), ('open', True))
         self.assertEqual(self.make_run(self.days(13), partner_ids=self.partner.ids).notice_ids.level_id, self.level_1)
+
+    def test_among_dunning_notices(self):
+        """One sees what it is, and what is promised is not added up as claimed."""
+        other = self.make_invoice(self.make_partner('Other', email=False), 70.0, currency=self.chf)
+        dunned = self.make_run(partner_ids=other.partner_id.ids).notice_ids
+        notice = self.confirm(self.plan())
+        both = self.env['dunning.notice'].with_user(self.clerk).browse((notice | dunned).ids)
+        self.assertEqual((notice.amount_claimed, dunned.amount_claimed), (0.0, 70.0))
+        domain = [('id', 'in', both.ids)]
+        self.assertEqual(
+            both._read_group(domain, ['kind'], ['amount_claimed:sum', 'amount_open:sum']),
+            [('dunning', 70.0, 70.0), ('plan', 0.0, 0.0)])
+        self.assertEqual(both.search(domain, order='amount_claimed desc').ids, [dunned.id, notice.id])
+        self.assertTrue(both.fields_get(['amount_claimed'])['amount_claimed']['sortable'])
+        view = both.get_view(view_type='search')['arch']
+        for name, expected in (('kind_dunning', dunned), ('kind_plan', notice)):
+            found = re.search(rf'name="{name}"[^>]*domain="([^"]*)"', view)
+            self.assertEqual(both.search([*literal_eval(found[1]), *domain]).ids, expected.ids)
+
+    def test_words_when_it_was_printed(self):
+        notice = self.confirm(self.plan())
+        dunned = self.make_run(partner_ids=self.make_invoice(self.make_partner('Other')).partner_id.ids).notice_ids
+        for notices, expected in ((notice, 'of these confirmations'), (notice | dunned, 'notices count')):
+            confirm = self.env['dunning.notice.confirm'].create({'notice_ids': notices.ids, 'action': 'mark_printed'})
+            self.assertIn(expected, confirm.with_context(lang='en_US').question)
 
     def test_epc_codes(self):
         account = self.make_account(GERMAN, currency_id=self.eur.id)

@@ -243,7 +243,9 @@ class DunningPromise(models.Model):
             if is_missed:
                 rests += [Rest(line_id, 0.0, None, describe_missed(facts.made))
                           for line_id, _due, _left in facts.items if line_id in asked]
-            if facts.state == 'open' and (resting := terms.get_resting(money, day)):
+            # What comes pays the items first: what is promised for charges rests last.
+            if facts.state == 'open' and (
+                    resting := max(0.0, terms.get_resting(money, day) - money.charges)) >= terms.nothing:
                 until = terms.get_limit(terms.lines[-1][0])
                 rests.append(Shared(
                     tuple(facts.items), resting, until, describe(terms.lines[-1][0]),

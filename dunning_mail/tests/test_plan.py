@@ -111,11 +111,11 @@ class TestConfirmation(PlanCase):
         dunned = self.make_run(partner_ids=other.partner_id.ids).notice_ids
         notice = self.confirm(self.plan())
         both = self.env['dunning.notice'].with_user(self.clerk).browse((notice | dunned).ids)
-        self.assertEqual((notice.amount_claimed, dunned.amount_claimed), (0.0, 70.0))
+        self.assertEqual((notice.amount_claimed, dunned.amount_claimed), (0.0, dunned.amount_total))
         domain = [('id', 'in', both.ids)]
         self.assertEqual(
             both._read_group(domain, ['kind'], ['amount_claimed:sum', 'amount_open:sum']),
-            [('dunning', 70.0, 70.0), ('plan', 0.0, 0.0)])
+            [('dunning', dunned.amount_total, 70.0), ('plan', 0.0, 0.0)])
         self.assertEqual(both.search(domain, order='amount_claimed desc').ids, [dunned.id, notice.id])
         self.assertTrue(both.fields_get(['amount_claimed'])['amount_claimed']['sortable'])
         view = both.get_view(view_type='search')['arch']

@@ -52,6 +52,7 @@ from . import dunning_charge_booking
 from . import dunning_charge_job
 from . import dunning_charge_correction
 from . import dunning_notice_charge
+from . import dunning_notice_line_charge
 from . import dunning_settlement
 from . import dunning_notice_history
 from . import dunning_notice_open
@@ -62,6 +63,7 @@ from . import dunning_dispute
 from . import dunning_promise
 from . import dunning_promise_making
 from . import dunning_promise_money
+from . import dunning_promise_charge
 from . import dunning_promise_plan
 from . import dunning_promise_interest
 from . import dunning_notice_plan

@@ -1,4 +1,5 @@
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
 
 from .res_partner import DUNNING_GROUPS
 
@@ -10,6 +11,22 @@ class AccountMove(models.Model):
     dunning_dispute_id = fields.Many2one(
         'dunning.dispute', string="Dispute", readonly=True, copy=False, ondelete='set null', index='btree_not_null',
         groups=DUNNING_GROUPS, help="The dispute that this credit note accepts.")
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        moves = super().create(vals_list)
+        if not self.env.su and moves.sudo().dunning_dispute_id:
+            self._raise_dispute_closed()
+        return moves
+
+    def write(self, vals):
+        if 'dunning_dispute_id' in vals and not self.env.su:
+            self._raise_dispute_closed()
+        return super().write(vals)
+
+    def _raise_dispute_closed(self):
+        raise AccessError(self.env._(
+            "Which dispute a credit note accepts is kept by the system. Press “Credit Note” on the dispute."))
 
     def _post(self, soft=True):
         posted = super()._post(soft)

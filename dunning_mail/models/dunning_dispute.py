@@ -99,13 +99,22 @@ class DunningDispute(models.Model):
             dispute.company_id = item.company_id or dispute.company_id
             dispute.currency_id = item.currency_id or dispute.currency_id
 
-    @api.depends('amount', 'refund_ids.state', 'refund_ids.amount_total', 'refund_ids.currency_id')
+    @api.depends(
+        'amount', 'refund_ids.state', 'refund_ids.move_type', 'refund_ids.amount_total', 'refund_ids.currency_id',
+        'refund_ids.commercial_partner_id', 'refund_ids.company_id')
     def _compute_amount_left(self):
         for dispute in self:
             # What one in another currency is worth of it, a person knows.
-            credited = sum(dispute.sudo().refund_ids.filtered(lambda refund, dispute=dispute: (
-                refund.state == 'posted' and refund.currency_id == dispute.currency_id)).mapped('amount_total'))
+            credited = sum(dispute._get_refunds_that_count().filtered(
+                lambda refund, dispute=dispute: refund.currency_id == dispute.currency_id).mapped('amount_total'))
             dispute.amount_left = max(0.0, dispute.amount - credited)
+
+    def _get_refunds_that_count(self):
+        """Return the credit notes that accept what the customer contests: posted, hers and this company's."""
+        return self.sudo().refund_ids.filtered(lambda refund: (
+            refund.state == 'posted' and refund.move_type == 'out_refund'
+            and refund.commercial_partner_id == refund.dunning_dispute_id.partner_id.commercial_partner_id
+            and refund.company_id == refund.dunning_dispute_id.company_id))
 
     @api.depends('item_ids')
     def _compute_move_names(self):
@@ -343,7 +352,8 @@ class DunningDispute(models.Model):
 
         :param refund: `account.move`
         """
-        for dispute in self.sudo().filtered(lambda dispute: dispute.state == 'open'):
+        for dispute in self.sudo().filtered(lambda dispute: (
+                dispute.state == 'open' and refund in dispute._get_refunds_that_count())):
             if dispute.currency_id.is_zero(dispute.amount_left):
                 dispute._close('accepted', self.env._("Dispute accepted: credit note %s.", refund.name))
             else:

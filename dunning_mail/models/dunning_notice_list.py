@@ -12,6 +12,9 @@ class DunningNotice(models.Model):
 
     status = fields.Selection(search='_search_status')
     partner_ref = fields.Char("Customer Number", related='partner_id.ref')
+    amount_claimed = fields.Monetary(
+        "Claimed", compute='_compute_amount_claimed',
+        help="What the letter asks for. The confirmation of a plan claims nothing.")
     last_level_id = fields.Many2one(
         'dunning.level', compute='_compute_last_level_id',
         help="The highest level that the items have reached by now, by notices that were sent or printed.")
@@ -21,6 +24,11 @@ class DunningNotice(models.Model):
     last_payment_date = fields.Date(
         "Last Payment", compute='_compute_last_payment_date',
         help="The day of the customer's last payment in the books, whatever it was for.")
+
+    @api.depends('kind', 'amount_total')
+    def _compute_amount_claimed(self):
+        for notice in self:
+            notice.amount_claimed = 0.0 if notice.kind == 'plan' else notice.amount_total
 
     def _compute_last_level_id(self):
         Line = self.env['dunning.notice.line'].sudo()
@@ -74,6 +82,9 @@ class DunningNotice(models.Model):
     def _field_to_sql(self, alias, field_expr, query=None):
         if field_expr in SUMMED_CLAIMS and self.env.context.get('dunning_sum_claims'):
             return self._get_claim_sql(alias, field_expr, query)
+        if field_expr == 'amount_claimed':
+            return SQL("CASE WHEN %s = 'plan' THEN 0 ELSE %s END", *(
+                super(DunningNotice, self)._field_to_sql(alias, fname, query) for fname in ('kind', 'amount_total')))
         if field_expr != 'status':
             return super()._field_to_sql(alias, field_expr, query)
         column = {
@@ -96,6 +107,8 @@ class DunningNotice(models.Model):
             [status or '' for status in value]))
 
     def _order_field_to_sql(self, alias, field_name, direction, nulls, query):
+        if field_name == 'amount_claimed':
+            return SQL("%s %s %s", self._field_to_sql(alias, field_name, query), direction, nulls)
         if field_name != 'oldest_days':
             return super()._order_field_to_sql(alias, field_name, direction, nulls, query)
         self.env['dunning.notice.line'].flush_model(['notice_id', 'kind', 'date_due'])

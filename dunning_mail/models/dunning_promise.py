@@ -15,6 +15,10 @@ from .ir_actions_report import RETRYABLE
 
 _logger = logging.getLogger(__name__)
 
+# What credits are known by: payments that have an entry by now as they were before.
+CREDIT_KEY = SQL(
+    "CASE WHEN credit.payment_id IS NULL THEN 'line-' || credit.id ELSE 'payment-' || credit.payment_id END")
+
 # How often something is tried, where others are in the way.
 CONFLICTS = 3
 
@@ -28,6 +32,10 @@ class Facts(NamedTuple):
     :ivar state: of the promise, as it was valued last
     :ivar made: the day of the promise
     :ivar stops_interest: what is promised bears none any more
+    :ivar before: what of credits and payments was there when it was promised, by the keys of
+        :class:`~.dunning_promise_money.Incoming`
+    :ivar paid_before: what each credit had paid of each item when it was promised
+    :ivar charges: what was asked for of each charge that is promised too
     """
     terms: tools.Promise
     money: tools.Money
@@ -35,6 +43,9 @@ class Facts(NamedTuple):
     state: str
     made: date
     stops_interest: bool
+    before: dict
+    paid_before: dict
+    charges: dict
 
 
 class DunningPromise(models.Model):
@@ -73,6 +84,9 @@ class DunningPromise(models.Model):
     move_names = fields.Char("Documents", compute='_compute_move_names')
     opened = fields.Json(readonly=True, help="What was open of each item when it was promised.")
     paid_before = fields.Json(readonly=True, help="What each payment had paid of each item when it was promised.")
+    there_before = fields.Json(
+        readonly=True, help="What was there of credits and payments when it was promised, and was for no item yet: "
+                            "nothing of it pays what is promised.")
     credited_before = fields.Monetary(
         readonly=True, help="Credit notes that were reconciled with the items when it was promised.")
     line_ids = fields.One2many('dunning.promise.line', 'promise_id', string="Instalments", readonly=True)
@@ -147,13 +161,13 @@ class DunningPromise(models.Model):
         self.env['res.partner'].flush_model(['commercial_partner_id'])
         self.env['res.company'].flush_model(['dunning_promise_grace_days'])
         found, of_item = {}, defaultdict(list)
-        for (promise_id, state, made, stops, whole, grace, rounding, before, item_id, due, left, opened, restored,
-             credited) in (
+        for (promise_id, state, made, stops, there, paid_before, charges, whole, grace, rounding, before, item_id, due,
+             left, opened, restored, credited) in (
                 self.env.execute_query(SQL(
                     """
-                    SELECT p.id, p.state, p.date, COALESCE(p.stops_interest, FALSE), COALESCE(p.falls_due_whole, FALSE),
-                           c.dunning_promise_grace_days, currency.rounding::float,
-                           COALESCE(p.credited_before, 0)::float, aml.id,
+                    SELECT p.id, p.state, p.date, COALESCE(p.stops_interest, FALSE), p.there_before, p.paid_before,
+                           p.charges, COALESCE(p.falls_due_whole, FALSE), c.dunning_promise_grace_days,
+                           currency.rounding::float, COALESCE(p.credited_before, 0)::float, aml.id,
                            COALESCE(aml.date_maturity, aml.date), GREATEST(aml.amount_residual_currency, 0)::float,
                            (p.opened ->> aml.id::text)::float, (
                            SELECT COALESCE(SUM(GREATEST(0, before.value::float - (
@@ -178,7 +192,9 @@ class DunningPromise(models.Model):
                     """, condition))):
             if promise_id not in found:
                 terms = tools.Promise([], grace or 0, whole, rounding)
-                found[promise_id] = Facts(terms, tools.Money(0.0, 0.0, -before, []), [], state, made, stops)
+                found[promise_id] = Facts(
+                    terms, tools.Money(0.0, 0.0, -before, []), [], state, made, stops, there or {}, paid_before or {},
+                    charges or {})
             facts = found[promise_id]
             if item_id:
                 facts.items.append((item_id, due, left))
@@ -189,20 +205,24 @@ class DunningPromise(models.Model):
                 facts.money.credited += credited or 0.0
         for facts in found.values():
             facts.money.credited = max(0.0, facts.money.credited)
+        self._take_off_there(of_item)
+        if any(facts.charges for facts in found.values()):
+            self._load_charges(found)
         for promise_id, day, amount in self.env.execute_query(SQL(
                 "SELECT promise_id, date, amount::float FROM dunning_promise_line WHERE promise_id = ANY(%s) "
                 "ORDER BY date, id", list(found))) if found else ():
             found[promise_id].terms.lines.append((day, amount))
-        for item_id, day, amount in self.env.execute_query(SQL(
+        for item_id, key, day, amount in self.env.execute_query(SQL(
                 """
-                SELECT part.debit_move_id, part.max_date, part.debit_amount_currency::float
+                SELECT part.debit_move_id, %s, part.max_date, part.debit_amount_currency::float
                   FROM account_partial_reconcile part
                   JOIN account_move_line credit ON credit.id = part.credit_move_id
                   JOIN account_move move ON move.id = credit.move_id AND move.move_type <> 'out_refund'
                  WHERE part.debit_move_id = ANY(%s) AND part.debit_amount_currency <> 0
-                """, list(of_item))) if of_item and with_parts else ():
+                """, CREDIT_KEY, list(of_item))) if of_item and with_parts else ():
             for facts in of_item[item_id]:
-                facts.money.parts.append(tools.Part(day, amount))
+                if key not in facts.before:
+                    facts.money.parts.append(tools.Part(day, amount))
         return found
 
     @api.model
@@ -223,7 +243,9 @@ class DunningPromise(models.Model):
             if is_missed:
                 rests += [Rest(line_id, 0.0, None, describe_missed(facts.made))
                           for line_id, _due, _left in facts.items if line_id in asked]
-            if facts.state == 'open' and (resting := terms.get_resting(money, day)):
+            # What comes pays the items first: what is promised for charges rests last.
+            if facts.state == 'open' and (
+                    resting := max(0.0, terms.get_resting(money, day) - money.charges)) >= terms.nothing:
                 until = terms.get_limit(terms.lines[-1][0])
                 rests.append(Shared(
                     tuple(facts.items), resting, until, describe(terms.lines[-1][0]),
@@ -250,7 +272,7 @@ class DunningPromise(models.Model):
             if not terms.lines or terms.get_limit(terms.lines[-1][0]) < today:
                 self._cancel(self.env._("None of its items is the customer's open item any more."))
             return
-        if terms.find_late(money, today):
+        if terms.find_late(money, today) or money.charges:
             self._load_on_way({self.id: facts})
         state, late = terms.value(money, today), len(terms.find_late(money, today))
         # Of what is over, nobody asks when the days of its other instalments come.

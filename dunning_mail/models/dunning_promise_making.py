@@ -17,7 +17,7 @@ class DunningPromise(models.Model):
 
     @api.model
     def _get_amounts_due(self, items):
-        """Return what can be promised for items: what is open and not contested. A hook for charges.
+        """Return what can be promised for items: what is open and not contested.
 
         :param items: `account.move.line`
         :return: dict id -> amount
@@ -25,12 +25,13 @@ class DunningPromise(models.Model):
         return self.env['dunning.dispute']._get_contestable(items)
 
     @api.model
-    def _make(self, items, lines, previous=None, **values):
+    def _make(self, items, lines, previous=None, with_charges=False, **values):
         """Make a promise.
 
         :param items: `account.move.line` that it covers
         :param list lines: (day, amount)
         :param previous: open `dunning.promise` that it extends
+        :param bool with_charges: what is promised beyond the items is for the charges that are asked for
         :param values: of the promise
         :return: the new promise, as the user sees it
         :raise UserError: it cannot be: names what does not fit
@@ -48,7 +49,9 @@ class DunningPromise(models.Model):
             raise UserError(self.env._("These items belong to %s, where you do not work.", company.name))
         lines = self._merge_lines(lines, currency)
         self._check_lines(lines, company)
-        self._check_covered(items, sum(amount for _day, amount in lines), currency, previous)
+        total = sum(amount for _day, amount in lines)
+        charges = self._get_charges_due(items) if with_charges else {}
+        self._check_covered(items, total, currency, previous, sum(charges.values()))
         self._check_granted(lines, items, partner, company, previous)
         promise = self._as_system().create({
             **values, 'partner_id': partner.id, 'company_id': company.id, 'currency_id': currency.id,
@@ -56,8 +59,9 @@ class DunningPromise(models.Model):
             'item_ids': [fields.Command.set(items.ids)],
             'opened': {str(item.id): item.amount_residual_currency for item in items.sudo()},
             'paid_before': self._get_payments_before(items),
+            'there_before': self._get_there(items) or False, 'charges': charges or False,
             'credited_before': self._sum_credit_notes(items),
-            'stopped': values.get('stops_interest') and self._lay_on_items(items, sum(part for _day, part in lines)),
+            'stopped': values.get('stops_interest') and self._lay_on_items(items, total),
             'line_ids': [fields.Command.create({'date': day, 'amount': amount}) for day, amount in lines],
             'next_date': lines[0][0]})
         for old in previous:
@@ -124,12 +128,12 @@ class DunningPromise(models.Model):
             raise UserError(self.env._("A plan has %s instalments at most.", MAX_LINES))
 
     @api.model
-    def _check_covered(self, items, total, currency, previous):
-        due = self._get_amounts_due(items)
-        limit = currency.round(sum(due.values()))
+    def _check_covered(self, items, total, currency, previous, charges=0.0):
+        limit = currency.round(sum(self._get_amounts_due(items).values()))
         if currency.compare_amounts(limit, 0) <= 0:
             raise UserError(self.env._(
                 "The customer contests all of these items. Close the dispute first, or choose other items."))
+        limit = currency.round(limit + charges)
         if currency.compare_amounts(total, limit) > 0:
             raise UserError(self.env._(
                 "%(total)s is promised, and only %(limit)s is owed and not contested. Lower the amount, or choose more "

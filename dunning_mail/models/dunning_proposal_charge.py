@@ -285,10 +285,11 @@ class DunningProposal(models.AbstractModel):
              ORDER BY c.date, c.id
             """, company.id, list(partner_ids), pending.ids, run._origin.id or 0, notice_ids,
             replaced_run.id if replaced_run else 0))]
-        corrections = self.env['dunning.charge'].browse(charge.id for charge in earlier)._find_corrections()
+        charges = self.env['dunning.charge'].browse(charge.id for charge in earlier)
+        corrections, resting = charges._find_corrections(), self._find_resting_charges(charges, run.date)
         return [
             charge._replace(amount=max(0.0, charge.amount - corrections[charge.id].less))
-            if charge.id in corrections else charge for charge in earlier]
+            if charge.id in corrections else charge for charge in earlier if charge.id not in resting]
 
     @api.model
     def _find_pending(self, partner_ids, company, replaced_run=None, notices=None):
@@ -371,11 +372,13 @@ class DunningProposal(models.AbstractModel):
             """, run.company_id.id, self._get_open_condition(), self._get_companies_query(run.company_id.root_id)))
         partners = self.env['res.partner'].with_company(run.company_id).browse([row[0] for row in rows])
         charges = self.env['dunning.charge'].browse(charge_id for row in rows for charge_id in row[-1])
-        corrections = charges._find_corrections()
+        corrections, resting = charges._find_corrections(), self._find_resting_charges(charges, basis.day)
+        lefts = {charge.id: charge.amount_left for charge in charges.sudo()} if resting else {}
         for partner, (partner_id, currency_id, amount, day, names, charge_ids) in zip(partners, rows, strict=True):
             currency = self.env['res.currency'].browse(currency_id)
             amount = currency.round(amount - sum(
-                corrections[charge_id].less for charge_id in charge_ids if charge_id in corrections))
+                lefts[charge_id] if charge_id in resting else corrections[charge_id].less
+                for charge_id in charge_ids if charge_id in corrections or charge_id in resting))
             if currency.is_zero(amount) or not is_looked_at(partner):
                 continue
             paid = covered.get((partner_id, currency_id), 0.0)

@@ -34,6 +34,15 @@ class DunningResting(models.AbstractModel):
         """
         return []
 
+    @api.model
+    def _get_resting_charges(self, charges, day):
+        """Say which charges rest, whether or not their items do. The parameters are those of
+        `dunning.proposal._find_resting_charges()`, which also asks this.
+
+        :return: dict: id of a charge -> why, in words
+        """
+        return {}
+
 
 class DunningProposal(models.AbstractModel):
     """What rests, asked in one place of all that can let items rest."""
@@ -96,6 +105,50 @@ class DunningProposal(models.AbstractModel):
         for line_id, rests in self._find_resting(list(items), day).items():
             item, debt = items[line_id]
             item.lay_to_rest(rests, get_currency(debt.currency_id, debt.rounding))
+
+    @api.model
+    def _find_resting_charges(self, charges, day):
+        """Find the charges that rest since what they were claimed for does: of interest and a lump sum its item, of a
+        fee and of costs all that is open of the items of their notice.
+
+        What of an item does not rest, and a credit of the customer covers, is not dunned either.
+
+        :param charges: `dunning.charge`
+        :param date day: the day asked for
+        :return: dict: id of a charge that rests -> why, in words
+        """
+        found = {}
+        for name in self._get_resting_models():
+            found.update(self.env[name].sudo()._get_resting_charges(charges, day))
+        items = charges.sudo()._get_open_items()
+        asked = self.env['account.move.line'].sudo().union(*items.values())
+        resting = {line_id: [rest for rest in rests if rest.amount != 0]
+                   for line_id, rests in self._find_resting(asked.ids, day).items()} if asked else {}
+        if not any(resting.values()):
+            return found
+        credits = self._sum_open_credits(asked)
+        for charge_id, of_charge in items.items():
+            rests, left = [rest for item in of_charge for rest in resting.get(item.id, ())], 0.0
+            for item in of_charge:
+                residual = item.amount_residual_currency
+                left += max(0.0, residual - sum(
+                    residual if rest.amount is None else rest.amount for rest in resting.get(item.id, ())))
+            key = (of_charge.company_id.root_id[:1].id, of_charge.partner_id.commercial_partner_id[:1].id,
+                   of_charge.currency_id[:1].id)
+            if rests and of_charge.currency_id[:1].compare_amounts(left, credits.get(key, 0.0)) <= 0:
+                found[charge_id] = ' '.join(dict.fromkeys(rest.words for rest in rests))
+        return found
+
+    @api.model
+    def _sum_open_credits(self, items):
+        """Return what customers of items have as open credits: dict (head company's id, customer's id, currency id) ->
+        amount."""
+        credits = defaultdict(float)
+        for root, of_root in items.grouped(lambda item: item.company_id.root_id).items():
+            for (partner_id, currency_id), of_customer in self.env['dunning.promise']._read_open_credits(
+                    root, of_root.partner_id.commercial_partner_id).items():
+                credits[root.id, partner_id, currency_id] += sum(credit.part.amount for credit in of_customer)
+        return credits
 
     @api.model
     def _get_rounding_currency(self, currency_id, rounding):

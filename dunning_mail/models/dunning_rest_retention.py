@@ -19,7 +19,7 @@ class DunningPromise(models.Model):
 
     @api.model
     def _get_retained_fields(self):
-        return super()._get_retained_fields() | {'opened', 'paid_before', 'stopped'}
+        return super()._get_retained_fields() | {'opened', 'paid_before', 'there_before', 'charges', 'stopped'}
 
     def _remove_personal_data(self, words):
         """Remove all that is said of persons; amounts, days and states stay.

@@ -62,6 +62,7 @@ from . import test_print
 from . import test_procedure
 from . import test_plan
 from . import test_promise
+from . import test_promise_charge
 from . import test_promise_interest
 from . import test_promise_lock
 from . import test_promise_tools

@@ -147,6 +147,52 @@ class TestDispute(RestCase):
         refund = self.credit(dispute, post=False)
         self.assertRegex(' '.join(refund.message_ids.mapped('body')), r'(contests|bestreitet).*30[.,]00')
 
+    def test_several_invoices(self):
+        """What is contested of all of them, and not what each is over."""
+        first, second = self.make_invoice(self.partner), self.make_invoice(self.partner)
+        for amount, is_told in ((150.0, True), (200.0, False)):
+            with self.subTest(amount):
+                dispute = self.dispute(first, second, amount=amount)
+                action = dispute.action_make_refund()
+                wizard = self.env[action['res_model']].with_user(self.clerk).with_context(**action['context']).create({
+                    'journal_id': dispute.item_ids.journal_id.id})
+                wizard.refund_moves()
+                refunds = dispute.refund_ids
+                self.assertEqual((len(refunds), set(refunds.mapped('state'))), (2, {'draft'}))
+                for refund in refunds:
+                    words = ' '.join(refund.message_ids.mapped('body'))
+                    (self.assertRegex if is_told else self.assertNotRegex)(words, r'contests.*150[.,]00')
+                refunds.unlink()
+                dispute.action_withdraw()
+
+    def test_credited_and_invoiced_anew(self):
+        """Core posts that credit note at once."""
+        invoice = self.make_invoice(self.partner)
+        dispute = self.dispute(invoice)
+        action = dispute.action_make_refund()
+        self.env[action['res_model']].with_user(self.clerk).with_context(**action['context']).create({
+            'journal_id': dispute.item_ids.journal_id.id}).modify_moves()
+        self.assertEqual((dispute.state, dispute.refund_ids.mapped('state')), ('accepted', ['posted']))
+
+    def test_which_dispute_is_not_written(self):
+        """Neither by a script nor from somebody's context; what is no credit note of hers accepts nothing."""
+        dispute = self.dispute(self.make_invoice(self.partner))
+        refund = self.make_invoice(self.partner, move_type='out_refund')
+        Move = self.env['account.move'].with_user(self.clerk)
+        values = {'move_type': 'out_refund', 'partner_id': self.partner.id}
+        for act in (
+                lambda: refund.with_user(self.clerk).write({'dunning_dispute_id': dispute.id}),
+                lambda: Move.create({**values, 'dunning_dispute_id': dispute.id}),
+                lambda: Move.with_context(default_dunning_dispute_id=dispute.id).create(values)):
+            with self.assertRaises(AccessError), self.env.cr.savepoint():
+                act()
+        self.env.invalidate_all()
+        stranger = self.make_partner('Stranger')
+        for move in (self.make_invoice(self.partner), self.make_invoice(stranger, move_type='out_refund')):
+            move.sudo().dunning_dispute_id = dispute
+            dispute._accept(move)
+            self.assertEqual((dispute.state, dispute.amount_left), ('open', 100.0))
+
     def test_only_for_its_own_invoices(self):
         """What is in somebody's context accepts no dispute that it is not about."""
         dispute, other = self.dispute(self.make_invoice(self.partner)), self.make_invoice(self.make_partner('Other'))

@@ -1,6 +1,8 @@
 """The confirmation of a plan: letter, mail, a payment slip for each instalment, and the way back from a payment."""
 
 import io
+import re
+from ast import literal_eval
 
 from pypdf import PdfReader
 
@@ -102,6 +104,31 @@ class TestConfirmation(PlanCase):
         self.go_to(13)
         self.assertEqual((plan.state, plan.is_missed), ('open', True))
         self.assertEqual(self.make_run(self.days(13), partner_ids=self.partner.ids).notice_ids.level_id, self.level_1)
+
+    def test_among_dunning_notices(self):
+        """One sees what it is, and what is promised is not added up as claimed."""
+        other = self.make_invoice(self.make_partner('Other', email=False), 70.0, currency=self.chf)
+        dunned = self.make_run(partner_ids=other.partner_id.ids).notice_ids
+        notice = self.confirm(self.plan())
+        both = self.env['dunning.notice'].with_user(self.clerk).browse((notice | dunned).ids)
+        self.assertEqual((notice.amount_claimed, dunned.amount_claimed), (0.0, dunned.amount_total))
+        domain = [('id', 'in', both.ids)]
+        self.assertEqual(
+            both._read_group(domain, ['kind'], ['amount_claimed:sum', 'amount_open:sum']),
+            [('dunning', dunned.amount_total, 70.0), ('plan', 0.0, 0.0)])
+        self.assertEqual(both.search(domain, order='amount_claimed desc').ids, [dunned.id, notice.id])
+        self.assertTrue(both.fields_get(['amount_claimed'])['amount_claimed']['sortable'])
+        view = both.get_view(view_type='search')['arch']
+        for name, expected in (('kind_dunning', dunned), ('kind_plan', notice)):
+            found = re.search(rf'name="{name}"[^>]*domain="([^"]*)"', view)
+            self.assertEqual(both.search([*literal_eval(found[1]), *domain]).ids, expected.ids)
+
+    def test_words_when_it_was_printed(self):
+        notice = self.confirm(self.plan())
+        dunned = self.make_run(partner_ids=self.make_invoice(self.make_partner('Other')).partner_id.ids).notice_ids
+        for notices, expected in ((notice, 'of these confirmations'), (notice | dunned, 'notices count')):
+            confirm = self.env['dunning.notice.confirm'].create({'notice_ids': notices.ids, 'action': 'mark_printed'})
+            self.assertIn(expected, confirm.with_context(lang='en_US').question)
 
     def test_epc_codes(self):
         account = self.make_account(GERMAN, currency_id=self.eur.id)
@@ -280,7 +307,13 @@ class TestPaidBySlip(PlanCase):
 
     def test_without_a_reference(self):
         self.make_unallocated(self.partner, 100.0, self.days(9), currency=self.chf)
-        self.assertEqual(self.states(), ['open', 'open'], "nobody knows which one it is for")
+        self.assertEqual(self.states(), ['open', 'broken'], "once, for the oldest")
+
+    def test_more_without_a_reference(self):
+        """Of what names no plan, each has what the one before left."""
+        self.make_unallocated(self.partner, 130.0, self.days(9), currency=self.chf)
+        self.make_unallocated(self.partner, 70.0, self.days(9), currency=self.chf)
+        self.assertEqual(self.states(), ['open', 'open'])
 
     def test_what_it_settles(self):
         """The covered items that are still open, oldest first."""

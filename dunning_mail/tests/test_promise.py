@@ -192,6 +192,41 @@ class TestValuing(RestCase):
                 claimed = self.claimed(13, partner)
                 self.assertEqual(claimed, {invoice.name: 300.0} if is_missed else {})
 
+    def test_what_was_there_before(self):
+        """What was paid before pays nothing of what is promised, open or reconciled by now; what exceeds it does."""
+        for kind in ('credit', 'reconciled', 'registered', 'more', 'refund'):
+            with self.subTest(kind):
+                partner = self.make_partner(kind, email=False)
+                invoice = self.make_invoice(partner, 500.0)
+                if kind == 'registered':
+                    self.make_payment(partner, 200.0, day='2026-11-20')
+                elif kind == 'refund':
+                    credit = self.make_invoice(partner, 200.0, move_type='out_refund')
+                else:
+                    credit = self.make_unallocated(partner, 200.0, day='2026-03-10')
+                action = invoice.with_user(self.clerk).action_dunning_promise()
+                form = Form(self.env[action['res_model']].with_user(self.clerk).with_context(**action['context']))
+                self.assertEqual(form.amount, 300.0)
+                plan = self.promise(invoice, lines=[(10, 100.0), (40, 200.0)])
+                self.assertEqual(self.claimed(0, partner), {}, "what is not promised is there")
+                if kind == 'reconciled':
+                    (self.receivable(invoice) | self.receivable(credit)).reconcile()
+                elif kind == 'more':
+                    self.make_unallocated(partner, 100.0, day=self.days(5))
+                self.clock.move_to(f'{self.days(13)} 08:00:00')
+                plan._value()
+                self.assertEqual((plan.state, plan.is_missed), ('open', kind != 'more'))
+                self.assertEqual(plan.next_date, self.days(10))
+                self.clock.move_to(f'{TODAY} 08:00:00')
+
+    def test_net_of_what_is_left_of_credits(self):
+        """What is due besides is covered by them first."""
+        self.make_unallocated(self.partner, 200.0, day='2026-03-10')
+        promised, _other = self.make_invoice(self.partner, 500.0), self.make_invoice(self.partner, 150.0)
+        later = self.make_invoice(self.partner, 900.0, due=self.days(30))
+        for moves, expected in ((promised, 450.0), (promised | _other, 450.0), (later, 900.0)):
+            self.assertEqual(self.env['dunning.promise']._get_amount_wanted(self.receivable(moves)), expected)
+
     def test_credit_note(self):
         invoice = self.make_invoice(self.partner)
         promise = self.promise(invoice)

@@ -24,6 +24,7 @@ class Money:
     :ivar parts: list of :class:`Part`, the payments that are reconciled with the items
     :ivar on_way: list of :class:`Part`, what is registered, or in the books, and reconciled with nothing yet: as long
         as it is, nothing is late that it would pay
+    :ivar charges: what is left of charges that are promised too: it is in `left`, and what is on its way pays it
     :ivar restored: what had been paid before, and has been taken back since: owed anew, and not promised
     """
     opened: float
@@ -32,6 +33,7 @@ class Money:
     parts: list[Part]
     on_way: list[Part] = field(default_factory=list)
     restored: float = 0.0
+    charges: float = 0.0
 
     @property
     def received(self):
@@ -46,6 +48,11 @@ class Money:
     def paid_by(self, day):
         """What was paid by the end of a day, by the days of value."""
         return max(0.0, self.paid - sum(part.amount for part in self.parts if part.day > day))
+
+    def get_for_charges(self, day):
+        """What is there for charges by the end of a day, with nothing to reconcile it with."""
+        return min(self.charges, sum(part.amount for part in self.on_way if part.day <= day)) if (
+            self.charges >= self.left) else 0.0
 
     def reaches(self, amount, day):
         """Whether so much was paid by the end of a day, or is on its way since."""
@@ -112,7 +119,7 @@ class Promise:
         required = money.get_required(self.total)
         if not is_over:
             spare = money.get_spare(self.total) if end >= today and not late else 0.0
-            if money.paid_by(end) >= required + spare - self.nothing:
+            if money.paid_by(end) + money.get_for_charges(end) >= required + spare - self.nothing:
                 return 'kept'
             if end >= today or money.reaches(required - self.nothing, end):
                 return 'open'

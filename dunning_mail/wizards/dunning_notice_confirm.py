@@ -30,6 +30,8 @@ class DunningNoticeConfirm(models.TransientModel):
                     "The customers may already have these notices by e-mail and would get them a second time on "
                     "paper:\n%s\nPut on paper?", names),
                 'mark_printed': self.env._(
+                    "From now on the documents of these confirmations are kept as they are: %s. Have they all been "
+                    "printed?", len(notices)) if set(notices.mapped('kind')) == {'plan'} else self.env._(
                     "From now on these notices count, and their documents are kept as they are: %s. Have they all been "
                     "printed?", len(notices)),
                 'cancel': self.env._(

@@ -42,12 +42,16 @@ class DunningPromiseMake(models.TransientModel):
         "Interest Stops",
         help="What is promised bears no interest on arrears from today on, whatever becomes of the promise. Otherwise "
              "it goes on, and is claimed again once the promise is not kept.")
+    with_charges = fields.Boolean(
+        "With Charges", help="Fees, interest and costs that notices ask for beside these items are promised too. Money "
+                             "settles the items first.")
+    amount_charges = fields.Monetary("Charges", compute='_compute_of_items')
     missed_count = fields.Integer("Promises Not Kept", compute='_compute_of_items')
 
     def _get_writable_fields(self):
         return super()._get_writable_fields() | {
             'previous_id', 'item_ids', 'amount', 'date', 'count', 'instalment', 'period', 'line_ids', 'source', 'note',
-            'falls_due_whole', 'stops_interest'}
+            'falls_due_whole', 'stops_interest', 'with_charges'}
 
     @api.model
     def _get_action(self, records):
@@ -64,6 +68,7 @@ class DunningPromiseMake(models.TransientModel):
             make.partner_id = items[:1].partner_id.commercial_partner_id
             make.company_id = items[:1].company_id
             make.currency_id = items[:1].currency_id
+            make.amount_charges = sum(self.env['dunning.promise']._get_charges_due(items).values())
             make.missed_count = make.partner_id and self.env['dunning.promise']._count_missed(
                 make.partner_id, make.company_id)
 
@@ -77,7 +82,9 @@ class DunningPromiseMake(models.TransientModel):
         if model == 'dunning.promise':
             previous = promises.browse(ids)[:1]
             items = self.env['account.move.line']._find_dunning_debits(previous.item_ids)
-            values.update(previous_id=previous.id, stops_interest=previous.stops_interest)
+            values.update(
+                previous_id=previous.id, stops_interest=previous.stops_interest,
+                with_charges=bool(previous.sudo().charges))
         else:
             items = self.env['dunning.dispute']._find_active_items(model, ids)
             covered = promises.search([('item_ids', 'in', items.ids), ('state', '=', 'open')]).item_ids
@@ -86,21 +93,22 @@ class DunningPromiseMake(models.TransientModel):
             items = max(groups.values(), key=lambda group: sum(group.mapped('amount_residual')), default=items.browse())
         company = items[:1].company_id or self.env.company
         values.update(
-            item_ids=[fields.Command.set(items.ids)], amount=self._get_amount(items),
+            item_ids=[fields.Command.set(items.ids)], amount=self._get_amount(items, values.get('with_charges')),
             date=self._get_working_day(
                 company._get_dunning_day() + timedelta(days=company.sudo().dunning_promise_days), company))
         return values
 
     @api.model
-    def _get_amount(self, items):
-        return items.currency_id[:1].round(sum(self.env['dunning.promise']._get_amounts_due(items).values())) \
-            if items else 0.0
+    def _get_amount(self, items, with_charges=False):
+        promises = self.env['dunning.promise']
+        charges = sum(promises._get_charges_due(items).values()) if with_charges else 0.0
+        return items.currency_id[:1].round(promises._get_amount_wanted(items) + charges) if items else 0.0
 
-    @api.onchange('item_ids')
+    @api.onchange('item_ids', 'with_charges')
     def _onchange_item_ids(self):
-        self.amount = self._get_amount(self.item_ids._origin)
+        self.amount = self._get_amount(self.item_ids._origin, self.with_charges)
 
-    @api.onchange('amount', 'date', 'count', 'instalment', 'period', 'item_ids')
+    @api.onchange('amount', 'date', 'count', 'instalment', 'period', 'item_ids', 'with_charges')
     def _onchange_plan(self):
         self.line_ids = [fields.Command.clear()]
         if (self.date and not self._is_too_far() and self.amount > 0 and self.currency_id
@@ -154,7 +162,7 @@ class DunningPromiseMake(models.TransientModel):
         self.ensure_one()
         lines = [(line.date, line.amount) for line in self.line_ids] or self._plan_lines()
         promise = self.env['dunning.promise']._make(
-            self.item_ids, lines, self.previous_id, source=self.source, note=self.note or False,
+            self.item_ids, lines, self.previous_id, self.with_charges, source=self.source, note=self.note or False,
             falls_due_whole=self.falls_due_whole and len(lines) > 1, stops_interest=self.stops_interest)
         self.env['dunning.notice']._handle_answers_of_context(promise.item_ids)
         return promise.get_formview_action()

@@ -1,14 +1,19 @@
-from collections import defaultdict
+import re
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.fields import Domain
 from odoo.tools import SQL, format_amount, format_date
 
 from ..tools import qr
+from ..tools.ids import MAX_ID
 
 # The references of instalments begin so; those of notices begin otherwise.
 QR_REFERENCE_PREFIX = '98'
 CREDITOR_REFERENCE_PREFIX = 'DP'
+# Which instalment they are of.
+NUMBER = re.compile(
+    f'{QR_REFERENCE_PREFIX}(?P<qr>[0-9]{{24}})[0-9]|RF[0-9]{{2}}{CREDITOR_REFERENCE_PREFIX}(?P<creditor>[0-9]{{9,19}})')
 
 
 class DunningPromise(models.Model):
@@ -28,6 +33,22 @@ class DunningPromise(models.Model):
             promise.confirmation_id = promise.notice_ids.filtered(
                 lambda notice: notice.state == 'issued').sorted('id')[-1:]
             promise.confirmation_status = promise.confirmation_id.status
+
+    def _get_slip_notice(self):
+        """Return the `dunning.notice` whose slips the customer has: the last one, also one that was cancelled since."""
+        return self.notice_ids.filtered(lambda notice: notice.state in ('issued', 'cancelled')).sorted(
+            lambda notice: (notice.state == 'issued', notice.id))[-1:]
+
+    def _find_last(self):
+        """Return what stands in place of promises that were extended.
+
+        :return: dict `dunning.promise` -> the last one of those that extend it, itself where there is none
+        """
+        following = {
+            promise.previous_id: promise
+            for promise in self.sudo().search([('previous_id', 'in', self.ids)], order='id')} if self else {}
+        last = self.browse().union(*following.values())._find_last() if following else {}
+        return {promise: last[following[promise]] if promise in following else promise for promise in self}
 
     # === WHAT A PERSON MAY PRESS === #
 
@@ -158,7 +179,7 @@ class DunningPromiseLine(models.Model):
 
     number = fields.Integer(compute='_compute_number', help="Of the instalment in its plan.")
     payment_reference = fields.Char(
-        readonly=True, copy=False, index='btree_not_null', help="What the payment slip of this instalment bears.")
+        readonly=True, copy=False, help="What the payment slip of this instalment bears.")
 
     @api.depends('promise_id.line_ids.date')
     def _compute_number(self):
@@ -173,34 +194,52 @@ class DunningPromiseLine(models.Model):
             return qr.make_qr_reference(f'{QR_REFERENCE_PREFIX}{self.id:024}')
         return qr.make_creditor_reference(f'{CREDITOR_REFERENCE_PREFIX}{self.id:09}')
 
+    def _get_own_references(self):
+        """Return what slips of these instalments may bear, whichever number of an account they are for: set of str."""
+        return {line._get_own_reference(is_qr) for line in self if line.payment_reference for is_qr in (False, True)}
+
     @api.model
     def _find_by_references(self, words, company):
-        """Find the instalments that payments name.
+        """Find the instalments that payments of a company name.
 
         :param words: texts of payments
         :param company: `res.company`
         :return: dict text -> `dunning.promise.line`; whatever has become of its promise
         """
+        found = self._search_references(words, Domain('promise_id.company_id', '=', company.id))
+        return {text: lines[:1] for text, lines in found.items()}
+
+    @api.model
+    def _search_references(self, words, domain):
+        """Find the instalments whose references are in the words of payments, each as a whole.
+
+        A reference is the instalment's for good: another account, or another confirmation, changes nothing about the
+        slips that the customer has.
+
+        :param words: texts of payments
+        :param domain: :class:`~odoo.fields.Domain` of the instalments
+        :return: dict text -> `dunning.promise.line`, the older ones first
+        """
         candidates = {text: qr.find_references(text) for text in set(filter(None, words))}
-        if not any(candidates.values()):
+        numbers = {int(match['qr'] or match['creditor']) for reference in set().union(*candidates.values()) if (
+            match := NUMBER.fullmatch(reference))}
+        if not numbers:
             return {}
-        lines = self.sudo().search([
-            ('payment_reference', 'in', list(set().union(*candidates.values()))),
-            ('promise_id.company_id', '=', company.id)])
-        found = {}
-        for text, references in candidates.items():
-            if line := lines.filtered(lambda line, references=references: line.payment_reference in references)[:1]:
-                found[text] = self.browse(line.id)
-        return found
+        lines = self.sudo().search(Domain('id', 'in', [number for number in numbers if number <= MAX_ID]) & Domain(
+            'payment_reference', '!=', False) & domain, order='id')
+        own = {line: line._get_own_references() for line in lines}
+        return {text: self.browse(named.ids) for text, references in candidates.items() if (
+            named := lines.filtered(lambda line, references=references: not references.isdisjoint(own[line])))}
 
     def _get_settled_items(self):
         """Return what a payment of these instalments settles: the covered items that are the customer's and still open,
-        oldest first.
+        oldest first; then what the promise covers that has taken the place of theirs.
 
         :return: `account.move.line`
         """
         items = self.env['account.move.line']
-        for promise in self.promise_id.sudo():
+        promises = self.promise_id.sudo()
+        for promise in promises.union(promises, *promises._find_last().values()):
             partner = promise.partner_id.commercial_partner_id
             items |= promise._get_items_by_age().filtered_domain(items._get_dunning_debit_domain()).filtered(
                 lambda item, partner=partner: item.partner_id.commercial_partner_id == partner)
@@ -208,11 +247,10 @@ class DunningPromiseLine(models.Model):
 
     @api.model
     def _group_by_references(self, words, company):
-        """Say for which promises payments are.
+        """Say for which promises payments are: with the slip of one that was extended, for the one in its place.
 
         :return: dict text -> id of the `dunning.promise`
         """
-        found = defaultdict(int)
-        for text, line in self._find_by_references(words, company).items():
-            found[text] = line.sudo().promise_id.id
-        return found
+        found = self._find_by_references(words, company)
+        last = self.union(*found.values()).sudo().promise_id._find_last()
+        return {text: last[line.sudo().promise_id].id for text, line in found.items()}

@@ -12,6 +12,7 @@ from ..tools import qr
 from .common import TODAY, DunningMailCommon, read_pdf
 from .test_notice_account import GERMAN, QR_IBAN, AccountCase
 from .test_promise import RestCase
+from .test_settlement import SettlementCase
 
 THREE = ((10, 100.0), (40, 100.0), (70, 100.0))
 
@@ -301,6 +302,116 @@ class TestPaidBySlip(PlanCase):
         self.plan(lines=[(20, 300.0)], previous=self.plans[0])
         payment = self.make_payment(self.partner, 100.0, day=self.days(9), currency=self.chf, memo=self.reference)
         self.assertEqual(payment.dunning_notice_id, self.notices[0])
+
+
+@tagged('post_install', '-at_install')
+class TestSettledBySlip(PlanCase):
+    """A payment that bears an instalment's reference settles what the plan covers."""
+
+    make_line, make_posted = SettlementCase.make_line, SettlementCase.make_posted
+    settle, left, said = SettlementCase.settle, SettlementCase.left, SettlementCase.said
+
+    def setUp(self):
+        super().setUp()
+        self.journal = self.env['account.journal'].search(
+            [('type', '=', 'bank'), ('company_id', '=', self.company.id)], limit=1)
+        self.journal.currency_id = self.chf if self.chf != self.company.currency_id else False
+        self.agreed = self.plan()
+        self.notice = self.confirm(self.agreed)
+        self.slips = self.agreed.line_ids.sorted('number').mapped('payment_reference')
+
+    def assign(self, record):
+        return self.env['dunning.assign.payment'].with_user(self.clerk).with_context(
+            active_model=record._name, active_id=record.id).create({})
+
+    def test_bank_transaction(self):
+        other = self.make_invoice(self.partner, 50.0, due='2026-09-15', currency=self.chf)
+        line = self.make_line(100, f'Rate {qr.format_reference(self.slips[0])}')
+        self.assertTrue(line.move_id.dunning_to_settle)
+        self.settle()
+        self.assertEqual(self.left(self.invoice, other), [200, 50])
+        self.assertEqual((line.is_reconciled, line.partner_id), (True, self.partner))
+        self.assertEqual((self.agreed.amount_received, self.agreed.next_date), (100, self.days(40)))
+        self.assertIn(self.invoice.name, self.said(self.notice))
+        self.assertEqual(line.move_id.dunning_settled_ids, self.notice)
+        self.agreed.action_cancel()
+        self.make_line(100, self.slips[1])
+        self.settle()
+        self.assertEqual(self.left(self.invoice, other), [100, 50], "also once it was given up")
+
+    def test_payment(self):
+        """Of several instalments at once: oldest item first, and what is too much stays with the customer."""
+        old = self.make_invoice(self.partner, 50.0, due='2026-09-15', currency=self.chf)
+        new = self.make_invoice(self.partner, 50.0, due='2026-10-20', currency=self.chf)
+        plan = self.plan(new, old, lines=[(10, 50.0), (20, 50.0)])
+        self.confirm(plan)
+        slips = plan.line_ids.sorted('number').mapped('payment_reference')
+        self.make_posted(70, f'{slips[1]} {slips[0]}', currency_id=self.chf.id)
+        self.settle()
+        self.assertEqual(self.left(old, new, self.invoice), [0, 30, 300])
+        payment = self.make_posted(40, slips[0], currency_id=self.chf.id)
+        self.settle()
+        self.assertEqual(self.left(new, self.invoice, payment.move_id), [0, 300, -10])
+
+    def test_assigned_by_hand(self):
+        """It offers the plan, and not the latest notice of something else."""
+        other = self.make_invoice(self.partner, 50.0, currency=self.chf)
+        run = self.make_run(partner_ids=self.partner.ids)
+        run.action_print_and_send()
+        self.assertEqual(run.notice_ids.due_line_ids.move_id, other)
+        line = self.make_line(100, f'Rate {self.slips[1]}')
+        line.move_id.dunning_to_settle = False
+        assign = self.assign(line)
+        self.assertEqual((assign.named_ids, assign.notice_ids), (self.notice, self.notice))
+        self.assertIn(self.invoice.name, assign.preview)
+        assign.action_assign()
+        self.assertEqual(self.left(self.invoice, other), [200, 50])
+
+    def test_slip_of_an_earlier_confirmation(self):
+        """Another account, other references: what the customer has got is found all the same."""
+        self.notice.action_cancel()
+        self.invoice.partner_bank_id = self.make_account(QR_IBAN, sequence=0)
+        second = self.confirm(self.agreed)
+        slips = self.agreed.line_ids.sorted('number').mapped('payment_reference')
+        self.assertTrue(set(slips).isdisjoint(self.slips))
+        for words, left in ((self.slips[0], 200), (slips[1], 100)):
+            with self.subTest(words):
+                line = self.make_line(100, words)
+                self.assertEqual(line.dunning_notice_id, second)
+                self.assertIn(line, self.env['account.bank.statement.line'].search(
+                    [('dunning_notice_id', 'in', second.ids)]))
+                self.settle()
+                self.assertEqual(self.left(self.invoice), [left])
+
+    def test_slip_of_a_cancelled_confirmation(self):
+        self.notice.action_cancel()
+        self.make_line(100, self.slips[0])
+        self.settle()
+        self.assertEqual(self.left(self.invoice), [200])
+
+    def test_slip_of_an_extended_plan(self):
+        """It is for what stands in its place, and counts there before it is reconciled."""
+        more = self.make_invoice(self.partner, 50.0, currency=self.chf)
+        later = self.plan(self.invoice, more, lines=[(20, 350.0)], previous=self.agreed)
+        last = self.plan(self.invoice, more, lines=[(25, 350.0)], previous=later)
+        self.make_line(300, self.slips[0], day=self.days(9))
+        self.make_payment(self.make_partner('Friend'), 50.0, day=self.days(9), currency=self.chf, memo=self.slips[1])
+        self.go_to(28)
+        self.assertEqual((last.state, last.is_missed), ('open', False))
+        self.settle()
+        self.assertEqual(self.left(self.invoice, more), [0, 50])
+
+    def test_what_is_no_slip(self):
+        """Numbers of others, and such as no instalment has ever had."""
+        unknown = self.promise(self.make_invoice(self.partner, 20.0, currency=self.chf)).line_ids
+        for words in (qr.make_qr_reference(f'98{9:024}'), qr.make_qr_reference('98' + 24 * '9'),
+                      qr.make_qr_reference(f'97{self.agreed.line_ids[0].id:024}'),
+                      qr.make_creditor_reference('DP' + 19 * '9'), unknown._get_own_reference(True),
+                      f'DP{self.agreed.line_ids[0].id:09}'):
+            with self.subTest(words):
+                line = self.make_line(100, words)
+                self.assertFalse(line.move_id.dunning_to_settle)
+                self.assertFalse(line.dunning_notice_id)
 
 
 @tagged('post_install', '-at_install')

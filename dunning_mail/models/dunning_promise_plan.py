@@ -156,7 +156,8 @@ class DunningPromise(models.Model):
         terms = []
         if self.stops_interest:
             terms.append(self.env._(
-                "From %s on, no interest on arrears is charged on what is promised here.",
+                "From %s on, no interest on arrears is charged on what is promised here, as long as it is paid as "
+                "agreed.",
                 format_date(self.env, self.date, date_format='long')))
         elif self._has_interest():
             terms.append(self.env._("Interest on arrears goes on accruing until payment."))

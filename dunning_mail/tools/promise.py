@@ -82,6 +82,10 @@ class Promise:
         """The last day on which what is promised for a day is not late."""
         return day + timedelta(days=self.grace)
 
+    def get_end(self, late):
+        """The last day on which the promise is not over, if these lines are late."""
+        return self.get_limit(late[0] if late and self.falls_due_whole else self.lines[-1][0])
+
     @property
     def total(self):
         return sum(amount for _day, amount in self.lines)
@@ -108,7 +112,7 @@ class Promise:
         """
         late = self.find_late(money, today)
         is_over = bool(late and self.falls_due_whole)
-        end = self.get_limit(late[0] if is_over else self.lines[-1][0])
+        end = self.get_end(late)
         required = money.get_required(self.total)
         if not is_over:
             spare = money.get_spare(self.total) if end >= today and not late else 0.0

@@ -40,8 +40,8 @@ class DunningPromiseMake(models.TransientModel):
         "Falls Due as a Whole", default=True, help="Once an instalment is late, the whole plan is over.")
     stops_interest = fields.Boolean(
         "Interest Stops",
-        help="What is promised bears no interest on arrears from today on, whatever becomes of the promise. Otherwise "
-             "it goes on, and is claimed again once the promise is not kept.")
+        help="What is promised bears no interest on arrears from today on. Once the promise is not kept, it counts "
+             "again from that day on. Otherwise it goes on, and all of it is claimed once the promise is not kept.")
     missed_count = fields.Integer("Promises Not Kept", compute='_compute_of_items')
 
     def _get_writable_fields(self):

@@ -129,7 +129,7 @@ class DunningPromise(models.Model):
     def _find_confirmation_fault(self):
         """Say why the promise cannot be confirmed as it was made; empty where it can.
 
-        A payment is no fault: what was agreed on stays so.
+        A payment is no fault: what was agreed on stays so. But nobody is asked to pay on a day that is over.
         """
         self.ensure_one()
         promise = self.sudo()
@@ -137,7 +137,7 @@ class DunningPromise(models.Model):
             return self.env._(
                 "%(promise)s is not open any more: %(state)s.", promise=promise.display_name,
                 state=dict(promise._fields['state']._description_selection(self.env))[promise.state])
-        facts = promise._read_facts(SQL("p.id = %s", promise.id), with_parts=False)[promise.id]
+        facts = promise._read_facts(SQL("p.id = %s", promise.id))[promise.id]
         if gone := promise.item_ids - promise.item_ids.browse(line_id for line_id, _due, _left in facts.items):
             return self.env._(
                 "%(items)s: no longer an item of %(promise)s. Extend the promise for what is left of it.",
@@ -148,6 +148,13 @@ class DunningPromise(models.Model):
                 "%(promised)s was promised, and credit notes leave %(owed)s to be paid. Extend the promise for that.",
                 promised=format_amount(self.env, facts.terms.total, promise.currency_id),
                 owed=format_amount(self.env, required, promise.currency_id))
+        today = promise.company_id._get_dunning_day(user=promise.user_id)
+        if facts.terms.find_over(facts.money, today):
+            promise._load_on_way({promise.id: facts})
+        if over := facts.terms.find_over(facts.money, today):
+            return self.env._(
+                "%(promise)s: what was promised for %(day)s is over and was not paid in time. Extend the promise.",
+                promise=promise.display_name, day=format_date(self.env, over[0]))
         return ''
 
     def _describe_terms(self):
@@ -157,8 +164,7 @@ class DunningPromise(models.Model):
         if self.stops_interest:
             terms.append(self.env._(
                 "From %s on, no interest on arrears is charged on what is promised here, as long as it is paid as "
-                "agreed.",
-                format_date(self.env, self.date, date_format='long')))
+                "agreed.", format_date(self.env, self.date, date_format='long')))
         elif self._has_interest():
             terms.append(self.env._("Interest on arrears goes on accruing until payment."))
         if self.falls_due_whole:

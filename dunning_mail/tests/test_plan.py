@@ -229,6 +229,36 @@ class TestStillTrue(PlanCase):
         self.assertEqual(state, 'cancelled')
         self.assertIn('no longer an item', words)
 
+    def test_instalment_over(self):
+        """Nobody is asked to pay on a day that is over; not in the days of grace either."""
+        plan = self.plan()
+        notice = self.confirm(plan)
+        self.go_to(11)
+        self.assertEqual(plan.is_missed, False)
+        state, words = self.hand_out(notice)
+        self.assertEqual(state, 'cancelled')
+        self.assertRegex(words, '12/04/2026 is over.*Extend the promise')
+        for method in ('action_send_confirmation', 'action_preview_confirmation'):
+            with self.assertRaisesRegex(UserError, 'Extend the promise'):
+                getattr(plan, method)()
+
+    def test_instalment_late(self):
+        """What was paid too late does not make it true again."""
+        plan = self.plan()
+        notice = self.confirm(plan)
+        self.go_to(14)
+        self.pay(self.invoice, 100.0, self.days(14))
+        self.assertEqual((plan.state, plan.is_missed), ('open', True))
+        self.assertEqual(self.hand_out(notice)[0], 'cancelled')
+
+    def test_instalment_today_or_on_its_way(self):
+        notice = self.confirm(self.plan())
+        self.go_to(10)
+        self.assertEqual(self.hand_out(notice)[0], 'issued')
+        self.make_payment(self.partner, 100.0, day=self.days(10), currency=self.chf)
+        self.go_to(11)
+        self.assertEqual(self.hand_out(notice)[0], 'issued')
+
     def test_later(self):
         """It is dated anew, and what was agreed on is of the day on which it was."""
         plan = self.plan()

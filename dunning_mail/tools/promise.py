@@ -100,6 +100,16 @@ class Promise:
                 late.append(day)
         return late
 
+    def find_over(self, money, today):
+        """Return the days of the lines that are over and were not paid in time, or are not yet: grace or not."""
+        over, total = [], 0.0
+        for day, amount in self.lines:
+            total += amount
+            if day < today and not money.reaches(
+                    money.get_required(total) - self.nothing, min(self.get_limit(day), today)):
+                over.append(day)
+        return over
+
     def value(self, money, today):
         """Say what has become of it.
 

@@ -72,13 +72,17 @@ class DunningPromise(models.Model):
         return notice.with_env(self.env).get_formview_action()
 
     def action_preview_confirmation(self):
-        """Show the letter as it would be, or the one that was issued."""
+        """Show the letter as it would be, or the one that was issued.
+
+        :raise UserError: it cannot be issued: names what is in the way
+        """
         self.ensure_one()
-        notice = self.confirmation_id
-        if not notice:
-            self.check_access('write')
-            notice = self._make_confirmation().with_env(self.env)
-        return notice.action_open_document()
+        if self.confirmation_id:
+            return self.confirmation_id.action_open_document()
+        self.check_access('write')
+        if fault := self._find_confirmation_fault():
+            raise UserError(fault)
+        return {'type': 'ir.actions.act_url', 'url': f'/dunning_mail/promise/{self.id}/confirmation', 'target': 'new'}
 
     def action_open_confirmation(self):
         """Open the notice that confirms the promise."""
@@ -99,9 +103,22 @@ class DunningPromise(models.Model):
         self._drop_drafts()
         return self.env['dunning.notice']._as_system().create(self._prepare_confirmation_values())
 
+    def _render_confirmation(self):
+        """Return the letter as it would be, as PDF; its notice does not stay.
+
+        :return: bytes
+        :raise UserError: it cannot be issued: names what is in the way
+        """
+        notice = self._make_confirmation()
+        content = notice._make_documents()[notice.id]
+        notice.unlink()
+        if isinstance(content, Exception):
+            raise content
+        return content
+
     def _drop_drafts(self):
         """Let go of confirmations that nobody has issued."""
-        self.sudo().notice_ids.filtered(lambda notice: notice.state == 'draft').unlink()
+        self.sudo().notice_ids.filtered(lambda notice: notice.state in ('draft', 'excluded')).unlink()
 
     def _prepare_confirmation_values(self):
         self.ensure_one()

@@ -2,11 +2,12 @@
 
 import io
 
+from lxml import html
 from pypdf import PdfReader
 
 from odoo import Command
 from odoo.exceptions import AccessError, UserError
-from odoo.tests import tagged
+from odoo.tests import HttpCase, tagged
 
 from ..tools import qr
 from .common import TODAY, DunningMailCommon, read_pdf
@@ -160,19 +161,41 @@ class TestConfirmation(PlanCase):
         self.assertEqual(plan.action_open_confirmation()['res_id'], plan.confirmation_id.id)
 
     def test_preview(self):
-        """A draft that nobody keeps: the next one takes its place, and it goes with the promise."""
+        """It shows what would be issued, as often as a person likes, and no draft stays."""
         plan = self.plan()
         for _time in range(2):
-            plan.action_preview_confirmation()
-        draft = plan.sudo().notice_ids
-        self.assertEqual((len(draft), draft.state, draft.name), (1, 'draft', False))
-        html = self.env['ir.qweb']._render('dunning_mail.letter_plan', {
-            'letter': self.env['report.dunning_mail.letter']._get_letter_values(draft)})
-        self.assertIn('100.00', html)
+            self.assertIn(f'promise/{plan.id}/', plan.action_preview_confirmation()['url'])
+            self.assertIn('100.00', read_pdf(plan._render_confirmation()))
+        self.assertFalse(plan.sudo().notice_ids)
+        self.assertFalse(any(plan.line_ids.mapped('payment_reference')), "no slip has left the house")
+        notice = self.confirm(plan)
+        self.assertNotIn('promise/', plan.action_preview_confirmation().get('url', ''))
+        notice.action_cancel()
         plan.action_cancel()
-        self.assertFalse(draft.exists())
         with self.assertRaisesRegex(UserError, "not open any more: Cancelled"):
             plan.action_preview_confirmation()
+
+    def test_draft_is_not_put_together_by_hand(self):
+        """Level, charges and items of a dunning notice are no matters of a plan."""
+        plan = self.plan()
+        draft = plan._make_confirmation().with_user(self.clerk)
+        level_change = self.env['dunning.level.change'].with_user(self.clerk).create({
+            'notice_ids': [Command.set(draft.ids)], 'level_id': self.level_1.id, 'reason': 'x'})
+        for way, do in {
+                'exclude': draft.action_exclude, 'level': draft.action_change_level,
+                'level by wizard': lambda: draft._change_level(self.level_1, 'x'),
+                'wizard': level_change.action_apply, 'charge': draft.action_add_charge,
+                'charge by wizard': lambda: draft._add_charge_by_hand('cost', 5.0, 'x'),
+                'fee': lambda: draft.write({'amount_fee': 5.0}), 'item': draft.line_ids.action_take_out}.items():
+            with self.subTest(way), self.assertRaisesRegex(UserError, 'no dunning notice|another dunning procedure'):
+                do()
+        self.assertEqual((draft.state, len(draft.line_ids), draft.charge_ids.ids), ('draft', 1, []))
+        view = self.env['dunning.notice'].with_user(self.clerk).get_view(view_type='form')['arch']
+        for name in ('action_exclude', 'action_change_level', 'action_add_charge', 'action_take_out'):
+            for button in html.fromstring(view).xpath(f'//button[@name="{name}"]'):
+                self.assertIn("kind != 'dunning'", button.get('invisible'))
+        plan.action_cancel()
+        self.assertFalse(draft.exists(), "whatever is left of it goes with the promise")
 
     def test_terms(self):
         """That interest goes on is said only where any is claimed."""
@@ -182,6 +205,26 @@ class TestConfirmation(PlanCase):
             'name': 'Own', 'begin': 'due_date', 'business_method': 'fixed', 'business_rate': 5})
         self.level_2.charge_interest = True
         self.assertIn('goes on', plan._describe_terms()[0])
+
+
+@tagged('post_install', '-at_install')
+class TestPreview(HttpCase, PlanCase):
+
+    def open(self, plan_id, login='clerk'):
+        self.authenticate(login, login + 'x' * (8 - len(login)))
+        return self.url_open(f'/dunning_mail/promise/{plan_id}/confirmation')
+
+    def test_over_http(self):
+        plan = self.plan()
+        response = self.open(plan.id)
+        self.assertEqual((response.status_code, response.headers['Content-Type']), (200, 'application/pdf'))
+        self.assertIn(self.invoice.name, read_pdf(response.content))
+        self.assertFalse(plan.sudo().notice_ids)
+        self.assertEqual(self.open(999999999).status_code, 404)
+        plan.action_cancel()
+        response = self.open(plan.id)
+        self.assertEqual(response.status_code, 422)
+        self.assertIn('not open any more', response.text)
 
 
 @tagged('post_install', '-at_install')

@@ -488,6 +488,17 @@ class TestSettledBySlip(PlanCase):
 
 
 @tagged('post_install', '-at_install')
+class TestAnswered(PlanCase):
+
+    def test_promise_on_an_answered_plan(self):
+        """What the customer asks for is another plan: the dialog extends the one that she has."""
+        plan = self.plan()
+        action = self.confirm(plan).with_user(self.clerk).action_dunning_promise()
+        make = self.env[action['res_model']].with_user(self.clerk).with_context(**action['context']).create({})
+        self.assertEqual((make.previous_id, make.amount, make.item_ids), (plan, 300.0, self.receivable(self.invoice)))
+
+
+@tagged('post_install', '-at_install')
 class TestByMail(DunningMailCommon, PlanCase):
 
     def test_whole_way(self):

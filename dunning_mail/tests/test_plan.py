@@ -2,7 +2,7 @@
 
 import io
 
-from lxml import html
+from lxml import etree
 from pypdf import PdfReader
 
 from odoo import Command
@@ -192,7 +192,7 @@ class TestConfirmation(PlanCase):
         self.assertEqual((draft.state, len(draft.line_ids), draft.charge_ids.ids), ('draft', 1, []))
         view = self.env['dunning.notice'].with_user(self.clerk).get_view(view_type='form')['arch']
         for name in ('action_exclude', 'action_change_level', 'action_add_charge', 'action_take_out'):
-            for button in html.fromstring(view).xpath(f'//button[@name="{name}"]'):
+            for button in etree.fromstring(view).xpath(f'//button[@name="{name}"]'):
                 self.assertIn("kind != 'dunning'", button.get('invisible'))
         plan.action_cancel()
         self.assertFalse(draft.exists(), "whatever is left of it goes with the promise")

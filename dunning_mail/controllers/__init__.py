@@ -1,2 +1,3 @@
+from . import confirmation
 from . import evidence
 from . import letters

@@ -92,12 +92,12 @@ class DunningNotice(models.Model):
             if notice._rests_by_answer():
                 words = notice.env._(
                     "%(sender)s has answered. The items of this notice rest until %(day)s: press “Handled”, “Promise”, "
-                    "“Dispute” or “Hold” on the notice.", sender=sender,
+                    "“Record Dispute” or “Hold” on the notice.", sender=sender,
                     day=format_date(notice.env, notice.answer_rest_until))
             else:
                 words = notice.env._(
-                    "%(sender)s has answered. Nothing rests by it: read it, and press “Handled”, “Promise”, “Dispute” "
-                    "or “Hold” on the notice.", sender=sender)
+                    "%(sender)s has answered. Nothing rests by it: read it, and press “Handled”, “Promise”, “Record "
+                    "Dispute” or “Hold” on the notice.", sender=sender)
             notice._ask_person('dunning_mail.mail_activity_answered', f'{words}\n\n{said}')
 
     def _rests_by_answer(self):

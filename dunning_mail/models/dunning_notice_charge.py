@@ -127,10 +127,11 @@ class DunningNotice(models.Model):
         """Change the fee as a person says it.
 
         :param float amount: 0 leaves it out
-        :raise UserError: the notice is not a draft
+        :raise UserError: the notice is not a draft, or no dunning notice
         :raise ValidationError: it is negative
         """
         self.ensure_one()
+        self._check_put_together()
         if amount < 0:
             raise ValidationError(self.env._(
                 "The fee of the notice for %s cannot be negative.", self.partner_id.display_name))
@@ -157,8 +158,12 @@ class DunningNotice(models.Model):
             'amount_calculated': amount, **values})
 
     def action_add_charge(self):
-        """Ask what is to be claimed beside the items, and why."""
+        """Ask what is to be claimed beside the items, and why.
+
+        :raise UserError: it is no dunning notice
+        """
         self.ensure_one()
+        self._check_put_together()
         return {
             'type': 'ir.actions.act_window', 'name': self.env._("Add Charge"), 'res_model': 'dunning.charge.change',
             'view_mode': 'form', 'target': 'new',
@@ -169,10 +174,11 @@ class DunningNotice(models.Model):
 
         :param str kind: `cost` or `fee`
         :param str reason: in the user's words
-        :raise UserError: it is no draft, the amount is not positive, or it has a fee already
+        :raise UserError: it is no draft of a dunning notice, the amount is not positive, or it has a fee already
         """
         self.ensure_one()
         self.check_access('write')
+        self._check_put_together()
         if self.state != 'draft':
             raise UserError(self.env._("Dunning notice %s is not a draft.", self.display_name))
         if kind not in ('cost', 'fee') or self.currency_id.compare_amounts(amount, 0) <= 0:

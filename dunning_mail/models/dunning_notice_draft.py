@@ -73,12 +73,22 @@ class DunningNotice(models.Model):
                 charge['date'])} for charge_id, charge in zip(made._ids, charges, strict=True)])
         return notices
 
+    def _check_put_together(self):
+        """Check that these are dunning notices: what others say follows from what they are about.
+
+        :raise UserError: names one that is not
+        """
+        for notice in self.filtered(lambda notice: notice.kind != 'dunning'):
+            raise UserError(self.env._(
+                "%s is no dunning notice: its items and charges are not changed by hand.", notice.display_name))
+
     def action_exclude(self):
         """Leave drafts out of their run.
 
-        :raise UserError: a notice is not a draft
+        :raise UserError: a notice is not a draft, or no dunning notice
         """
         self.check_access('write')
+        self._check_put_together()
         for notice in self:
             if notice.state != 'draft':
                 raise UserError(self.env._("Dunning notice %s is not a draft.", notice.display_name))
@@ -178,7 +188,11 @@ class DunningNotice(models.Model):
             notice._fix_texts()
 
     def action_change_level(self):
-        """Open the wizard that lowers or raises the level of drafts."""
+        """Open the wizard that lowers or raises the level of drafts.
+
+        :raise UserError: one has none
+        """
+        self._check_put_together()
         return {
             'type': 'ir.actions.act_window',
             'name': self.env._("Change Level"),
@@ -193,9 +207,10 @@ class DunningNotice(models.Model):
 
         :param level: `dunning.level` of the notices' procedure
         :param str reason: in the user's words, kept in the chatter and shown at the lines
-        :raise UserError: a notice is not a draft
+        :raise UserError: a notice is not a draft, or no dunning notice
         """
         self.check_access('write')
+        self._check_put_together()
         for notice in self:
             if notice.state != 'draft':
                 raise UserError(self.env._("Dunning notice %s is not a draft.", notice.display_name))

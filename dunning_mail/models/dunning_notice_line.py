@@ -136,9 +136,10 @@ class DunningNoticeLine(models.Model):
     def action_take_out(self):
         """Take lines out of a draft. The last due line cannot be: exclude the notice instead.
 
-        :raise UserError: the notice is not a draft, or nothing would be left to claim
+        :raise UserError: the notice is not a draft, no dunning notice, or nothing would be left to claim
         """
         self.notice_id.check_access('write')
+        self.notice_id._check_put_together()
         for notice in self.notice_id:
             if notice.state != 'draft':
                 raise UserError(self.env._(

@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.fields import Domain
 from odoo.tools import format_amount, format_date
 
 from ..tools import qr
@@ -104,6 +105,20 @@ class DunningNotice(models.Model):
         return found
 
     @api.model
+    def _find_by_own_references(self, words, company):
+        found = super()._find_by_own_references(words, company)
+        lines = self.env['dunning.promise.line']._search_references(
+            words, Domain('promise_id.company_id', 'child_of', company.root_id.id))
+        for text, of_text in lines.items():
+            for promise in of_text.sudo().promise_id:
+                found[text] = found.get(text, self.browse()) | self.browse(promise._get_slip_notice().id)
+        return {text: notices for text, notices in found.items() if notices}
+
+    @api.model
     def _get_searched_references(self, notices):
-        return super()._get_searched_references(notices) | {
-            reference for reference in notices.sudo().promise_id.line_ids.mapped('payment_reference') if reference}
+        return super()._get_searched_references(notices) | notices.sudo().promise_id.line_ids._get_own_references()
+
+    def _get_items_to_settle(self):
+        plans = self.filtered(lambda notice: notice.kind == 'plan')
+        return super(DunningNotice, self - plans)._get_items_to_settle() | (
+            plans.sudo().promise_id.line_ids._get_settled_items())

@@ -95,11 +95,12 @@ class DunningPromise(models.Model):
         "Falls Due as a Whole", readonly=True, help="Once an instalment is late, the whole plan is over.")
     stops_interest = fields.Boolean(
         "Interest Stops", readonly=True,
-        help="What is promised bears no interest on arrears from the day of the promise on, whatever becomes of it.")
+        help="What is promised bears no interest on arrears from the day of the promise on. Once it is not kept, "
+             "interest counts again from the day on which it is over; what was given up until then stays so.")
     stopped = fields.Json(readonly=True, help="How much of each item bears no interest any more.")
     date_ended = fields.Date(
-        readonly=True, help="The day on which it was known to be kept, or given up. After it, interest is stopped no "
-                            "longer by it.")
+        readonly=True, help="The day on which it was known to be kept, or given up; of one that was not kept, the last "
+                            "day on which it could have been. After it, interest is stopped no longer by it.")
     state = fields.Selection(
         [('open', 'Open'), ('kept', 'Kept'), ('partly', 'Kept in Part'), ('broken', 'Not Kept'),
          ('cancelled', 'Cancelled')], required=True, default='open', readonly=True, tracking=True, index=True)
@@ -282,7 +283,11 @@ class DunningPromise(models.Model):
             'state': state, 'is_missed': bool(late), 'late_count': late,
             'amount_received': self.currency_id.round(money.received),
             'next_date': (state == 'open' and terms.get_next_day(money)) or False}
-        values['date_ended'] = state == 'kept' and (self.date_ended or today)
+        if state == 'kept':
+            values['date_ended'] = self.date_ended or today
+        else:
+            # Whenever that became known: from the next day on the customer is in default again.
+            values['date_ended'] = state != 'open' and terms.get_end(terms.find_late(money, today))
         changed = {fname: value for fname, value in values.items() if self[fname] != value}
         if changed:
             self.write(changed)

@@ -1,14 +1,19 @@
-from collections import defaultdict
+import re
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.fields import Domain
 from odoo.tools import SQL, format_amount, format_date
 
 from ..tools import qr
+from ..tools.ids import MAX_ID
 
 # The references of instalments begin so; those of notices begin otherwise.
 QR_REFERENCE_PREFIX = '98'
 CREDITOR_REFERENCE_PREFIX = 'DP'
+# Which instalment they are of.
+NUMBER = re.compile(
+    f'{QR_REFERENCE_PREFIX}(?P<qr>[0-9]{{24}})[0-9]|RF[0-9]{{2}}{CREDITOR_REFERENCE_PREFIX}(?P<creditor>[0-9]{{9,19}})')
 
 
 class DunningPromise(models.Model):
@@ -28,6 +33,22 @@ class DunningPromise(models.Model):
             promise.confirmation_id = promise.notice_ids.filtered(
                 lambda notice: notice.state == 'issued').sorted('id')[-1:]
             promise.confirmation_status = promise.confirmation_id.status
+
+    def _get_slip_notice(self):
+        """Return the `dunning.notice` whose slips the customer has: the last one, also one that was cancelled since."""
+        return self.notice_ids.filtered(lambda notice: notice.state in ('issued', 'cancelled')).sorted(
+            lambda notice: (notice.state == 'issued', notice.id))[-1:]
+
+    def _find_last(self):
+        """Return what stands in place of promises that were extended.
+
+        :return: dict `dunning.promise` -> the last one of those that extend it, itself where there is none
+        """
+        following = {
+            promise.previous_id: promise
+            for promise in self.sudo().search([('previous_id', 'in', self.ids)], order='id')} if self else {}
+        last = self.browse().union(*following.values())._find_last() if following else {}
+        return {promise: last[following[promise]] if promise in following else promise for promise in self}
 
     # === WHAT A PERSON MAY PRESS === #
 
@@ -51,13 +72,17 @@ class DunningPromise(models.Model):
         return notice.with_env(self.env).get_formview_action()
 
     def action_preview_confirmation(self):
-        """Show the letter as it would be, or the one that was issued."""
+        """Show the letter as it would be, or the one that was issued.
+
+        :raise UserError: it cannot be issued: names what is in the way
+        """
         self.ensure_one()
-        notice = self.confirmation_id
-        if not notice:
-            self.check_access('write')
-            notice = self._make_confirmation().with_env(self.env)
-        return notice.action_open_document()
+        if self.confirmation_id:
+            return self.confirmation_id.action_open_document()
+        self.check_access('write')
+        if fault := self._find_confirmation_fault():
+            raise UserError(fault)
+        return {'type': 'ir.actions.act_url', 'url': f'/dunning_mail/promise/{self.id}/confirmation', 'target': 'new'}
 
     def action_open_confirmation(self):
         """Open the notice that confirms the promise."""
@@ -78,9 +103,22 @@ class DunningPromise(models.Model):
         self._drop_drafts()
         return self.env['dunning.notice']._as_system().create(self._prepare_confirmation_values())
 
+    def _render_confirmation(self):
+        """Return the letter as it would be, as PDF; its notice does not stay.
+
+        :return: bytes
+        :raise UserError: it cannot be issued: names what is in the way
+        """
+        notice = self._make_confirmation()
+        content = notice._make_documents()[notice.id]
+        notice.unlink()
+        if isinstance(content, Exception):
+            raise content
+        return content
+
     def _drop_drafts(self):
         """Let go of confirmations that nobody has issued."""
-        self.sudo().notice_ids.filtered(lambda notice: notice.state == 'draft').unlink()
+        self.sudo().notice_ids.filtered(lambda notice: notice.state in ('draft', 'excluded')).unlink()
 
     def _prepare_confirmation_values(self):
         self.ensure_one()
@@ -108,7 +146,7 @@ class DunningPromise(models.Model):
     def _find_confirmation_fault(self):
         """Say why the promise cannot be confirmed as it was made; empty where it can.
 
-        A payment is no fault: what was agreed on stays so.
+        A payment is no fault: what was agreed on stays so. But nobody is asked to pay on a day that is over.
         """
         self.ensure_one()
         promise = self.sudo()
@@ -116,7 +154,7 @@ class DunningPromise(models.Model):
             return self.env._(
                 "%(promise)s is not open any more: %(state)s.", promise=promise.display_name,
                 state=dict(promise._fields['state']._description_selection(self.env))[promise.state])
-        facts = promise._read_facts(SQL("p.id = %s", promise.id), with_parts=False)[promise.id]
+        facts = promise._read_facts(SQL("p.id = %s", promise.id))[promise.id]
         if gone := promise.item_ids - promise.item_ids.browse(line_id for line_id, _due, _left in facts.items):
             return self.env._(
                 "%(items)s: no longer an item of %(promise)s. Extend the promise for what is left of it.",
@@ -127,6 +165,13 @@ class DunningPromise(models.Model):
                 "%(promised)s was promised, and credit notes leave %(owed)s to be paid. Extend the promise for that.",
                 promised=format_amount(self.env, facts.terms.total, promise.currency_id),
                 owed=format_amount(self.env, required, promise.currency_id))
+        today = promise.company_id._get_dunning_day(user=promise.user_id)
+        if facts.terms.find_over(facts.money, today):
+            promise._load_on_way({promise.id: facts})
+        if over := facts.terms.find_over(facts.money, today):
+            return self.env._(
+                "%(promise)s: what was promised for %(day)s is over and was not paid in time. Extend the promise.",
+                promise=promise.display_name, day=format_date(self.env, over[0]))
         return ''
 
     def _describe_terms(self):
@@ -135,8 +180,8 @@ class DunningPromise(models.Model):
         terms = []
         if self.stops_interest:
             terms.append(self.env._(
-                "From %s on, no interest on arrears is charged on what is promised here.",
-                format_date(self.env, self.date, date_format='long')))
+                "From %s on, no interest on arrears is charged on what is promised here, as long as it is paid as "
+                "agreed.", format_date(self.env, self.date, date_format='long')))
         elif self._has_interest():
             terms.append(self.env._("Interest on arrears goes on accruing until payment."))
         if self.falls_due_whole:
@@ -158,7 +203,7 @@ class DunningPromiseLine(models.Model):
 
     number = fields.Integer(compute='_compute_number', help="Of the instalment in its plan.")
     payment_reference = fields.Char(
-        readonly=True, copy=False, index='btree_not_null', help="What the payment slip of this instalment bears.")
+        readonly=True, copy=False, help="What the payment slip of this instalment bears.")
 
     @api.depends('promise_id.line_ids.date')
     def _compute_number(self):
@@ -173,34 +218,52 @@ class DunningPromiseLine(models.Model):
             return qr.make_qr_reference(f'{QR_REFERENCE_PREFIX}{self.id:024}')
         return qr.make_creditor_reference(f'{CREDITOR_REFERENCE_PREFIX}{self.id:09}')
 
+    def _get_own_references(self):
+        """Return what slips of these instalments may bear, whichever number of an account they are for: set of str."""
+        return {line._get_own_reference(is_qr) for line in self if line.payment_reference for is_qr in (False, True)}
+
     @api.model
     def _find_by_references(self, words, company):
-        """Find the instalments that payments name.
+        """Find the instalments that payments of a company name.
 
         :param words: texts of payments
         :param company: `res.company`
         :return: dict text -> `dunning.promise.line`; whatever has become of its promise
         """
+        found = self._search_references(words, Domain('promise_id.company_id', '=', company.id))
+        return {text: lines[:1] for text, lines in found.items()}
+
+    @api.model
+    def _search_references(self, words, domain):
+        """Find the instalments whose references are in the words of payments, each as a whole.
+
+        A reference is the instalment's for good: another account, or another confirmation, changes nothing about the
+        slips that the customer has.
+
+        :param words: texts of payments
+        :param domain: :class:`~odoo.fields.Domain` of the instalments
+        :return: dict text -> `dunning.promise.line`, the older ones first
+        """
         candidates = {text: qr.find_references(text) for text in set(filter(None, words))}
-        if not any(candidates.values()):
+        numbers = {int(match['qr'] or match['creditor']) for reference in set().union(*candidates.values()) if (
+            match := NUMBER.fullmatch(reference))}
+        if not numbers:
             return {}
-        lines = self.sudo().search([
-            ('payment_reference', 'in', list(set().union(*candidates.values()))),
-            ('promise_id.company_id', '=', company.id)])
-        found = {}
-        for text, references in candidates.items():
-            if line := lines.filtered(lambda line, references=references: line.payment_reference in references)[:1]:
-                found[text] = self.browse(line.id)
-        return found
+        lines = self.sudo().search(Domain('id', 'in', [number for number in numbers if number <= MAX_ID]) & Domain(
+            'payment_reference', '!=', False) & domain, order='id')
+        own = {line: line._get_own_references() for line in lines}
+        return {text: self.browse(named.ids) for text, references in candidates.items() if (
+            named := lines.filtered(lambda line, references=references: not references.isdisjoint(own[line])))}
 
     def _get_settled_items(self):
         """Return what a payment of these instalments settles: the covered items that are the customer's and still open,
-        oldest first.
+        oldest first; then what the promise covers that has taken the place of theirs.
 
         :return: `account.move.line`
         """
         items = self.env['account.move.line']
-        for promise in self.promise_id.sudo():
+        promises = self.promise_id.sudo()
+        for promise in promises.union(promises, *promises._find_last().values()):
             partner = promise.partner_id.commercial_partner_id
             items |= promise._get_items_by_age().filtered_domain(items._get_dunning_debit_domain()).filtered(
                 lambda item, partner=partner: item.partner_id.commercial_partner_id == partner)
@@ -208,11 +271,10 @@ class DunningPromiseLine(models.Model):
 
     @api.model
     def _group_by_references(self, words, company):
-        """Say for which promises payments are.
+        """Say for which promises payments are: with the slip of one that was extended, for the one in its place.
 
         :return: dict text -> id of the `dunning.promise`
         """
-        found = defaultdict(int)
-        for text, line in self._find_by_references(words, company).items():
-            found[text] = line.sudo().promise_id.id
-        return found
+        found = self._find_by_references(words, company)
+        last = self.union(*found.values()).sudo().promise_id._find_last()
+        return {text: last[line.sudo().promise_id].id for text, line in found.items()}

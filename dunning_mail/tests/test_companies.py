@@ -90,6 +90,7 @@ class CompaniesCase(DunningCommon):
             env['dunning.level.change'].create({
                 'notice_ids': notice.ids, 'level_id': cls.level_1.id, 'reason': 'x'}),
             env['dunning.notice.confirm'].create({'notice_ids': notice.ids, 'action': 'cancel'}),
+            env['dunning.assign.payment'].create({'partner_id': notice.partner_id.id}),
             env['dunning.charge.change'].create({
                 'charge_ids': notice.charge_ids.ids, 'action': 'waive', 'reason': 'x'}),
             env['dunning.run.preview'].create({'run_id': run.id}),

@@ -4,16 +4,18 @@ import io
 import re
 from ast import literal_eval
 
+from lxml import etree
 from pypdf import PdfReader
 
 from odoo import Command
 from odoo.exceptions import AccessError, UserError
-from odoo.tests import tagged
+from odoo.tests import HttpCase, tagged
 
 from ..tools import qr
 from .common import TODAY, DunningMailCommon, read_pdf
 from .test_notice_account import GERMAN, QR_IBAN, AccountCase
 from .test_promise import RestCase
+from .test_settlement import SettlementCase
 
 THREE = ((10, 100.0), (40, 100.0), (70, 100.0))
 
@@ -186,19 +188,41 @@ class TestConfirmation(PlanCase):
         self.assertEqual(plan.action_open_confirmation()['res_id'], plan.confirmation_id.id)
 
     def test_preview(self):
-        """A draft that nobody keeps: the next one takes its place, and it goes with the promise."""
+        """It shows what would be issued, as often as a person likes, and no draft stays."""
         plan = self.plan()
         for _time in range(2):
-            plan.action_preview_confirmation()
-        draft = plan.sudo().notice_ids
-        self.assertEqual((len(draft), draft.state, draft.name), (1, 'draft', False))
-        html = self.env['ir.qweb']._render('dunning_mail.letter_plan', {
-            'letter': self.env['report.dunning_mail.letter']._get_letter_values(draft)})
-        self.assertIn('100.00', html)
+            self.assertIn(f'promise/{plan.id}/', plan.action_preview_confirmation()['url'])
+            self.assertIn('100.00', read_pdf(plan._render_confirmation()))
+        self.assertFalse(plan.sudo().notice_ids)
+        self.assertFalse(any(plan.line_ids.mapped('payment_reference')), "no slip has left the house")
+        notice = self.confirm(plan)
+        self.assertNotIn('promise/', plan.action_preview_confirmation().get('url', ''))
+        notice.action_cancel()
         plan.action_cancel()
-        self.assertFalse(draft.exists())
         with self.assertRaisesRegex(UserError, "not open any more: Cancelled"):
             plan.action_preview_confirmation()
+
+    def test_draft_is_not_put_together_by_hand(self):
+        """Level, charges and items of a dunning notice are no matters of a plan."""
+        plan = self.plan()
+        draft = plan._make_confirmation().with_user(self.clerk)
+        level_change = self.env['dunning.level.change'].with_user(self.clerk).create({
+            'notice_ids': [Command.set(draft.ids)], 'level_id': self.level_1.id, 'reason': 'x'})
+        for way, do in {
+                'exclude': draft.action_exclude, 'level': draft.action_change_level,
+                'level by wizard': lambda: draft._change_level(self.level_1, 'x'),
+                'wizard': level_change.action_apply, 'charge': draft.action_add_charge,
+                'charge by wizard': lambda: draft._add_charge_by_hand('cost', 5.0, 'x'),
+                'fee': lambda: draft.write({'amount_fee': 5.0}), 'item': draft.line_ids.action_take_out}.items():
+            with self.subTest(way), self.assertRaisesRegex(UserError, 'no dunning notice|another dunning procedure'):
+                do()
+        self.assertEqual((draft.state, len(draft.line_ids), draft.charge_ids.ids), ('draft', 1, []))
+        view = self.env['dunning.notice'].with_user(self.clerk).get_view(view_type='form')['arch']
+        for name in ('action_exclude', 'action_change_level', 'action_add_charge', 'action_take_out'):
+            for button in etree.fromstring(view).xpath(f'//button[@name="{name}"]'):
+                self.assertIn("kind != 'dunning'", button.get('invisible'))
+        plan.action_cancel()
+        self.assertFalse(draft.exists(), "whatever is left of it goes with the promise")
 
     def test_terms(self):
         """That interest goes on is said only where any is claimed."""
@@ -208,6 +232,26 @@ class TestConfirmation(PlanCase):
             'name': 'Own', 'begin': 'due_date', 'business_method': 'fixed', 'business_rate': 5})
         self.level_2.charge_interest = True
         self.assertIn('goes on', plan._describe_terms()[0])
+
+
+@tagged('post_install', '-at_install')
+class TestPreview(HttpCase, PlanCase):
+
+    def open(self, plan_id, login='clerk'):
+        self.authenticate(login, login + 'x' * (8 - len(login)))
+        return self.url_open(f'/dunning_mail/promise/{plan_id}/confirmation')
+
+    def test_over_http(self):
+        plan = self.plan()
+        response = self.open(plan.id)
+        self.assertEqual((response.status_code, response.headers['Content-Type']), (200, 'application/pdf'))
+        self.assertIn(self.invoice.name, read_pdf(response.content))
+        self.assertFalse(plan.sudo().notice_ids)
+        self.assertEqual(self.open(999999999).status_code, 404)
+        plan.action_cancel()
+        response = self.open(plan.id)
+        self.assertEqual(response.status_code, 422)
+        self.assertIn('not open any more', response.text)
 
 
 @tagged('post_install', '-at_install')
@@ -254,6 +298,36 @@ class TestStillTrue(PlanCase):
         state, words = self.hand_out(notice)
         self.assertEqual(state, 'cancelled')
         self.assertIn('no longer an item', words)
+
+    def test_instalment_over(self):
+        """Nobody is asked to pay on a day that is over; not in the days of grace either."""
+        plan = self.plan()
+        notice = self.confirm(plan)
+        self.go_to(11)
+        self.assertEqual(plan.is_missed, False)
+        state, words = self.hand_out(notice)
+        self.assertEqual(state, 'cancelled')
+        self.assertRegex(words, '12/04/2026 is over.*Extend the promise')
+        for method in ('action_send_confirmation', 'action_preview_confirmation'):
+            with self.assertRaisesRegex(UserError, 'Extend the promise'):
+                getattr(plan, method)()
+
+    def test_instalment_late(self):
+        """What was paid too late does not make it true again."""
+        plan = self.plan()
+        notice = self.confirm(plan)
+        self.go_to(14)
+        self.pay(self.invoice, 100.0, self.days(14))
+        self.assertEqual((plan.state, plan.is_missed), ('open', True))
+        self.assertEqual(self.hand_out(notice)[0], 'cancelled')
+
+    def test_instalment_today_or_on_its_way(self):
+        notice = self.confirm(self.plan())
+        self.go_to(10)
+        self.assertEqual(self.hand_out(notice)[0], 'issued')
+        self.make_payment(self.partner, 100.0, day=self.days(10), currency=self.chf)
+        self.go_to(11)
+        self.assertEqual(self.hand_out(notice)[0], 'issued')
 
     def test_later(self):
         """It is dated anew, and what was agreed on is of the day on which it was."""
@@ -334,6 +408,127 @@ class TestPaidBySlip(PlanCase):
         self.plan(lines=[(20, 300.0)], previous=self.plans[0])
         payment = self.make_payment(self.partner, 100.0, day=self.days(9), currency=self.chf, memo=self.reference)
         self.assertEqual(payment.dunning_notice_id, self.notices[0])
+
+
+@tagged('post_install', '-at_install')
+class TestSettledBySlip(PlanCase):
+    """A payment that bears an instalment's reference settles what the plan covers."""
+
+    make_line, make_posted = SettlementCase.make_line, SettlementCase.make_posted
+    settle, left, said = SettlementCase.settle, SettlementCase.left, SettlementCase.said
+
+    def setUp(self):
+        super().setUp()
+        self.journal = self.env['account.journal'].search(
+            [('type', '=', 'bank'), ('company_id', '=', self.company.id)], limit=1)
+        self.journal.currency_id = self.chf if self.chf != self.company.currency_id else False
+        self.agreed = self.plan()
+        self.notice = self.confirm(self.agreed)
+        self.slips = self.agreed.line_ids.sorted('number').mapped('payment_reference')
+
+    def assign(self, record):
+        return self.env['dunning.assign.payment'].with_user(self.clerk).with_context(
+            active_model=record._name, active_id=record.id).create({})
+
+    def test_bank_transaction(self):
+        other = self.make_invoice(self.partner, 50.0, due='2026-09-15', currency=self.chf)
+        line = self.make_line(100, f'Rate {qr.format_reference(self.slips[0])}')
+        self.assertTrue(line.move_id.dunning_to_settle)
+        self.settle()
+        self.assertEqual(self.left(self.invoice, other), [200, 50])
+        self.assertEqual((line.is_reconciled, line.partner_id), (True, self.partner))
+        self.assertEqual((self.agreed.amount_received, self.agreed.next_date), (100, self.days(40)))
+        self.assertIn(self.invoice.name, self.said(self.notice))
+        self.assertEqual(line.move_id.dunning_settled_ids, self.notice)
+        self.agreed.action_cancel()
+        self.make_line(100, self.slips[1])
+        self.settle()
+        self.assertEqual(self.left(self.invoice, other), [100, 50], "also once it was given up")
+
+    def test_payment(self):
+        """Of several instalments at once: oldest item first, and what is too much stays with the customer."""
+        old = self.make_invoice(self.partner, 50.0, due='2026-09-15', currency=self.chf)
+        new = self.make_invoice(self.partner, 50.0, due='2026-10-20', currency=self.chf)
+        plan = self.plan(new, old, lines=[(10, 50.0), (20, 50.0)])
+        self.confirm(plan)
+        slips = plan.line_ids.sorted('number').mapped('payment_reference')
+        self.make_posted(70, f'{slips[1]} {slips[0]}', currency_id=self.chf.id)
+        self.settle()
+        self.assertEqual(self.left(old, new, self.invoice), [0, 30, 300])
+        payment = self.make_posted(40, slips[0], currency_id=self.chf.id)
+        self.settle()
+        self.assertEqual(self.left(new, self.invoice, payment.move_id), [0, 300, -10])
+
+    def test_assigned_by_hand(self):
+        """It offers the plan, and not the latest notice of something else."""
+        other = self.make_invoice(self.partner, 50.0, currency=self.chf)
+        run = self.make_run(partner_ids=self.partner.ids)
+        run.action_print_and_send()
+        self.assertEqual(run.notice_ids.due_line_ids.move_id, other)
+        line = self.make_line(100, f'Rate {self.slips[1]}')
+        line.move_id.dunning_to_settle = False
+        assign = self.assign(line)
+        self.assertEqual((assign.named_ids, assign.notice_ids), (self.notice, self.notice))
+        self.assertIn(self.invoice.name, assign.preview)
+        assign.action_assign()
+        self.assertEqual(self.left(self.invoice, other), [200, 50])
+
+    def test_slip_of_an_earlier_confirmation(self):
+        """Another account, other references: what the customer has got is found all the same."""
+        self.notice.action_cancel()
+        self.invoice.partner_bank_id = self.make_account(QR_IBAN, sequence=0)
+        second = self.confirm(self.agreed)
+        slips = self.agreed.line_ids.sorted('number').mapped('payment_reference')
+        self.assertTrue(set(slips).isdisjoint(self.slips))
+        for words, left in ((self.slips[0], 200), (slips[1], 100)):
+            with self.subTest(words):
+                line = self.make_line(100, words)
+                self.assertEqual(line.dunning_notice_id, second)
+                self.assertIn(line, self.env['account.bank.statement.line'].search(
+                    [('dunning_notice_id', 'in', second.ids)]))
+                self.settle()
+                self.assertEqual(self.left(self.invoice), [left])
+
+    def test_slip_of_a_cancelled_confirmation(self):
+        self.notice.action_cancel()
+        self.make_line(100, self.slips[0])
+        self.settle()
+        self.assertEqual(self.left(self.invoice), [200])
+
+    def test_slip_of_an_extended_plan(self):
+        """It is for what stands in its place, and counts there before it is reconciled."""
+        more = self.make_invoice(self.partner, 50.0, currency=self.chf)
+        later = self.plan(self.invoice, more, lines=[(20, 350.0)], previous=self.agreed)
+        last = self.plan(self.invoice, more, lines=[(25, 350.0)], previous=later)
+        self.make_line(300, self.slips[0], day=self.days(9))
+        self.make_payment(self.make_partner('Friend'), 50.0, day=self.days(9), currency=self.chf, memo=self.slips[1])
+        self.go_to(28)
+        self.assertEqual((last.state, last.is_missed), ('open', False))
+        self.settle()
+        self.assertEqual(self.left(self.invoice, more), [0, 50])
+
+    def test_what_is_no_slip(self):
+        """Numbers of others, and such as no instalment has ever had."""
+        unknown = self.promise(self.make_invoice(self.partner, 20.0, currency=self.chf)).line_ids
+        for words in (qr.make_qr_reference(f'98{9:024}'), qr.make_qr_reference('98' + 24 * '9'),
+                      qr.make_qr_reference(f'97{self.agreed.line_ids[0].id:024}'),
+                      qr.make_creditor_reference('DP' + 19 * '9'), unknown._get_own_reference(True),
+                      f'DP{self.agreed.line_ids[0].id:09}'):
+            with self.subTest(words):
+                line = self.make_line(100, words)
+                self.assertFalse(line.move_id.dunning_to_settle)
+                self.assertFalse(line.dunning_notice_id)
+
+
+@tagged('post_install', '-at_install')
+class TestAnswered(PlanCase):
+
+    def test_promise_on_an_answered_plan(self):
+        """What the customer asks for is another plan: the dialog extends the one that she has."""
+        plan = self.plan()
+        action = self.confirm(plan).with_user(self.clerk).action_dunning_promise()
+        make = self.env[action['res_model']].with_user(self.clerk).with_context(**action['context']).create({})
+        self.assertEqual((make.previous_id, make.amount, make.item_ids), (plan, 300.0, self.receivable(self.invoice)))
 
 
 @tagged('post_install', '-at_install')

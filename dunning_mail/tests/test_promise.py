@@ -452,6 +452,30 @@ class TestMaking(RestCase):
         self.assertEqual((new.previous_id, old.state, old.amount, new.state), (old, 'cancelled', 100.0, 'open'))
         self.assertEqual(old.line_ids.date, self.days(10))
 
+    def test_all_is_promised_already(self):
+        """Another promise for it is an extension; where several cover it, a person says of which one."""
+        first, second = self.make_invoice(self.partner), self.make_invoice(self.partner, 50.0)
+        notice = self.make_run(partner_ids=self.partner.ids).notice_ids
+        old = self.promise(first, second, stops_interest=True)
+        for record in (self.partner, first, notice):
+            with self.subTest(record._name), self.open_dialog(record) as form:
+                self.assertEqual((form.previous_id, form.amount, form.stops_interest), (old, 150.0, True))
+        form = self.open_dialog(second)
+        form.date = self.days(30)
+        new = self.env['dunning.promise'].browse(form.save().action_make()['res_id'])
+        self.assertEqual((new.previous_id, new.item_ids.move_id, old.state), (old, first | second, 'cancelled'))
+        new.action_cancel()
+        one, two = self.promise(first), self.promise(second)
+        with self.open_dialog(second) as form:
+            self.assertEqual(form.previous_id, two)
+        with self.assertRaisesRegex(UserError, 'Extend') as raised:
+            self.open_dialog(self.partner)
+        for promise, invoice in ((one, first), (two, second)):
+            self.assertIn(f'{promise.display_name} ({invoice.name})', str(raised.exception))
+        two.action_cancel()
+        with self.open_dialog(self.partner) as form:
+            self.assertEqual((form.previous_id.id, form.amount), (False, 50.0), "what is not promised yet")
+
     def test_what_was_late_stays_late(self):
         """An extension does not make it undone."""
         invoice = self.make_invoice(self.partner)

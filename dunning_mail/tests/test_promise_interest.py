@@ -34,12 +34,43 @@ class TestStoppedInterest(InterestCase, RestCase):
         self.assertEqual((promise.state, self.amount(20)), ('broken', [51.0]))
 
     def test_stops(self):
-        """From the day of the promise on; also once it is not kept, as was agreed."""
+        """From the day of the promise on, until it is broken: after day 12, the last one of grace, come 8 more."""
         promise = self.promise(self.invoice, stops_interest=True)
         self.assertEqual(self.amount(5), [0.0])
+        self.go_to(12)
+        self.assertEqual((promise.state, promise.date_ended), ('open', False))
+        # The morning job may be late.
         self.go_to(20)
-        self.assertEqual((promise.state, self.amount(20)), ('broken', [30.0]))
-        self.assertEqual(self.amount(200), [30.0])
+        self.assertEqual((promise.state, promise.date_ended, self.amount(20)), ('broken', self.days(12), [38.0]))
+        self.assertEqual(self.amount(200), [218.0])
+
+    def test_plan_that_falls_due_as_a_whole(self):
+        """It is over with its first instalment, and its interest counts with it: 30 days, and 14 after day 6."""
+        plan = self.promise(
+            self.invoice, lines=[(4, 3650.0), (40, 3650.0)], stops_interest=True, falls_due_whole=True)
+        self.go_to(20)
+        self.assertEqual((plan.state, plan.date_ended, self.amount(20)), ('broken', self.days(6), [44.0]))
+
+    def test_not_over_yet(self):
+        """An instalment is late, and the plan goes on: so does what was agreed on about interest."""
+        plan = self.promise(self.invoice, lines=[(4, 3650.0), (40, 3650.0)], stops_interest=True)
+        self.go_to(20)
+        self.assertEqual((plan.state, plan.is_missed, plan.date_ended), ('open', True, False))
+        self.assertEqual(self.amount(20), [15.0])
+        self.go_to(50)
+        # 30 days, and 8 after day 42.
+        self.assertEqual((plan.state, plan.date_ended, self.amount(50)), ('broken', self.days(42), [38.0]))
+
+    def test_kept_and_taken_back_whole(self):
+        """What had kept it is taken back long after: the stop ends where it would have been broken."""
+        promise = self.promise(self.invoice, stops_interest=True)
+        payment = self.pay(self.invoice, day=self.days(5))
+        self.assertEqual(promise.state, 'kept')
+        self.go_to(20)
+        self.receivable(payment).remove_move_reconcile()
+        payment.button_draft()
+        self.run_morning()
+        self.assertEqual((promise.state, promise.date_ended, self.amount(20)), ('broken', self.days(12), [38.0]))
 
     def test_part_of_it_stops(self):
         """2,920 are 0.40 a day: 30 days of 7,300, 21 days of 4,380."""
@@ -47,7 +78,8 @@ class TestStoppedInterest(InterestCase, RestCase):
         # While it rests, it bears none at all, and the rest bears 0.60 a day: from 25 October to 29 November, 36 days.
         self.assertEqual(self.amount(5), [21.6])
         self.go_to(20)
-        self.assertEqual((promise.state, self.amount(20)), ('broken', [42.6]))
+        # And 8 days of 2,920 after day 12.
+        self.assertEqual((promise.state, self.amount(20)), ('broken', [45.8]))
 
     def test_newest_items(self):
         """It is the newest ones that are promised, as it is they that rest."""
@@ -55,14 +87,14 @@ class TestStoppedInterest(InterestCase, RestCase):
         self.promise(old, self.invoice, lines=[(10, 7300.0)], stops_interest=True)
         self.go_to(20)
         # 25 September to 14 December are 81 days.
-        self.assertEqual(self.amount(20, old, self.invoice), [81.0, 30.0])
+        self.assertEqual(self.amount(20, old, self.invoice), [81.0, 38.0])
 
     def test_paid_in_part(self):
-        """An instalment came on day 5, the other one never."""
+        """An instalment came on day 5, the other one never: 6 days of 3,650 after day 14."""
         self.promise(self.invoice, lines=[(6, 3650.0), (12, 3650.0)], stops_interest=True)
         self.pay(self.invoice, 3650.0, self.days(5))
         self.go_to(20)
-        self.assertEqual(self.amount(20), [30.0])
+        self.assertEqual(self.amount(20), [33.0])
 
     def test_given_up(self):
         """Cancelled on day 10: from the next one on it counts again, 10 days until day 20."""
@@ -86,8 +118,8 @@ class TestStoppedInterest(InterestCase, RestCase):
         self.clock.move_to(f'{self.days(10)} 08:00:00')
         self.promise(self.invoice, lines=[(15, 3650.0)], previous=promise, stops_interest=True)
         self.go_to(20)
-        # 30 days of 7,300 and 21 days of 3,650.
-        self.assertEqual(self.amount(20), [40.5])
+        # 30 days of 7,300, 21 days of 3,650, and 3 days of the promised half after day 17.
+        self.assertEqual(self.amount(20), [42.0])
 
     def test_kept_and_taken_back(self):
         """Kept on day 5; of what had been paid before and is taken back, interest counts from the next day on."""
@@ -102,12 +134,12 @@ class TestStoppedInterest(InterestCase, RestCase):
         self.assertEqual(self.amount(20), [40.0])
 
     def test_beside_a_dispute(self):
-        """Contested 2,920 rest, the promised 4,380 are stopped: nothing bears interest after the promise."""
+        """Contested 2,920 rest, the promised 4,380 are stopped: nothing bears interest until the promise is broken."""
         self.dispute(self.invoice, amount=2920.0)
         promise = self.promise(self.invoice, lines=[(10, 4380.0)], stops_interest=True)
         self.go_to(20)
-        # What rests bears none on any day: 30 days of 4,380, 0.60 each.
-        self.assertEqual((promise.state, self.amount(20)), ('broken', [18.0]))
+        # What rests bears none on any day: 30 days of 4,380, 0.60 each, and 8 after day 12.
+        self.assertEqual((promise.state, self.amount(20)), ('broken', [22.8]))
 
     def test_another_customers_meanwhile(self):
         """Nothing was agreed on with him."""

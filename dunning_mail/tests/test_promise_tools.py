@@ -123,6 +123,16 @@ class TestValue(PromiseCase):
         self.assertStates(plan, self.pay((15, 50.0), (20, 50.0)), {23: 'broken'})
         self.assertStates(plan, self.pay((12, 50.0), (22, 50.0)), {13: 'kept', 23: 'kept'})
 
+    def test_over(self):
+        """Its day is over, and nothing came: in the days of grace, and later; what came in them is no fault."""
+        plan = self.make((10, 100.0), (20, 50.0))
+        for paid, today, over in (
+                ((), 10, []), ((), 11, [10]), ((), 13, [10]), ((), 30, [10, 20]), ([(9, 100.0)], 11, []),
+                ([(12, 100.0)], 13, []), ([(13, 100.0)], 14, [10]), ([(9, 100.0)], 21, [20])):
+            with self.subTest(paid=paid, today=today):
+                money = self.pay(*paid, opened=150.0)
+                self.assertEqual(plan.find_over(money, day(today)), [day(number) for number in over])
+
     def test_on_its_way(self):
         """What is registered for an instalment keeps all of the plan from being late; what comes too late does not."""
         for whole in (False, True):

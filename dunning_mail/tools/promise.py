@@ -89,6 +89,10 @@ class Promise:
         """The last day on which what is promised for a day is not late."""
         return day + timedelta(days=self.grace)
 
+    def get_end(self, late):
+        """The last day on which the promise is not over, if these lines are late."""
+        return self.get_limit(late[0] if late and self.falls_due_whole else self.lines[-1][0])
+
     @property
     def total(self):
         return sum(amount for _day, amount in self.lines)
@@ -103,6 +107,16 @@ class Promise:
                 late.append(day)
         return late
 
+    def find_over(self, money, today):
+        """Return the days of the lines that are over and were not paid in time, or are not yet: grace or not."""
+        over, total = [], 0.0
+        for day, amount in self.lines:
+            total += amount
+            if day < today and not money.reaches(
+                    money.get_required(total) - self.nothing, min(self.get_limit(day), today)):
+                over.append(day)
+        return over
+
     def value(self, money, today):
         """Say what has become of it.
 
@@ -115,7 +129,7 @@ class Promise:
         """
         late = self.find_late(money, today)
         is_over = bool(late and self.falls_due_whole)
-        end = self.get_limit(late[0] if is_over else self.lines[-1][0])
+        end = self.get_end(late)
         required = money.get_required(self.total)
         if not is_over:
             spare = money.get_spare(self.total) if end >= today and not late else 0.0

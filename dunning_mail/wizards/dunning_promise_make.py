@@ -6,6 +6,7 @@ from dateutil.relativedelta import relativedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import format_list
 
 from ..models.dunning_promise_making import MAX_LINES
 from ..models.res_company_rest import MAX_DAYS
@@ -40,8 +41,8 @@ class DunningPromiseMake(models.TransientModel):
         "Falls Due as a Whole", default=True, help="Once an instalment is late, the whole plan is over.")
     stops_interest = fields.Boolean(
         "Interest Stops",
-        help="What is promised bears no interest on arrears from today on, whatever becomes of the promise. Otherwise "
-             "it goes on, and is claimed again once the promise is not kept.")
+        help="What is promised bears no interest on arrears from today on. Once the promise is not kept, it counts "
+             "again from that day on. Otherwise it goes on, and all of it is claimed once the promise is not kept.")
     with_charges = fields.Boolean(
         "With Charges", help="Fees, interest and costs that notices ask for beside these items are promised too. Money "
                              "settles the items first.")
@@ -78,19 +79,27 @@ class DunningPromiseMake(models.TransientModel):
         if 'item_ids' not in fields_list or values.get('item_ids'):
             return values
         model, ids = self.env.context.get('active_model'), self.env.context.get('active_ids') or ()
-        promises = self.env['dunning.promise']
+        previous = self.env['dunning.promise']
         if model == 'dunning.promise':
-            previous = promises.browse(ids)[:1]
+            previous = previous.browse(ids)[:1]
+        else:
+            items = self.env['dunning.dispute']._find_active_items(model, ids)
+            covering = previous.search([('item_ids', 'in', items.ids), ('state', '=', 'open')])
+            if covering and items <= covering.item_ids:
+                previous = covering
+                if len(previous) > 1:
+                    raise UserError(self.env._(
+                        "All of this is promised already: %s. Press “Extend” on the promise that changes.",
+                        format_list(self.env, previous.mapped(
+                            lambda promise: f'{promise.display_name} ({promise.move_names})'))))
+            # One company, one currency: what most is owed in.
+            groups = (items - covering.item_ids).grouped(lambda item: (item.company_id, item.currency_id))
+            items = max(groups.values(), key=lambda group: sum(group.mapped('amount_residual')), default=items.browse())
+        if previous:
             items = self.env['account.move.line']._find_dunning_debits(previous.item_ids)
             values.update(
                 previous_id=previous.id, stops_interest=previous.stops_interest,
                 with_charges=bool(previous.sudo().charges))
-        else:
-            items = self.env['dunning.dispute']._find_active_items(model, ids)
-            covered = promises.search([('item_ids', 'in', items.ids), ('state', '=', 'open')]).item_ids
-            # One company, one currency: what most is owed in.
-            groups = (items - covered).grouped(lambda item: (item.company_id, item.currency_id))
-            items = max(groups.values(), key=lambda group: sum(group.mapped('amount_residual')), default=items.browse())
         company = items[:1].company_id or self.env.company
         values.update(
             item_ids=[fields.Command.set(items.ids)], amount=self._get_amount(items, values.get('with_charges')),

@@ -30,7 +30,7 @@ class DunningCharge(models.Model):
     waived    a person gave it up, with a reason, or it was never owed;     claimed (*Reinstate*), cancelled;
               what was booked is reversed                                   draft: left out of what came back
     lapsed    its items were settled long ago                               cancelled
-    cancelled with its notice, or its entry was reversed                    --
+    cancelled with its notice; or its entry was reversed: given up          booked: that was undone
     ========= ============================================================= ======================================
 
     All changes of `state` go through `_set_state()`, behind named setters. Nothing is written by a person: what she may
@@ -52,8 +52,6 @@ class DunningCharge(models.Model):
         'lapsed': ('cancelled', 'booked'),
         'cancelled': ('booked',),
     }
-    # What later interest does not ask for again.
-    _TAKEN_STATES = BOOKED_STATES
 
     notice_id = fields.Many2one(
         'dunning.notice', required=True, ondelete='cascade', index=True, readonly=True,
@@ -351,25 +349,29 @@ class DunningCharge(models.Model):
 
         :param list line_ids: ids of `account.move.line`
         :param notices: `dunning.notice`: what these ask for themselves does not count
-        :return: three dicts by id of the item: what was given up or paid of its interest, or is in the books; what is
-            asked for as its interest; its lump sum, also one that was given up, as 0
+        :return: three dicts by id of the item: what was given up or paid of its interest, is in the books, or was
+            reversed there; what is asked for as its interest; its lump sum, also one that was given up or reversed, as 0
         """
         taken, claimed, lump_sums = {}, {}, {}
         self.flush_model()
+        self.env['dunning.notice'].flush_model(['state'])
         for line_id, kind, state, amount, waived, is_past in self.env.execute_query(SQL(
                 """
-                SELECT move_line_id, kind, state, amount::float, amount_waived::float, is_past
-                  FROM dunning_charge
-                 WHERE move_line_id = ANY(%s) AND kind IN ('interest', 'lump_sum')
-                   AND state NOT IN ('draft', 'cancelled') AND NOT (state = 'waived' AND is_unowed IS TRUE)
-                   AND (notice_id <> ALL(%s) OR state NOT IN ('claimed', 'replaced'))
+                SELECT c.move_line_id, c.kind, c.state, c.amount::float, c.amount_waived::float, c.is_past
+                  FROM dunning_charge c
+                  JOIN dunning_notice n ON n.id = c.notice_id
+                 WHERE c.move_line_id = ANY(%s) AND c.kind IN ('interest', 'lump_sum') AND c.state <> 'draft'
+                   -- Where its notice stands, the accountant has reversed it.
+                   AND (c.state <> 'cancelled' OR n.state <> 'cancelled')
+                   AND NOT (c.state = 'waived' AND c.is_unowed IS TRUE)
+                   AND (c.notice_id <> ALL(%s) OR c.state NOT IN ('claimed', 'replaced'))
                 """, line_ids, notices.ids if notices else [])):
             if kind == 'lump_sum':
-                is_asked = state not in ('waived', 'lapsed')
+                is_asked = state not in ('waived', 'lapsed', 'cancelled')
                 lump_sums[line_id] = lump_sums.get(line_id, 0.0) + (amount if is_asked else 0.0)
             elif not is_past:
                 taken[line_id] = taken.get(line_id, 0.0) + (waived or 0.0) + (
-                    amount if state in self._TAKEN_STATES else 0.0)
+                    amount if state in (*BOOKED_STATES, 'cancelled') else 0.0)
                 if state == 'claimed':
                     claimed[line_id] = claimed.get(line_id, 0.0) + amount
         return taken, claimed, lump_sums

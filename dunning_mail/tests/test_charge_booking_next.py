@@ -137,6 +137,44 @@ class TestBookedInterest(BookingCase):
         third = self.make_run('2027-01-10', partner_ids=self.partner.ids).notice_ids
         self.assertEqual((third.amount_interest, third.amount_earlier), (20.0, 0.0), "waived is not claimed again")
 
+    def test_reversed_by_the_accountant(self):
+        """What she takes back is given up, as long as its notice stands."""
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        reversal = first.charge_ids._book().move_id._reverse_moves(cancel=True)
+        self.assertEqual(first.charge_ids.state, 'cancelled')
+        second = self.make_run('2026-12-20', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((second.amount_interest, second.amount_earlier), (20.0, 0.0))
+        self.assertEqual(second._recheck()[second.id].code, 'same')
+        second.run_id.action_cancel()
+        reversal.button_draft()
+        second = self.make_run('2026-12-20', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((second.amount_interest, second.amount_earlier), (20.0, 60.0), "she undid it")
+        second.run_id.action_cancel()
+        reversal.action_post()
+        first.action_cancel()
+        self.assertEqual(
+            self.make_run('2026-12-20', partner_ids=self.partner.ids).notice_ids.amount_interest, 80.0,
+            "nothing is given up of a notice that does not count")
+
+    def test_lump_sum_and_part_reversed_by_the_accountant(self):
+        self.procedure.level_ids.charge_lump_sum = True
+        InterestCase.use_profile.__func__(type(self), 'de')
+        self.profile.currency_id = self.currency
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        lump_sum, interest = (
+            first.charge_ids.filtered(lambda charge, kind=kind: charge.kind == kind) for kind in ('lump_sum', 'interest'))
+        self.assertEqual(lump_sum.amount, 40.0)
+        (lump_sum | interest)._book({interest: 25.0}).move_id._reverse_moves(cancel=True)
+        self.assertEqual((lump_sum.state, interest.state), ('cancelled', 'cancelled'))
+        second = self.dun('2026-12-20', partner_ids=self.partner.ids).notice_ids
+        whole = sum(float(row['amount']) for row in second.charge_ids.detail)
+        self.assertEqual((second.amount_lump_sum, second.amount_earlier), (0.0, 0.0))
+        self.assertAlmostEqual(second.amount_interest, whole - 25, 1)
+        self.assertEqual(sorted((charge.kind, charge.state) for charge in first.charge_ids), [
+            ('interest', 'cancelled'), ('interest', 'replaced'), ('lump_sum', 'cancelled')])
+
     def test_corrected_in_the_books_too(self):
         """What becomes known later takes off what was booked; what had paid it pays what is left."""
         invoice = self.make_invoice(self.partner, 7200, due='2026-09-30')

@@ -318,7 +318,7 @@ class DunningCharge(models.Model):
                   FROM earlier
                   JOIN new ON new.id = earlier.id
                   JOIN dunning_charge c ON c.id = earlier.charge_id AND c.company_id = new.company_id
-                   AND c.state = 'claimed' AND c.notice_id <> new.notice_id
+                   AND c.state = 'claimed' AND c.is_entry_draft IS NOT TRUE AND c.notice_id <> new.notice_id
                   JOIN dunning_notice n ON n.id = c.notice_id AND n.is_counted
                  WHERE (c.kind <> 'fee' OR n.run_id <> new.run_id) AND NOT new.kept_ids @> TO_JSONB(c.id)
                    AND NOT EXISTS (SELECT 1 FROM dunning_notice_line line
@@ -335,7 +335,8 @@ class DunningCharge(models.Model):
             kept = {charge_id for charge in lump_sums for charge_id in charge.kept_ids or ()}
             for line in notice.charge_line_ids:
                 fee = line.charge_id
-                if (fee.kind == 'fee' and fee.state == 'claimed' and fee.notice_id != notice and fee.id not in kept
+                if (fee.kind == 'fee' and fee.state == 'claimed' and not fee.is_entry_draft
+                        and fee.notice_id != notice and fee.id not in kept
                         and fee.currency_id.compare_amounts(line.amount_residual, fee.amount) < 0
                         and fee.notice_id.due_line_ids.move_line_id & lump_sums.move_line_id):
                     fee.sudo().write({'amount': line.amount_residual, 'reason': self.env._(
@@ -357,7 +358,8 @@ class DunningCharge(models.Model):
         self.env['dunning.notice'].flush_model(['state'])
         for line_id, kind, state, amount, waived, is_past in self.env.execute_query(SQL(
                 """
-                SELECT c.move_line_id, c.kind, c.state, c.amount::float, c.amount_waived::float, c.is_past
+                SELECT c.move_line_id, c.kind, CASE WHEN c.is_entry_draft AND c.state = 'claimed' THEN 'booked'
+                       ELSE c.state END, c.amount::float, c.amount_waived::float, c.is_past
                   FROM dunning_charge c
                   JOIN dunning_notice n ON n.id = c.notice_id
                  WHERE c.move_line_id = ANY(%s) AND c.kind IN ('interest', 'lump_sum') AND c.state <> 'draft'
@@ -424,7 +426,8 @@ class DunningCharge(models.Model):
                      JOIN account_move_line aml ON aml.id = l.move_line_id
                     WHERE l.notice_id = c.notice_id AND l.kind = 'due'
                       AND (c.move_line_id IS NULL OR l.move_line_id = c.move_line_id)) item ON TRUE
-             WHERE c.state = 'claimed' AND c.company_id = %s AND item.is_open IS NOT TRUE
+             WHERE c.state = 'claimed' AND c.is_entry_draft IS NOT TRUE AND c.company_id = %s
+               AND item.is_open IS NOT TRUE
                AND COALESCE(item.settled_on, c.date) < %s
                -- What is paid does not lapse.
                AND NOT EXISTS (SELECT 1 FROM (%s) AS cover

@@ -29,6 +29,10 @@ class DunningCharge(models.Model):
         help="What has been reconciled with its receivable line.")
     amount_left = fields.Monetary(
         "Left", compute='_compute_amount_paid', store=True, readonly=True, help="What is still asked for.")
+    is_entry_draft = fields.Boolean(
+        "Entry Being Corrected", compute='_compute_amount_paid', store=True, readonly=True,
+        help="Its entry was reset to draft: it counts as in the books, and is not asked for until the entry is posted "
+        "again, deleted or cancelled.")
     is_booked_at_issue = fields.Boolean(
         readonly=True, help="The company booked charges with their notices when this one was proposed.")
     split_from_id = fields.Many2one(
@@ -59,8 +63,9 @@ class DunningCharge(models.Model):
             elif charge.state == 'paid':
                 paid = charge.amount
             charge.amount_paid = paid
+            charge.is_entry_draft = line.parent_state == 'draft'
             charge.amount_left = charge.currency_id.round(charge.amount - paid) if (
-                charge.state in ASKED_STATES) else 0.0
+                charge.state in ASKED_STATES and not charge.is_entry_draft) else 0.0
 
     # === NAMED SETTERS === #
 
@@ -369,7 +374,9 @@ class DunningCharge(models.Model):
                 # What a person has called paid has none.
                 if line and charge.state in BOOKED_STATES:
                     charge._set_claimed()
-                    charge._log_followed(self.env._("Its entry is not posted any more: it is claimed, not booked."))
+                    charge._log_followed(self.env._(
+                        "Its entry was reset to draft: it is not asked for until that is posted again, deleted or "
+                        "cancelled."))
                 continue
             if charge._find_reversal():
                 if charge.state in BOOKED_STATES:

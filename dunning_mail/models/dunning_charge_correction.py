@@ -72,6 +72,8 @@ class DunningCharge(models.Model):
               JOIN account_move_line aml ON aml.id = l.move_line_id
               JOIN account_move am ON am.id = aml.move_id
              WHERE c.id = ANY(%s) AND c.state IN ('claimed', 'booked') AND c.is_unowed IS NOT TRUE AND c.kind <> 'cost'
+               -- Else it would not be what its entry says when that is posted again.
+               AND c.is_entry_draft IS NOT TRUE
              GROUP BY c.id
             HAVING BOOL_AND(aml.parent_state <> 'posted' OR EXISTS (
                        SELECT 1 FROM account_partial_reconcile part WHERE part.debit_move_id = aml.id))

@@ -232,7 +232,7 @@ class TestChargeEntryFollowed(BookingCase):
 
     def test_reset_posted_again_deleted(self):
         self.move.button_draft()
-        self.assertEqual((self.charge.state, self.charge.amount_left), ('claimed', 10.0))
+        self.assertEqual((self.charge.state, self.charge.amount_left), ('claimed', 0.0), "it is being corrected")
         with self.assertRaisesRegex(UserError, "which is a draft"):
             self.charge._book()
         self.move.action_post()
@@ -240,13 +240,15 @@ class TestChargeEntryFollowed(BookingCase):
         self.move.button_draft()
         self.move.unlink()
         self.assertEqual((self.charge.state, self.charge.move_line_booked_id.ids), ('claimed', []))
+        self.assertEqual(self.charge.amount_left, 10.0)
         self.charge._book()
         self.assertEqual(self.charge.state, 'booked')
 
     def test_cancelled_entry(self):
         self.pay_line(self.line, 10)
         self.move.button_cancel()
-        self.assertEqual((self.charge.state, self.charge.amount_paid), ('claimed', 0.0))
+        self.assertEqual(
+            (self.charge.state, self.charge.amount_paid, self.charge.amount_left), ('claimed', 0.0, 10.0))
         self.charge._book()
         self.assertEqual(self.charge.state, 'booked')
 

@@ -105,6 +105,9 @@ class TestBookedOnNextNotice(BookingCase):
         self.clock.move_to(f'{self.days(100)} 08:00:00')
         self.env['dunning.charge']._process()
         self.assertEqual(first.charge_ids.state, 'booked')
+        first.charge_ids.move_booked_id.button_draft()
+        self.env['dunning.charge']._process()
+        self.assertEqual(first.charge_ids.state, 'claimed', "nor while its entry is being corrected")
 
 
 @tagged('post_install', '-at_install')
@@ -156,6 +159,37 @@ class TestBookedInterest(BookingCase):
         self.assertEqual(
             self.make_run('2026-12-20', partner_ids=self.partner.ids).notice_ids.amount_interest, 80.0,
             "nothing is given up of a notice that does not count")
+
+    def test_entry_that_is_being_corrected(self):
+        """It counts as in the books, is not asked for, and nothing takes its place."""
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        charge = first.charge_ids
+        for paid, left in ((60, 0.0), (10, 50.0)):
+            with self.subTest(paid=paid), self.env.cr.savepoint() as savepoint:
+                line = charge._book()
+                self.pay_line(line, paid)
+                line.move_id.button_draft()
+                second = self.dun('2026-12-20', partner_ids=self.partner.ids).notice_ids
+                self.assertEqual((second.amount_interest, second.amount_earlier), (20.0, 0.0))
+                self.assertEqual(charge.state, 'claimed', "nothing stands for it")
+                line.move_id.action_post()
+                self.assertEqual((charge.state, charge.amount_left), ('booked' if left else 'paid', left))
+                third = self.make_run('2027-01-10', partner_ids=self.partner.ids).notice_ids
+                self.assertEqual((third.amount_interest, third.amount_earlier), (40.0, left))
+                savepoint.rollback()
+                self.env.invalidate_all()
+
+    def test_entry_that_is_deleted_while_it_is_being_corrected(self):
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        move = first.charge_ids._book().move_id
+        move.button_draft()
+        run = self.make_run('2026-12-20', partner_ids=self.partner.ids)
+        self.assertEqual(run.notice_ids.amount_interest, 20.0)
+        move.with_context(force_delete=True).unlink()
+        run.action_print_and_send()
+        self.assertEqual((run.notice_ids.amount_interest, run.notice_ids.amount_earlier), (80.0, 0.0), "read again")
 
     def test_lump_sum_and_part_reversed_by_the_accountant(self):
         self.procedure.level_ids.charge_lump_sum = True

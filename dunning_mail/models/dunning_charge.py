@@ -209,7 +209,7 @@ class DunningCharge(models.Model):
 
         :param str reason: where it was booked, if a person says so
         """
-        return self._set_state('paid', **({'reason': reason} if reason else {}))
+        return self._set_state('paid', **({'reason': reason, 'date_taken': fields.Datetime.now()} if reason else {}))
 
     def _set_lapsed(self, reason):
         """Say that nobody is asked for charges any more, since their items were settled long ago."""
@@ -238,6 +238,7 @@ class DunningCharge(models.Model):
         (cancelled | back)._release_replaced()
         arrived._replace_earlier()
         arrived._lower_set_off()
+        arrived._lower_by_taken()
         # What leaves once more, counts once more.
         arrived.filtered('is_past').sudo().is_past = False
         left_out = arrived.filtered(lambda charge: charge._is_left_out())
@@ -269,13 +270,14 @@ class DunningCharge(models.Model):
         standing = (self.replaced_by_id - self).filtered(lambda charge: charge.state not in ('draft', 'cancelled'))
         standing._replace_earlier(among=released)
 
-    def _find_replaced(self):
+    def _find_replaced(self, condition=SQL("c.state = 'claimed' AND c.is_entry_draft IS NOT TRUE")):
         """Find the earlier charges for which these stand: interest of the same item, which contains it, the fee of an
         earlier notice of the same items where the level's fee is single, and fees that a lump sum was set off against.
 
         What stands on the notice beside them is asked for by itself, and what they keep stays. A fee that was left out
         stands for nothing.
 
+        :param condition: :class:`~odoo.tools.SQL` on the earlier charge `c`
         :return: dict `dunning.charge` of these -> earlier ones
         """
         if not self:
@@ -318,13 +320,13 @@ class DunningCharge(models.Model):
                   FROM earlier
                   JOIN new ON new.id = earlier.id
                   JOIN dunning_charge c ON c.id = earlier.charge_id AND c.company_id = new.company_id
-                   AND c.state = 'claimed' AND c.is_entry_draft IS NOT TRUE AND c.notice_id <> new.notice_id
+                   AND %s AND c.notice_id <> new.notice_id
                   JOIN dunning_notice n ON n.id = c.notice_id AND n.is_counted
                  WHERE (c.kind <> 'fee' OR n.run_id <> new.run_id) AND NOT new.kept_ids @> TO_JSONB(c.id)
                    AND NOT EXISTS (SELECT 1 FROM dunning_notice_line line
                                     WHERE line.notice_id = new.notice_id AND line.charge_id = c.id)
                  GROUP BY new.id
-                """, self.ids)):
+                """, self.ids, condition)):
             found[self.browse(charge_id)] = self.browse(earlier_ids)
         return found
 

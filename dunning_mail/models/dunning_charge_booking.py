@@ -29,6 +29,9 @@ class DunningCharge(models.Model):
         help="What has been reconciled with its receivable line.")
     amount_left = fields.Monetary(
         "Left", compute='_compute_amount_paid', store=True, readonly=True, help="What is still asked for.")
+    date_taken = fields.Datetime(
+        "Booked or Settled On", readonly=True, copy=False,
+        help="When it came into the books, or a person said that its money came.")
     is_entry_draft = fields.Boolean(
         "Entry Being Corrected", compute='_compute_amount_paid', store=True, readonly=True,
         help="Its entry was reset to draft: it counts as in the books, and is not asked for until the entry is posted "
@@ -148,7 +151,7 @@ class DunningCharge(models.Model):
             "Charges of dunning notice %(notice)s, issued by %(user)s.", notice=notice.name,
             user=notice.user_id.name or ''))
         for charge in self:
-            charge._set_booked(move_line_booked_id=move.line_ids.filtered(lambda line, charge=charge: (
+            charge._set_booked(date_taken=fields.Datetime.now(), move_line_booked_id=move.line_ids.filtered(lambda line, charge=charge: (
                 line.dunning_charge_id == charge and line.account_id.account_type == 'asset_receivable')).id)
         self._clear_booking_problem()
 

@@ -121,6 +121,33 @@ class DunningCharge(models.Model):
                 last = amount
         return bool(last and last > 0)
 
+    def _lower_by_taken(self):
+        """Lower what a notice asks for by the earlier charges that it contains, or that it stands for, and that were
+        booked or settled after its document was made: it is not owed twice."""
+        left = {}
+        for charge, earlier in self._find_replaced(SQL("c.date_taken IS NOT NULL AND c.state IN ('booked', 'paid')")
+                                                   ).items():
+            notice = charge.notice_id
+            made_at = notice.letter_opened_at or notice.handover_at or notice.claimed_at
+            amount, names = charge.amount_calculated, []
+            for one in earlier.filtered(lambda one, charge=charge, made_at=made_at: (
+                    one.currency_id == charge.currency_id and made_at and one.date_taken > made_at)):
+                part = min(amount, left.setdefault(one, one.amount))
+                left[one] -= part
+                amount -= part
+                if part:
+                    names.append(one.display_name)
+            if not names:
+                continue
+            old, amount = charge.amount, charge.currency_id.round(amount)
+            reason = self.env._("Booked or settled since the letter was made: %s.", ', '.join(names))
+            charge.sudo().write({
+                'amount': min(old, amount), 'amount_calculated': amount, 'reason': reason})
+            charge._log_on_notice(self.env._(
+                "%(charge)s: %(new)s instead of %(old)s. %(reason)s", charge=charge._get_words(),
+                new=format_amount(self.env, charge.amount, charge.currency_id),
+                old=format_amount(self.env, old, charge.currency_id), reason=reason), with_customer=True)
+
     def _correct(self):
         """Write down what is left of those of these charges that ask for more than is owed, in the books too."""
         corrections = self._find_corrections()
@@ -155,7 +182,10 @@ class DunningCharge(models.Model):
                 "Waived: %(charge)s, %(amount)s. %(reason)s", charge=charge._get_words(), reason=correction.reason,
                 amount=format_amount(self.env, asked, charge.currency_id))
         if is_booked and correction.amount:
+            taken = charge.date_taken
             lines = charge._book() | credits
+            # What was reckoned since has taken it into account.
+            charge.date_taken = taken
             if credits:
                 lines.reconcile()
         self._log_on_notice(words, with_customer=True)

@@ -232,3 +232,79 @@ class TestBookedInterest(BookingCase):
         report = self.env['report.dunning_mail.letter']
         rows = report._get_calculation_values(first, lambda number, digits: f'{number:.{digits}f}', str)
         self.assertEqual([(row['days'], row['amount']) for row in rows], [(60, '60.0000')])
+
+
+@tagged('post_install', '-at_install')
+class TestPaidWhileTheLetterWaits(BookingCase):
+    """A letter has been handed out, and money for the earlier charges that it contains comes before it has left."""
+
+    def setUp(self):
+        super().setUp()
+        self.procedure.level_ids.charge_interest = True
+        InterestCase.use_profile.__func__(type(self), 'ch')
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        self.first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        self.interest, self.fee = (
+            self.first.charge_ids.filtered(lambda charge, kind=kind: charge.kind == kind)
+            for kind in ('interest', 'fee'))
+        self.assertEqual((self.interest.amount, self.fee.amount), (60.0, 10.0))
+
+    def hand_out(self):
+        run = self.make_run('2026-12-20', partner_ids=self.partner.ids)
+        run.action_print_and_send()
+        run._hand_out_letters()
+        self.clock.move_to('2026-12-22 08:00:00')
+        return run
+
+    def test_what_came_is_not_claimed_twice(self):
+        def book(amounts=None):
+            lines = (self.interest | self.fee)._book(amounts)
+            self.pay_line(lines, sum(lines.mapped('balance')))
+
+        def give_up():
+            self.interest._waive('Kulanz')
+
+        for way, act, expected in (
+                ('paid', book, [('fee', 10.0, 'claimed'), ('interest', 20.0, 'claimed')]),
+                ('in part', lambda: book({self.interest: 25.0}), [
+                    ('fee', 10.0, 'claimed'), ('interest', 55.0, 'claimed')]),
+                ('booked', self.fee._book, [('fee', 10.0, 'claimed'), ('interest', 80.0, 'claimed')]),
+                ('by hand', lambda: self.interest._settle('Cash'), [
+                    ('fee', 20.0, 'claimed'), ('interest', 20.0, 'claimed')]),
+                ('given up', give_up, [('fee', 20.0, 'claimed'), ('interest', 80.0, 'claimed')])):
+            with self.subTest(way=way), self.env.cr.savepoint() as savepoint:
+                run = self.hand_out()
+                act()
+                run.action_mark_printed()
+                notice = run.notice_ids
+                self.assertEqual(sorted(self.states(notice)), expected)
+                self.assertEqual(notice.amount_total, 7300.0, "what the letter says")
+                if way in ('paid', 'in part'):
+                    third = self.make_run('2027-01-20', partner_ids=self.partner.ids).notice_ids
+                    self.assertEqual(
+                        third.amount_interest, 50.0 if way == 'paid' else 85.0, "what was paid is taken off once")
+                savepoint.rollback()
+                self.env.invalidate_all()
+
+    def test_nothing_is_left_of_it(self):
+        self.set_fee(self.level_2, 10)
+        run = self.hand_out()
+        self.pay_line(self.fee._book(), 10)
+        run.action_mark_printed()
+        fee = run.notice_ids.charge_ids.filtered(lambda charge: charge.kind == 'fee')
+        self.assertEqual((fee.state, fee.amount_left), ('waived', 0.0))
+        self.assertIn(self.first.name, fee.reason)
+        self.assertIn(fee.reason, '\n'.join(run.notice_ids.message_ids.mapped('body')))
+
+    def test_what_was_taken_into_account(self):
+        """Booked before the letter was made, and corrected in the books since."""
+        lines = (self.interest | self.fee)._book()
+        self.pay_line(lines, 70)
+        run = self.hand_out()
+        before = sorted(self.states(run.notice_ids))
+        self.assertEqual(before, [('fee', 20.0, 'draft'), ('interest', 20.0, 'draft')])
+        lines.move_id.button_draft()
+        lines.move_id.action_post()
+        run.action_mark_printed()
+        self.assertEqual(
+            sorted(self.states(run.notice_ids)), [('fee', 20.0, 'claimed'), ('interest', 20.0, 'claimed')])

@@ -398,11 +398,16 @@ class DunningCharge(models.Model):
     def _process(self):
         """Correct what was claimed by what is known now, and let charges lapse whose items were settled long ago; the
         scheduled action of each day."""
-        for company, charges in self.search([('state', 'in', ('claimed', 'booked'))]).grouped('company_id').items():
-            own = charges.with_context(lang=company.partner_id.lang)
-            own._correct()
-            if days := company.dunning_lapse_days:
-                own._find_lapsed(company)._set_lapsed(own.env._("Its items were settled more than %s days ago.", days))
+        charges = self.search([('state', 'in', ('claimed', 'booked'))])
+        for method in ('_correct', '_lapse'):
+            self.env['dunning.promise']._do_each(charges.grouped('company_id').values(), method)
+
+    def _lapse(self):
+        """Let those of one company's charges lapse whose items were settled long ago."""
+        company = self.company_id
+        if days := company.dunning_lapse_days:
+            own = self.with_context(lang=company.partner_id.lang)
+            own._find_lapsed(company)._set_lapsed(own.env._("Its items were settled more than %s days ago.", days))
 
     @api.model
     def _find_lapsed(self, company):

@@ -149,13 +149,14 @@ class DunningCharge(models.Model):
                 old=format_amount(self.env, old, charge.currency_id), reason=reason), with_customer=True)
 
     def _correct(self):
-        """Write down what is left of those of these charges that ask for more than is owed, in the books too."""
-        corrections = self._find_corrections()
-        for charge in self.browse(corrections):
+        """Write down what is left of those of one company's charges that ask for more than is owed, in the books too."""
+        own = self.with_context(lang=self.company_id.partner_id.lang)
+        corrections = own._find_corrections()
+        for charge in own.browse(corrections):
             if charge.state == 'booked':
                 charge._try(lambda charge, correction=corrections[charge.id]: charge._write_correction(correction))
             else:
-                charge._write_correction(corrections[charge.id])
+                self.env['dunning.promise']._do_alone(charge, '_write_correction', corrections[charge.id])
 
     def _write_correction(self, correction):
         """Write down what is left of one charge. What had paid a booked one pays what is left.

@@ -425,8 +425,9 @@ class DunningCharge(models.Model):
             SELECT c.id
               FROM dunning_charge c
               LEFT JOIN LATERAL (
-                   SELECT BOOL_OR(aml.parent_state = 'posted' AND aml.reconciled IS NOT TRUE
-                                  AND aml.amount_residual_currency <> 0) AS is_open,
+                   -- Whose entry was reset to draft will be open again.
+                   SELECT BOOL_OR(aml.parent_state = 'draft' OR aml.parent_state = 'posted'
+                                  AND aml.reconciled IS NOT TRUE AND aml.amount_residual_currency <> 0) AS is_open,
                           MAX((SELECT MAX(part.max_date) FROM account_partial_reconcile part
                                 WHERE part.debit_move_id = aml.id AND part.debit_amount_currency <> 0)) AS settled_on
                      FROM dunning_notice_line l

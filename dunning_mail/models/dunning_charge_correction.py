@@ -16,17 +16,19 @@ class Correction(NamedTuple):
     :ivar calculated: what it is reckoned to
     :ivar detail: the calculation, as `dunning.charge` keeps it
     :ivar reason: in words
+    :ivar is_passing: an item is being corrected: nothing is asked for meanwhile, and nothing written down
     """
     amount: float
     less: float
     calculated: float
     detail: list
     reason: str
+    is_passing: bool
 
 
 class DunningCharge(models.Model):
     """What becomes known later corrects what was claimed: a credit note, an entry that is taken back, a payment's value
-    date. Read wherever earlier charges are asked for, written once a day."""
+    date. Read wherever earlier charges are asked for, written once a day, but for what is being corrected just then."""
     _inherit = 'dunning.charge'
 
     is_unowed = fields.Boolean(
@@ -44,19 +46,20 @@ class DunningCharge(models.Model):
         rows = self._read_touched_items()
         if not rows:
             return {}
-        charges = self.sudo().browse(charge_id for charge_id, _item_ids, _numbers in rows)
-        items = {item_id for _charge_id, item_ids, _numbers in rows for item_id in item_ids}
+        charges = self.sudo().browse(charge_id for charge_id, *_facts in rows)
+        items = {item_id for _charge_id, item_ids, *_facts in rows for item_id in item_ids}
         principals = self.env['dunning.interest']._get_principals(list(items), max(charges.mapped('date')))
         corrections = {}
-        for charge, (charge_id, item_ids, numbers) in zip(charges, rows, strict=True):
-            if correction := charge._find_correction([principals.get(item_id, ()) for item_id in item_ids], numbers):
+        for charge, (charge_id, item_ids, *facts) in zip(charges, rows, strict=True):
+            if correction := charge._find_correction([principals.get(item_id, ()) for item_id in item_ids], *facts):
                 corrections[charge_id] = correction
         return corrections
 
     def _read_touched_items(self):
         """Read those of these charges that are asked for of which every item was settled in part, or taken back.
 
-        :return: list of (id, list of ids of the `account.move.line`, list of the numbers of those not posted)
+        :return: list of (id, list of ids of the `account.move.line`, list of the numbers of those not posted, whether
+            one of them was reset to draft)
         """
         if not self:
             return []
@@ -65,7 +68,9 @@ class DunningCharge(models.Model):
             self.env[model_name].flush_model()
         return self.env.execute_query(SQL(
             """
-            SELECT c.id, ARRAY_AGG(aml.id), ARRAY_AGG(COALESCE(am.name, '')) FILTER (WHERE aml.parent_state <> 'posted')
+            SELECT c.id, ARRAY_AGG(aml.id),
+                   ARRAY_AGG(COALESCE(am.name, '')) FILTER (WHERE aml.parent_state <> 'posted'),
+                   BOOL_OR(aml.parent_state = 'draft')
               FROM dunning_charge c
               JOIN dunning_notice_line l ON l.notice_id = c.notice_id AND l.kind = 'due'
                AND (c.kind = 'fee' OR l.move_line_id = c.move_line_id)
@@ -80,11 +85,12 @@ class DunningCharge(models.Model):
              ORDER BY c.id
             """, self.ids))
 
-    def _find_correction(self, principals, numbers):
+    def _find_correction(self, principals, numbers, is_passing):
         """Find what is left of one charge.
 
         :param list principals: for each of its items what was open, as :func:`~.interest.calculate` takes it
         :param numbers: of its entries that are not posted, None where all are
+        :param bool is_passing: one of them was reset to draft
         :return: :class:`Correction`, None where it stays
         """
         self.ensure_one()
@@ -107,7 +113,8 @@ class DunningCharge(models.Model):
             reason = self.env._("Less than was claimed before: a payment or credit became known later.")
         else:
             reason = self.env._("It is not owed: a payment or credit became known later.")
-        return Correction(amount, self.currency_id.round(self.amount - amount), calculated, detail, reason)
+        return Correction(
+            amount, self.currency_id.round(self.amount - amount), calculated, detail, reason, is_passing)
 
     def _was_open(self, principal):
         """Whether anything of an item was open when the charge came to be owed, else when it was due.
@@ -151,7 +158,9 @@ class DunningCharge(models.Model):
     def _correct(self):
         """Write down what is left of those of one company's charges that ask for more than is owed, in the books too."""
         own = self.with_context(lang=self.company_id.partner_id.lang)
-        corrections = own._find_corrections()
+        corrections = {
+            charge_id: correction for charge_id, correction in own._find_corrections().items()
+            if not correction.is_passing}
         for charge in own.browse(corrections):
             if charge.state == 'booked':
                 charge._try(lambda charge, correction=corrections[charge.id]: charge._write_correction(correction))

@@ -398,7 +398,9 @@ class DunningCharge(models.Model):
     def _process(self):
         """Correct what was claimed by what is known now, and let charges lapse whose items were settled long ago; the
         scheduled action of each day."""
-        charges = self.search([('state', 'in', ('claimed', 'booked'))])
+        charges = self.search([
+            '|', ('state', 'in', ('claimed', 'booked')),
+            '&', ('state', '=', 'paid'), ('move_line_booked_id', '!=', False)])
         for method in ('_correct', '_lapse'):
             self.env['dunning.promise']._do_each(charges.grouped('company_id').values(), method)
 

@@ -5,6 +5,7 @@ from odoo import fields, models
 from odoo.tools import SQL, format_amount
 
 from ..tools import interest
+from .dunning_charge import BOOKED_STATES
 from .dunning_interest import list_segments, read_segments
 
 
@@ -56,7 +57,8 @@ class DunningCharge(models.Model):
         return corrections
 
     def _read_touched_items(self):
-        """Read those of these charges that are asked for of which every item was settled in part, or taken back.
+        """Read those of these charges that are asked for, or in the books, of which every item was settled in part, or
+        taken back.
 
         :return: list of (id, list of ids of the `account.move.line`, list of the numbers of those not posted, whether
             one of them was reset to draft)
@@ -76,7 +78,8 @@ class DunningCharge(models.Model):
                AND (c.kind = 'fee' OR l.move_line_id = c.move_line_id)
               JOIN account_move_line aml ON aml.id = l.move_line_id
               JOIN account_move am ON am.id = aml.move_id
-             WHERE c.id = ANY(%s) AND c.state IN ('claimed', 'booked') AND c.is_unowed IS NOT TRUE AND c.kind <> 'cost'
+             WHERE c.id = ANY(%s) AND c.is_unowed IS NOT TRUE AND c.kind <> 'cost'
+               AND (c.state IN ('claimed', 'booked') OR c.state = 'paid' AND c.move_line_booked_id IS NOT NULL)
                -- Else it would not be what its entry says when that is posted again.
                AND c.is_entry_draft IS NOT TRUE
              GROUP BY c.id
@@ -162,7 +165,7 @@ class DunningCharge(models.Model):
             charge_id: correction for charge_id, correction in own._find_corrections().items()
             if not correction.is_passing}
         for charge in own.browse(corrections):
-            if charge.state == 'booked':
+            if charge.state in BOOKED_STATES:
                 charge._try(lambda charge, correction=corrections[charge.id]: charge._write_correction(correction))
             else:
                 self.env['dunning.promise']._do_alone(charge, '_write_correction', corrections[charge.id])
@@ -173,7 +176,7 @@ class DunningCharge(models.Model):
         :param correction: :class:`Correction`
         """
         self.ensure_one()
-        charge, asked, is_booked = self.sudo(), self.amount, self.state == 'booked'
+        charge, asked, is_booked = self.sudo(), self.amount, self.state in BOOKED_STATES
         credits = charge.move_line_booked_id.matched_credit_ids.credit_move_id
         if is_booked:
             charge._take_out_of_books(correction.reason)

@@ -270,14 +270,14 @@ class DunningCharge(models.Model):
         standing = (self.replaced_by_id - self).filtered(lambda charge: charge.state not in ('draft', 'cancelled'))
         standing._replace_earlier(among=released)
 
-    def _find_replaced(self, condition=SQL("c.state = 'claimed' AND c.is_entry_draft IS NOT TRUE")):
+    def _find_replaced(self, condition=None):
         """Find the earlier charges for which these stand: interest of the same item, which contains it, the fee of an
         earlier notice of the same items where the level's fee is single, and fees that a lump sum was set off against.
 
         What stands on the notice beside them is asked for by itself, and what they keep stays. A fee that was left out
         stands for nothing.
 
-        :param condition: :class:`~odoo.tools.SQL` on the earlier charge `c`
+        :param condition: :class:`~odoo.tools.SQL` on the earlier charge `c`, by default what is claimed
         :return: dict `dunning.charge` of these -> earlier ones
         """
         if not self:
@@ -326,7 +326,7 @@ class DunningCharge(models.Model):
                    AND NOT EXISTS (SELECT 1 FROM dunning_notice_line line
                                     WHERE line.notice_id = new.notice_id AND line.charge_id = c.id)
                  GROUP BY new.id
-                """, self.ids, condition)):
+                """, self.ids, condition or SQL("c.state = 'claimed' AND c.is_entry_draft IS NOT TRUE"))):
             found[self.browse(charge_id)] = self.browse(earlier_ids)
         return found
 
@@ -353,7 +353,7 @@ class DunningCharge(models.Model):
         :param list line_ids: ids of `account.move.line`
         :param notices: `dunning.notice`: what these ask for themselves does not count
         :return: three dicts by id of the item: what was given up or paid of its interest, is in the books, or was
-            reversed there; what is asked for as its interest; its lump sum, also one that was given up or reversed, as 0
+            reversed there; what is asked for as its interest; its lump sum, 0 where it was given up or reversed
         """
         taken, claimed, lump_sums = {}, {}, {}
         self.flush_model()

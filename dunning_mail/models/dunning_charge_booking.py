@@ -151,8 +151,9 @@ class DunningCharge(models.Model):
             "Charges of dunning notice %(notice)s, issued by %(user)s.", notice=notice.name,
             user=notice.user_id.name or ''))
         for charge in self:
-            charge._set_booked(date_taken=fields.Datetime.now(), move_line_booked_id=move.line_ids.filtered(lambda line, charge=charge: (
-                line.dunning_charge_id == charge and line.account_id.account_type == 'asset_receivable')).id)
+            line = move.line_ids.filtered(lambda line, charge=charge: (
+                line.dunning_charge_id == charge and line.account_id.account_type == 'asset_receivable'))
+            charge._set_booked(move_line_booked_id=line.id, date_taken=fields.Datetime.now())
         self._clear_booking_problem()
 
     def _check_rates(self, day):

@@ -135,8 +135,9 @@ class DunningCharge(models.Model):
         """Lower what a notice asks for by the earlier charges that it contains, or that it stands for, and that were
         booked or settled after its document was made: it is not owed twice."""
         left = {}
-        for charge, earlier in self._find_replaced(SQL("c.date_taken IS NOT NULL AND c.state IN ('booked', 'paid')")
-                                                   ).items():
+        taken = SQL(
+            "c.date_taken IS NOT NULL AND (c.state IN ('booked', 'paid') OR c.state = 'claimed' AND c.is_entry_draft)")
+        for charge, earlier in self._find_replaced(taken).items():
             notice = charge.notice_id
             made_at = notice.letter_opened_at or notice.handover_at or notice.claimed_at
             amount, names = charge.amount_calculated, []
@@ -159,7 +160,7 @@ class DunningCharge(models.Model):
                 old=format_amount(self.env, old, charge.currency_id), reason=reason), with_customer=True)
 
     def _correct(self):
-        """Write down what is left of those of one company's charges that ask for more than is owed, in the books too."""
+        """Write down what is left of one company's charges that ask for more than is owed, in the books too."""
         own = self.with_context(lang=self.company_id.partner_id.lang)
         corrections = {
             charge_id: correction for charge_id, correction in own._find_corrections().items()

@@ -198,7 +198,8 @@ class TestBookedInterest(BookingCase):
         self.make_invoice(self.partner, 7200, due='2026-09-30')
         first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
         lump_sum, interest = (
-            first.charge_ids.filtered(lambda charge, kind=kind: charge.kind == kind) for kind in ('lump_sum', 'interest'))
+            first.charge_ids.filtered(lambda charge, kind=kind: charge.kind == kind)
+            for kind in ('lump_sum', 'interest'))
         self.assertEqual(lump_sum.amount, 40.0)
         (lump_sum | interest)._book({interest: 25.0}).move_id._reverse_moves(cancel=True)
         self.assertEqual((lump_sum.state, interest.state), ('cancelled', 'cancelled'))

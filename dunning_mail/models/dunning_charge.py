@@ -30,7 +30,7 @@ class DunningCharge(models.Model):
     waived    a person gave it up, with a reason, or it was never owed;     claimed (*Reinstate*), cancelled;
               what was booked is reversed                                   draft: left out of what came back
     lapsed    its items were settled long ago                               cancelled
-    cancelled with its notice, or its entry was reversed                    --
+    cancelled with its notice; or its entry was reversed: given up          booked: that was undone
     ========= ============================================================= ======================================
 
     All changes of `state` go through `_set_state()`, behind named setters. Nothing is written by a person: what she may
@@ -52,8 +52,6 @@ class DunningCharge(models.Model):
         'lapsed': ('cancelled', 'booked'),
         'cancelled': ('booked',),
     }
-    # What later interest does not ask for again.
-    _TAKEN_STATES = BOOKED_STATES
 
     notice_id = fields.Many2one(
         'dunning.notice', required=True, ondelete='cascade', index=True, readonly=True,
@@ -211,7 +209,7 @@ class DunningCharge(models.Model):
 
         :param str reason: where it was booked, if a person says so
         """
-        return self._set_state('paid', **({'reason': reason} if reason else {}))
+        return self._set_state('paid', **({'reason': reason, 'date_taken': fields.Datetime.now()} if reason else {}))
 
     def _set_lapsed(self, reason):
         """Say that nobody is asked for charges any more, since their items were settled long ago."""
@@ -240,6 +238,7 @@ class DunningCharge(models.Model):
         (cancelled | back)._release_replaced()
         arrived._replace_earlier()
         arrived._lower_set_off()
+        arrived._lower_by_taken()
         # What leaves once more, counts once more.
         arrived.filtered('is_past').sudo().is_past = False
         left_out = arrived.filtered(lambda charge: charge._is_left_out())
@@ -271,13 +270,14 @@ class DunningCharge(models.Model):
         standing = (self.replaced_by_id - self).filtered(lambda charge: charge.state not in ('draft', 'cancelled'))
         standing._replace_earlier(among=released)
 
-    def _find_replaced(self):
+    def _find_replaced(self, condition=None):
         """Find the earlier charges for which these stand: interest of the same item, which contains it, the fee of an
         earlier notice of the same items where the level's fee is single, and fees that a lump sum was set off against.
 
         What stands on the notice beside them is asked for by itself, and what they keep stays. A fee that was left out
         stands for nothing.
 
+        :param condition: :class:`~odoo.tools.SQL` on the earlier charge `c`, by default what is claimed
         :return: dict `dunning.charge` of these -> earlier ones
         """
         if not self:
@@ -320,13 +320,13 @@ class DunningCharge(models.Model):
                   FROM earlier
                   JOIN new ON new.id = earlier.id
                   JOIN dunning_charge c ON c.id = earlier.charge_id AND c.company_id = new.company_id
-                   AND c.state = 'claimed' AND c.notice_id <> new.notice_id
+                   AND %s AND c.notice_id <> new.notice_id
                   JOIN dunning_notice n ON n.id = c.notice_id AND n.is_counted
                  WHERE (c.kind <> 'fee' OR n.run_id <> new.run_id) AND NOT new.kept_ids @> TO_JSONB(c.id)
                    AND NOT EXISTS (SELECT 1 FROM dunning_notice_line line
                                     WHERE line.notice_id = new.notice_id AND line.charge_id = c.id)
                  GROUP BY new.id
-                """, self.ids)):
+                """, self.ids, condition or SQL("c.state = 'claimed' AND c.is_entry_draft IS NOT TRUE"))):
             found[self.browse(charge_id)] = self.browse(earlier_ids)
         return found
 
@@ -337,7 +337,8 @@ class DunningCharge(models.Model):
             kept = {charge_id for charge in lump_sums for charge_id in charge.kept_ids or ()}
             for line in notice.charge_line_ids:
                 fee = line.charge_id
-                if (fee.kind == 'fee' and fee.state == 'claimed' and fee.notice_id != notice and fee.id not in kept
+                if (fee.kind == 'fee' and fee.state == 'claimed' and not fee.is_entry_draft
+                        and fee.notice_id != notice and fee.id not in kept
                         and fee.currency_id.compare_amounts(line.amount_residual, fee.amount) < 0
                         and fee.notice_id.due_line_ids.move_line_id & lump_sums.move_line_id):
                     fee.sudo().write({'amount': line.amount_residual, 'reason': self.env._(
@@ -351,25 +352,30 @@ class DunningCharge(models.Model):
 
         :param list line_ids: ids of `account.move.line`
         :param notices: `dunning.notice`: what these ask for themselves does not count
-        :return: three dicts by id of the item: what was given up or paid of its interest, or is in the books; what is
-            asked for as its interest; its lump sum, also one that was given up, as 0
+        :return: three dicts by id of the item: what was given up or paid of its interest, is in the books, or was
+            reversed there; what is asked for as its interest; its lump sum, 0 where it was given up or reversed
         """
         taken, claimed, lump_sums = {}, {}, {}
         self.flush_model()
+        self.env['dunning.notice'].flush_model(['state'])
         for line_id, kind, state, amount, waived, is_past in self.env.execute_query(SQL(
                 """
-                SELECT move_line_id, kind, state, amount::float, amount_waived::float, is_past
-                  FROM dunning_charge
-                 WHERE move_line_id = ANY(%s) AND kind IN ('interest', 'lump_sum')
-                   AND state NOT IN ('draft', 'cancelled') AND NOT (state = 'waived' AND is_unowed IS TRUE)
-                   AND (notice_id <> ALL(%s) OR state NOT IN ('claimed', 'replaced'))
+                SELECT c.move_line_id, c.kind, CASE WHEN c.is_entry_draft AND c.state = 'claimed' THEN 'booked'
+                       ELSE c.state END, c.amount::float, c.amount_waived::float, c.is_past
+                  FROM dunning_charge c
+                  JOIN dunning_notice n ON n.id = c.notice_id
+                 WHERE c.move_line_id = ANY(%s) AND c.kind IN ('interest', 'lump_sum') AND c.state <> 'draft'
+                   -- Where its notice stands, the accountant has reversed it.
+                   AND (c.state <> 'cancelled' OR n.state <> 'cancelled')
+                   AND NOT (c.state = 'waived' AND c.is_unowed IS TRUE)
+                   AND (c.notice_id <> ALL(%s) OR c.state NOT IN ('claimed', 'replaced'))
                 """, line_ids, notices.ids if notices else [])):
             if kind == 'lump_sum':
-                is_asked = state not in ('waived', 'lapsed')
+                is_asked = state not in ('waived', 'lapsed', 'cancelled')
                 lump_sums[line_id] = lump_sums.get(line_id, 0.0) + (amount if is_asked else 0.0)
             elif not is_past:
                 taken[line_id] = taken.get(line_id, 0.0) + (waived or 0.0) + (
-                    amount if state in self._TAKEN_STATES else 0.0)
+                    amount if state in (*BOOKED_STATES, 'cancelled') else 0.0)
                 if state == 'claimed':
                     claimed[line_id] = claimed.get(line_id, 0.0) + amount
         return taken, claimed, lump_sums
@@ -392,11 +398,18 @@ class DunningCharge(models.Model):
     def _process(self):
         """Correct what was claimed by what is known now, and let charges lapse whose items were settled long ago; the
         scheduled action of each day."""
-        for company, charges in self.search([('state', 'in', ('claimed', 'booked'))]).grouped('company_id').items():
-            own = charges.with_context(lang=company.partner_id.lang)
-            own._correct()
-            if days := company.dunning_lapse_days:
-                own._find_lapsed(company)._set_lapsed(own.env._("Its items were settled more than %s days ago.", days))
+        charges = self.search([
+            '|', ('state', 'in', ('claimed', 'booked')),
+            '&', ('state', '=', 'paid'), ('move_line_booked_id', '!=', False)])
+        for method in ('_correct', '_lapse'):
+            self.env['dunning.promise']._do_each(charges.grouped('company_id').values(), method)
+
+    def _lapse(self):
+        """Let those of one company's charges lapse whose items were settled long ago."""
+        company = self.company_id
+        if days := company.dunning_lapse_days:
+            own = self.with_context(lang=company.partner_id.lang)
+            own._find_lapsed(company)._set_lapsed(own.env._("Its items were settled more than %s days ago.", days))
 
     @api.model
     def _find_lapsed(self, company):
@@ -414,15 +427,17 @@ class DunningCharge(models.Model):
             SELECT c.id
               FROM dunning_charge c
               LEFT JOIN LATERAL (
-                   SELECT BOOL_OR(aml.parent_state = 'posted' AND aml.reconciled IS NOT TRUE
-                                  AND aml.amount_residual_currency <> 0) AS is_open,
+                   -- Whose entry was reset to draft will be open again.
+                   SELECT BOOL_OR(aml.parent_state = 'draft' OR aml.parent_state = 'posted'
+                                  AND aml.reconciled IS NOT TRUE AND aml.amount_residual_currency <> 0) AS is_open,
                           MAX((SELECT MAX(part.max_date) FROM account_partial_reconcile part
                                 WHERE part.debit_move_id = aml.id AND part.debit_amount_currency <> 0)) AS settled_on
                      FROM dunning_notice_line l
                      JOIN account_move_line aml ON aml.id = l.move_line_id
                     WHERE l.notice_id = c.notice_id AND l.kind = 'due'
                       AND (c.move_line_id IS NULL OR l.move_line_id = c.move_line_id)) item ON TRUE
-             WHERE c.state = 'claimed' AND c.company_id = %s AND item.is_open IS NOT TRUE
+             WHERE c.state = 'claimed' AND c.is_entry_draft IS NOT TRUE AND c.company_id = %s
+               AND item.is_open IS NOT TRUE
                AND COALESCE(item.settled_on, c.date) < %s
                -- What is paid does not lapse.
                AND NOT EXISTS (SELECT 1 FROM (%s) AS cover

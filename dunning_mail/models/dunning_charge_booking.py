@@ -29,6 +29,13 @@ class DunningCharge(models.Model):
         help="What has been reconciled with its receivable line.")
     amount_left = fields.Monetary(
         "Left", compute='_compute_amount_paid', store=True, readonly=True, help="What is still asked for.")
+    date_taken = fields.Datetime(
+        "Booked or Settled On", readonly=True, copy=False,
+        help="When it came into the books, or a person said that its money came.")
+    is_entry_draft = fields.Boolean(
+        "Entry Being Corrected", compute='_compute_amount_paid', store=True, readonly=True,
+        help="Its entry was reset to draft: it counts as in the books, and is not asked for until the entry is posted "
+        "again, deleted or cancelled.")
     is_booked_at_issue = fields.Boolean(
         readonly=True, help="The company booked charges with their notices when this one was proposed.")
     split_from_id = fields.Many2one(
@@ -59,8 +66,9 @@ class DunningCharge(models.Model):
             elif charge.state == 'paid':
                 paid = charge.amount
             charge.amount_paid = paid
+            charge.is_entry_draft = line.parent_state == 'draft'
             charge.amount_left = charge.currency_id.round(charge.amount - paid) if (
-                charge.state in ASKED_STATES) else 0.0
+                charge.state in ASKED_STATES and not charge.is_entry_draft) else 0.0
 
     # === NAMED SETTERS === #
 
@@ -143,8 +151,9 @@ class DunningCharge(models.Model):
             "Charges of dunning notice %(notice)s, issued by %(user)s.", notice=notice.name,
             user=notice.user_id.name or ''))
         for charge in self:
-            charge._set_booked(move_line_booked_id=move.line_ids.filtered(lambda line, charge=charge: (
-                line.dunning_charge_id == charge and line.account_id.account_type == 'asset_receivable')).id)
+            line = move.line_ids.filtered(lambda line, charge=charge: (
+                line.dunning_charge_id == charge and line.account_id.account_type == 'asset_receivable'))
+            charge._set_booked(move_line_booked_id=line.id, date_taken=fields.Datetime.now())
         self._clear_booking_problem()
 
     def _check_rates(self, day):
@@ -369,7 +378,9 @@ class DunningCharge(models.Model):
                 # What a person has called paid has none.
                 if line and charge.state in BOOKED_STATES:
                     charge._set_claimed()
-                    charge._log_followed(self.env._("Its entry is not posted any more: it is claimed, not booked."))
+                    charge._log_followed(self.env._(
+                        "Its entry was reset to draft: it is not asked for until that is posted again, deleted or "
+                        "cancelled."))
                 continue
             if charge._find_reversal():
                 if charge.state in BOOKED_STATES:

@@ -35,7 +35,11 @@ class DunningCharge(models.Model):
     @api.model
     def _wake_booking(self):
         """Have charges booked soon: not at once, since mails are on their way."""
-        cron = self.env.ref('dunning_mail.ir_cron_charges').sudo()
+        cron = self.env.ref('dunning_mail.ir_cron_charges', raise_if_not_found=False)
+        if not cron:
+            # Somebody has deleted it; a notice leaves all the same.
+            return
+        cron = cron.sudo()
         if not self.env['ir.cron.trigger'].sudo().search_count(
                 [('cron_id', '=', cron.id), ('call_at', '>', fields.Datetime.now())], limit=1):
             cron._trigger(fields.Datetime.now() + WAIT)
@@ -43,15 +47,20 @@ class DunningCharge(models.Model):
     @api.model
     def _process(self):
         """Book what is to be booked with its notice, and take out of the books what has to leave them."""
-        self.search([
+        do_each = self.env['dunning.promise']._do_each
+        leaving = self.search([
             ('state', 'in', BOOKED_STATES), ('move_line_booked_id', '!=', False),
-            '|', ('notice_id.state', '=', 'cancelled'), ('notice_id.is_counted', '=', False)])._follow_notice()
+            '|', ('notice_id.state', '=', 'cancelled'), ('notice_id.is_counted', '=', False)])
+        do_each(leaving.grouped('notice_id').values(), '_follow_notice')
         due = self.search([('state', '=', 'claimed'), ('is_booked_at_issue', '=', True), ('amount', '>', 0)])
-        for notice, charges in due.grouped('notice_id').items():
-            charges._try(lambda charges, day=notice.date_left: charges._book(date=day or None))
-            if self.env.context.get('cron_id'):
-                self.env['ir.cron']._commit_progress(1)
+        do_each(due.grouped('notice_id').values(), '_book_with_notice')
         return super()._process()
+
+    def _book_with_notice(self):
+        """Book the charges of one notice on the day on which it left."""
+        # Somebody else may have done it since it was looked for.
+        if due := self.filtered(lambda charge: charge.state == 'claimed'):
+            due._try(lambda charges: charges._book(date=charges.notice_id.date_left or None))
 
     def _try(self, step):
         """Do a step for charges of one notice. What hinders it is told to the head of accounts, once.

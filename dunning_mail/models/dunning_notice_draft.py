@@ -57,7 +57,7 @@ class DunningNotice(models.Model):
                 documents[line.get('move_line_id')] = line['name']
             charges += [{
                 'notice_id': notice_id, 'level_id': vals['level_id'], 'state': 'draft', 'amount_waived': 0.0,
-                'amount_paid': 0.0, 'amount_left': 0.0, **charge,
+                'amount_paid': 0.0, 'amount_left': 0.0, 'is_entry_draft': False, **charge,
                 'is_booked_at_issue': is_booked_at_issue(charge['company_id']),
                 'detail': json.dumps(charge['detail']) if charge['detail'] else False,
                 'kept_ids': json.dumps(charge['kept_ids']) if charge['kept_ids'] else False}

@@ -342,17 +342,21 @@ class DunningPromise(models.Model):
     @api.model
     def _do_each(self, records, method):
         """Do something with each of many records, in a transaction of its own; once more where others were in the way.
+        Outside of a job it is all one transaction, which is the caller's.
 
+        :param records: a recordset, or several that are each done at once
         :param str method: name of the method
         """
+        is_job = bool(self.env.context.get('cron_id'))
         for record in records:
             for _attempt in range(CONFLICTS):
                 try:
                     self._do_alone(record, method)
-                    self.env['ir.cron']._commit_progress(1)
+                    if is_job:
+                        self.env['ir.cron']._commit_progress(1)
                     break
                 except RETRYABLE:
-                    if self.env.cr.closed:
+                    if self.env.cr.closed or not is_job:
                         raise
                     self.env.cr.rollback()
             else:

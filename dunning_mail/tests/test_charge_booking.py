@@ -232,7 +232,7 @@ class TestChargeEntryFollowed(BookingCase):
 
     def test_reset_posted_again_deleted(self):
         self.move.button_draft()
-        self.assertEqual((self.charge.state, self.charge.amount_left), ('claimed', 10.0))
+        self.assertEqual((self.charge.state, self.charge.amount_left), ('claimed', 0.0), "it is being corrected")
         with self.assertRaisesRegex(UserError, "which is a draft"):
             self.charge._book()
         self.move.action_post()
@@ -240,13 +240,15 @@ class TestChargeEntryFollowed(BookingCase):
         self.move.button_draft()
         self.move.unlink()
         self.assertEqual((self.charge.state, self.charge.move_line_booked_id.ids), ('claimed', []))
+        self.assertEqual(self.charge.amount_left, 10.0)
         self.charge._book()
         self.assertEqual(self.charge.state, 'booked')
 
     def test_cancelled_entry(self):
         self.pay_line(self.line, 10)
         self.move.button_cancel()
-        self.assertEqual((self.charge.state, self.charge.amount_paid), ('claimed', 0.0))
+        self.assertEqual(
+            (self.charge.state, self.charge.amount_paid, self.charge.amount_left), ('claimed', 0.0, 10.0))
         self.charge._book()
         self.assertEqual(self.charge.state, 'booked')
 
@@ -386,3 +388,29 @@ class TestBookedAndNotOwed(BookingCase, LifeCase):
         self.process()
         self.assertEqual((self.charge.state, self.charge.amount), ('paid', 4.5))
         self.assertEqual(self.receivable(entry).amount_residual, -1.5)
+
+    def test_paid_in_full(self):
+        for act, expected in (
+                (lambda: self.pay(self.invoice, day='2026-06-10'), ('paid', 4.5, -10.5)),
+                (lambda: self.credit(self.invoice), ('waived', 15.0, -15.0)),
+                (lambda: self.pay(self.invoice, day='2026-07-10'), ('paid', 15.0, 0.0))):
+            with self.subTest(expected=expected), self.env.cr.savepoint() as savepoint:
+                entry = self.pay_line(self.charge.move_line_booked_id, 15.0)
+                self.assertEqual(self.charge.state, 'paid')
+                act()
+                for _time in range(2):
+                    self.process()
+                    self.assertEqual(
+                        (self.charge.state, self.charge.amount, self.receivable(entry).amount_residual), expected)
+                savepoint.rollback()
+                self.env.invalidate_all()
+
+    def test_settled_elsewhere(self):
+        """What a person says was paid elsewhere is not ours to correct."""
+        other = self.make_old(500)
+        charge = self.of_kind(self.dun_partner('2026-07-30'), 'interest').filtered(
+            lambda charge: charge.move_line_id.move_id == other)
+        charge._settle('Cash')
+        self.credit(other)
+        self.process()
+        self.assertEqual(charge.state, 'paid')

@@ -1,6 +1,7 @@
 from odoo import Command
 from odoo.exceptions import UserError
 from odoo.tests import tagged
+from odoo.tools import mute_logger
 
 from ..models import res_company_charge
 from .common import read_pdf
@@ -74,6 +75,54 @@ class TestBookingModes(BookingCase):
         account.active = True
         self.run_job()
         self.assertEqual((second.charge_ids.state, second.charge_ids.booking_problem), ('booked', False))
+
+    def test_deleted_job_does_not_hinder_sending(self):
+        self.env.ref('dunning_mail.ir_cron_charges').unlink()
+        _invoice, notice = self.make_in_mode('issue')
+        self.assertEqual((notice.is_counted, notice.charge_ids.state), (True, 'claimed'))
+
+    def test_one_fault_stops_nobody(self):
+        """Neither where charges leave the books, nor where they are booked, corrected, or lapse."""
+        partners = self.make_partner('A') | self.make_partner('B') | self.make_partner('C')
+        invoices, charges = [], self.env['dunning.charge']
+        for partner in partners:
+            invoices.append(self.make_invoice(partner, 100))
+            charges |= self.dun(partner_ids=partner.ids).notice_ids.charge_ids
+        Charge = type(charges)
+        for method, prepare, expected in (
+                ('_leave_books', lambda: (charges._book(), self.forget_counting(charges.notice_id)), 'draft'),
+                ('_book', lambda: charges.sudo().write({'is_booked_at_issue': True}), 'booked'),
+                ('_write_correction', lambda: [self.refund(invoice) for invoice in invoices], 'waived')):
+            with self.subTest(method=method), self.env.cr.savepoint() as savepoint:
+                prepare()
+                bad, others, real = charges[1], charges[0] | charges[2], getattr(Charge, method)
+                before = bad.state
+
+                def fail(self, *args, bad=bad, real=real, **kwargs):
+                    if bad in self:
+                        raise ZeroDivisionError
+                    return real(self, *args, **kwargs)
+
+                with mute_logger(
+                        'odoo.addons.dunning_mail.models.dunning_promise',
+                        'odoo.addons.dunning_mail.models.dunning_charge_job'):
+                    self.patch(Charge, method, fail)
+                    self.env['dunning.charge']._process()
+                    self.patch(Charge, method, real)
+                self.assertEqual(set(others.mapped('state')), {expected})
+                self.assertEqual(bad.state, before)
+                savepoint.rollback()
+                self.env.invalidate_all()
+
+    def forget_counting(self, notices):
+        """Let notices not count, as if the job had not followed them yet."""
+        self.env.flush_all()
+        self.env.cr.execute('UPDATE dunning_notice SET is_counted = FALSE WHERE id = ANY(%s)', [notices.ids])
+        self.env.invalidate_all()
+
+    def refund(self, invoice):
+        refund = self.make_invoice(invoice.partner_id, invoice.amount_total, move_type='out_refund')
+        (self.receivable(invoice) | self.receivable(refund)).reconcile()
 
     def test_activity_goes_when_it_is_booked(self):
         _invoice, notice = self.make_in_mode('issue')

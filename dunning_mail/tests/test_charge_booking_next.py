@@ -105,6 +105,9 @@ class TestBookedOnNextNotice(BookingCase):
         self.clock.move_to(f'{self.days(100)} 08:00:00')
         self.env['dunning.charge']._process()
         self.assertEqual(first.charge_ids.state, 'booked')
+        first.charge_ids.move_booked_id.button_draft()
+        self.env['dunning.charge']._process()
+        self.assertEqual(first.charge_ids.state, 'claimed', "nor while its entry is being corrected")
 
 
 @tagged('post_install', '-at_install')
@@ -137,6 +140,76 @@ class TestBookedInterest(BookingCase):
         third = self.make_run('2027-01-10', partner_ids=self.partner.ids).notice_ids
         self.assertEqual((third.amount_interest, third.amount_earlier), (20.0, 0.0), "waived is not claimed again")
 
+    def test_reversed_by_the_accountant(self):
+        """What she takes back is given up, as long as its notice stands."""
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        reversal = first.charge_ids._book().move_id._reverse_moves(cancel=True)
+        self.assertEqual(first.charge_ids.state, 'cancelled')
+        second = self.make_run('2026-12-20', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((second.amount_interest, second.amount_earlier), (20.0, 0.0))
+        self.assertEqual(second._recheck()[second.id].code, 'same')
+        second.run_id.action_cancel()
+        reversal.button_draft()
+        second = self.make_run('2026-12-20', partner_ids=self.partner.ids).notice_ids
+        self.assertEqual((second.amount_interest, second.amount_earlier), (20.0, 60.0), "she undid it")
+        second.run_id.action_cancel()
+        reversal.action_post()
+        first.action_cancel()
+        self.assertEqual(
+            self.make_run('2026-12-20', partner_ids=self.partner.ids).notice_ids.amount_interest, 80.0,
+            "nothing is given up of a notice that does not count")
+
+    def test_entry_that_is_being_corrected(self):
+        """It counts as in the books, is not asked for, and nothing takes its place."""
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        charge = first.charge_ids
+        for paid, left in ((60, 0.0), (10, 50.0)):
+            with self.subTest(paid=paid), self.env.cr.savepoint() as savepoint:
+                line = charge._book()
+                self.pay_line(line, paid)
+                line.move_id.button_draft()
+                second = self.dun('2026-12-20', partner_ids=self.partner.ids).notice_ids
+                self.assertEqual((second.amount_interest, second.amount_earlier), (20.0, 0.0))
+                self.assertEqual(charge.state, 'claimed', "nothing stands for it")
+                line.move_id.action_post()
+                self.assertEqual((charge.state, charge.amount_left), ('booked' if left else 'paid', left))
+                third = self.make_run('2027-01-10', partner_ids=self.partner.ids).notice_ids
+                self.assertEqual((third.amount_interest, third.amount_earlier), (40.0, left))
+                savepoint.rollback()
+                self.env.invalidate_all()
+
+    def test_entry_that_is_deleted_while_it_is_being_corrected(self):
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        move = first.charge_ids._book().move_id
+        move.button_draft()
+        run = self.make_run('2026-12-20', partner_ids=self.partner.ids)
+        self.assertEqual(run.notice_ids.amount_interest, 20.0)
+        move.with_context(force_delete=True).unlink()
+        run.action_print_and_send()
+        self.assertEqual((run.notice_ids.amount_interest, run.notice_ids.amount_earlier), (80.0, 0.0), "read again")
+
+    def test_lump_sum_and_part_reversed_by_the_accountant(self):
+        self.procedure.level_ids.charge_lump_sum = True
+        InterestCase.use_profile.__func__(type(self), 'de')
+        self.profile.currency_id = self.currency
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        lump_sum, interest = (
+            first.charge_ids.filtered(lambda charge, kind=kind: charge.kind == kind)
+            for kind in ('lump_sum', 'interest'))
+        self.assertEqual(lump_sum.amount, 40.0)
+        (lump_sum | interest)._book({interest: 25.0}).move_id._reverse_moves(cancel=True)
+        self.assertEqual((lump_sum.state, interest.state), ('cancelled', 'cancelled'))
+        second = self.dun('2026-12-20', partner_ids=self.partner.ids).notice_ids
+        whole = sum(float(row['amount']) for row in second.charge_ids.detail)
+        self.assertEqual((second.amount_lump_sum, second.amount_earlier), (0.0, 0.0))
+        self.assertAlmostEqual(second.amount_interest, whole - 25, 1)
+        self.assertEqual(sorted((charge.kind, charge.state) for charge in first.charge_ids), [
+            ('interest', 'cancelled'), ('interest', 'replaced'), ('lump_sum', 'cancelled')])
+
     def test_corrected_in_the_books_too(self):
         """What becomes known later takes off what was booked; what had paid it pays what is left."""
         invoice = self.make_invoice(self.partner, 7200, due='2026-09-30')
@@ -160,3 +233,79 @@ class TestBookedInterest(BookingCase):
         report = self.env['report.dunning_mail.letter']
         rows = report._get_calculation_values(first, lambda number, digits: f'{number:.{digits}f}', str)
         self.assertEqual([(row['days'], row['amount']) for row in rows], [(60, '60.0000')])
+
+
+@tagged('post_install', '-at_install')
+class TestPaidWhileTheLetterWaits(BookingCase):
+    """A letter has been handed out, and money for the earlier charges that it contains comes before it has left."""
+
+    def setUp(self):
+        super().setUp()
+        self.procedure.level_ids.charge_interest = True
+        InterestCase.use_profile.__func__(type(self), 'ch')
+        self.make_invoice(self.partner, 7200, due='2026-09-30')
+        self.first = self.dun('2026-11-30', partner_ids=self.partner.ids).notice_ids
+        self.interest, self.fee = (
+            self.first.charge_ids.filtered(lambda charge, kind=kind: charge.kind == kind)
+            for kind in ('interest', 'fee'))
+        self.assertEqual((self.interest.amount, self.fee.amount), (60.0, 10.0))
+
+    def hand_out(self):
+        run = self.make_run('2026-12-20', partner_ids=self.partner.ids)
+        run.action_print_and_send()
+        run._hand_out_letters()
+        self.clock.move_to('2026-12-22 08:00:00')
+        return run
+
+    def test_what_came_is_not_claimed_twice(self):
+        def book(amounts=None):
+            lines = (self.interest | self.fee)._book(amounts)
+            self.pay_line(lines, sum(lines.mapped('balance')))
+
+        def give_up():
+            self.interest._waive('Kulanz')
+
+        for way, act, expected in (
+                ('paid', book, [('fee', 10.0, 'claimed'), ('interest', 20.0, 'claimed')]),
+                ('in part', lambda: book({self.interest: 25.0}), [
+                    ('fee', 10.0, 'claimed'), ('interest', 55.0, 'claimed')]),
+                ('booked', self.fee._book, [('fee', 10.0, 'claimed'), ('interest', 80.0, 'claimed')]),
+                ('by hand', lambda: self.interest._settle('Cash'), [
+                    ('fee', 20.0, 'claimed'), ('interest', 20.0, 'claimed')]),
+                ('given up', give_up, [('fee', 20.0, 'claimed'), ('interest', 80.0, 'claimed')])):
+            with self.subTest(way=way), self.env.cr.savepoint() as savepoint:
+                run = self.hand_out()
+                act()
+                run.action_mark_printed()
+                notice = run.notice_ids
+                self.assertEqual(sorted(self.states(notice)), expected)
+                self.assertEqual(notice.amount_total, 7300.0, "what the letter says")
+                if way in ('paid', 'in part'):
+                    third = self.make_run('2027-01-20', partner_ids=self.partner.ids).notice_ids
+                    self.assertEqual(
+                        third.amount_interest, 50.0 if way == 'paid' else 85.0, "what was paid is taken off once")
+                savepoint.rollback()
+                self.env.invalidate_all()
+
+    def test_nothing_is_left_of_it(self):
+        self.set_fee(self.level_2, 10)
+        run = self.hand_out()
+        self.pay_line(self.fee._book(), 10)
+        run.action_mark_printed()
+        fee = run.notice_ids.charge_ids.filtered(lambda charge: charge.kind == 'fee')
+        self.assertEqual((fee.state, fee.amount_left), ('waived', 0.0))
+        self.assertIn(self.first.name, fee.reason)
+        self.assertIn(fee.reason, '\n'.join(run.notice_ids.message_ids.mapped('body')))
+
+    def test_what_was_taken_into_account(self):
+        """Booked before the letter was made, and corrected in the books since."""
+        lines = (self.interest | self.fee)._book()
+        self.pay_line(lines, 70)
+        run = self.hand_out()
+        before = sorted(self.states(run.notice_ids))
+        self.assertEqual(before, [('fee', 20.0, 'draft'), ('interest', 20.0, 'draft')])
+        lines.move_id.button_draft()
+        lines.move_id.action_post()
+        run.action_mark_printed()
+        self.assertEqual(
+            sorted(self.states(run.notice_ids)), [('fee', 20.0, 'claimed'), ('interest', 20.0, 'claimed')])

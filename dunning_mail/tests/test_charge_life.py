@@ -150,7 +150,7 @@ class TestNeverOwed(LifeCase):
     def test_credited_or_taken_back(self):
         ways = {
             'credit note': lambda: self.credit(self.invoice),
-            'reset to draft': self.invoice.button_draft,
+            'cancelled': lambda: (self.invoice.button_draft(), self.invoice.button_cancel()),
             'reversed': lambda: self.invoice._reverse_moves(cancel=True),
             'paid before it was due': lambda: self.pay(self.invoice, day='2026-05-20'),
         }
@@ -167,6 +167,24 @@ class TestNeverOwed(LifeCase):
                     self.assertIn(charge.reason, '\n'.join(self.notice.message_ids.mapped('body')))
                 savepoint.rollback()
                 self.env.invalidate_all()
+
+    def test_entry_in_draft_overnight(self):
+        """Nothing is asked for while it is being corrected, and nothing of it is lost."""
+        self.make_old(500, due='2026-06-30')
+        self.invoice.button_draft()
+        again = self.propose_partner('2026-07-30')
+        self.assertEqual((again.amount_overdue, again.amount_earlier), (500.0, 0.0))
+        again.run_id.action_cancel()
+        for day in ('2026-07-31', '2026-12-31'):
+            self.clock.move_to(f'{day} 08:00:00')
+            self.process()
+            self.assertEqual(set(self.notice.charge_ids.mapped('state')), {'claimed'})
+        self.invoice.action_post()
+        again = self.propose_partner('2026-12-31')
+        self.assertEqual((again.amount_overdue, again.amount_earlier), (4100.0, 0.0))
+        again.run_id.action_print_and_send()
+        self.print_again(again)
+        self.assertEqual(set(self.notice.charge_ids.mapped('state')), {'replaced'})
 
     def test_paid_earlier_than_known(self):
         """Interest for nine days is owed, and the fee: it was late."""

@@ -10,6 +10,9 @@ from .res_partner import DUNNING_GROUPS
 
 _logger = logging.getLogger(__name__)
 
+# Sums of payments that are tried, at most.
+MANY = 5000
+
 
 class AccountMove(models.Model):
     """Money that bears the reference of a notice: it settles that notice, once whoever posted it is through with it.
@@ -172,40 +175,76 @@ class AccountMove(models.Model):
         self._log_settled(notices, steps, line.currency_id)
         return self._find_obstacle(notices, line.currency_id, line)
 
-    def _settle_suspense(self, notices):
+    def _settle_suspense(self, notices, is_new_money=False):
         """Settle notices with a bank's transaction: customers' credits take the place of the suspense line.
 
         :param notices: `dunning.notice`, in the order in which they are settled
+        :param bool is_new_money: a person said that no payment in the books waits for it
         :return: words on what a person has to see to
         :raise UserError: core does not allow it
         """
         notices = notices.with_env(self.env)
         suspense = self._get_suspense_to_assign()
         currency = suspense.currency_id
-        if waiting := self._find_waiting_payment(notices, suspense):
-            return self.env._(
-                "Payment %s is in the books already and waits for this transaction of the bank: reconcile the two.",
-                waiting.name)
-        if currency not in notices.currency_id:
-            return self._find_obstacle(notices, currency)
         settlement = self.env['dunning.settlement']
         steps = settlement._plan(notices, -suspense.amount_currency, currency)
+        if not is_new_money and (waiting := self._find_waiting_payments(notices, suspense, steps)):
+            return self._describe_waiting(waiting)
+        if currency not in notices.currency_id:
+            return self._find_obstacle(notices, currency)
         credits = self._place_suspense(notices.filtered(lambda notice: notice.currency_id == currency), steps)
         settlement._settle(credits, steps)
         self._log_settled(notices, steps, currency)
         return self._find_obstacle(notices, currency)
 
-    def _find_waiting_payment(self, notices, suspense):
-        """Find a payment that is in the books already and waits for this transaction: one of the same amount that
-        names the notices, or is of their customers. The transaction is no new money then."""
-        payments = self.env['account.payment'].search(Domain([
+    def _find_waiting_payments(self, notices, suspense, steps):
+        """Find the payments that are in the books already and may be waiting for this transaction: it is no new money
+        then.
+
+        Those are what names the notices or settled what they claim, whatever the amount; and of their customers what
+        was not chosen for anything, or alone or together is the same amount.
+
+        :param notices: `dunning.notice`
+        :param suspense: `account.move.line`
+        :param list steps: of the plan; where nothing is left to settle, payments of other journals count too
+        :return: `account.payment`
+        """
+        currency, amount = suspense.currency_id, -suspense.amount_currency
+        domain = Domain([
             ('move_id', '!=', False), ('state', 'in', ('in_process', 'paid')), ('is_matched', '=', False),
-            ('payment_type', '=', 'inbound'), ('currency_id', '=', suspense.currency_id.id),
-            ('journal_id', '=', self.journal_id.id),
-        ]) & (Domain('dunning_notice_id', 'in', notices.ids) | Domain(
-            'partner_id.commercial_partner_id', 'in', notices.partner_id.commercial_partner_id.ids)))
-        return payments.filtered(lambda payment: not suspense.currency_id.compare_amounts(
-            payment.amount, -suspense.amount_currency))[:1]
+            ('payment_type', '=', 'inbound'), ('company_id', 'child_of', self.company_id.root_id.id)])
+        here = Domain('journal_id', '=', self.journal_id.id)
+        is_open = self.env['dunning.settlement']._sum_taken(steps, currency) > 0
+        Payment = self.env['account.payment']
+        waiting = Payment.search((domain & here if is_open else domain) & (
+            Domain('dunning_notice_id', 'in', notices.ids)
+            | Domain('move_id', 'in', notices._get_settling_lines().move_id.ids)))
+        others = Payment.search(domain & here & Domain([
+            ('partner_id.commercial_partner_id', 'in', notices.partner_id.commercial_partner_id.ids),
+            ('currency_id', '=', currency.id), ('amount', '<=', amount)])) - waiting
+        return waiting | others.filtered(
+            lambda payment: payment.move_id._get_credits_to_assign()) | self._find_sum(others, currency, amount)
+
+    @api.model
+    def _find_sum(self, payments, currency, amount):
+        """Find payments that together are an amount: a few of them, or all that there are where it would take long."""
+        found = {0.0: payments.browse()}
+        for payment in payments:
+            for total, parts in list(found.items()):
+                found.setdefault(currency.round(total + payment.amount), parts | payment)
+            if match := next((parts for total, parts in found.items() if not currency.compare_amounts(
+                    total, amount)), None):
+                return match
+            if len(found) > MANY:
+                return payments
+        return payments.browse()
+
+    def _describe_waiting(self, waiting):
+        """Say that payments wait for a transaction of the bank."""
+        return self.env._(
+            "In the books already, and not yet matched with a transaction of the bank: %s. If it is this money, "
+            "reconcile them with it; if not, say in Assign Payment that it is new.",
+            format_list(self.env, waiting.mapped('name')))
 
     def _place_suspense(self, notices, steps):
         """Put credits of customers in the place of a bank's suspense line.

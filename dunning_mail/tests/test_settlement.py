@@ -250,6 +250,41 @@ class TestSettlement(SettlementCase):
             self.assertIn(waiting.name, self.asked(line.move_id, 'assign').note)
         self.assertEqual((self.left(invoice), other.payment_state), ([0], 'paid'))
 
+    def test_registered_payments_wait_whatever_the_amount(self):
+        """(registered: amount, on which invoice; the transaction, whether a person is asked)"""
+        for number, (registered, amount, is_asked) in enumerate((
+                (((600, 0), (400, 1)), 1000, True), (((1000, None),), 1010, True), (((600, 0),), 410, True),
+                (((600, 'else'), (400, 'else')), 1000, True), (((50, 'else'),), 1000, False))):
+            with self.subTest(registered=registered, amount=amount):
+                partner = self.make_partner(f'Kunde {number}')
+                invoices, notice = self.make_notice(600, 400, partner=partner)
+                other = self.make_invoice(partner, 2000, due='2026-12-24')
+                payments = self.env['account.payment'].union(*(
+                    self.register(other if choice == 'else' else invoices if choice is None else invoices[choice],
+                                  part, other.name, **({'group_payment': True} if choice is None else {}))
+                    for part, choice in registered))
+                self.assertEqual(set(payments.mapped('is_matched')), {False})
+                line = self.make_line(amount, notice.payment_reference)
+                self.settle()
+                self.assertEqual(line.is_reconciled, not is_asked)
+                self.assertEqual(bool(self.asked(line.move_id, 'assign')), is_asked)
+                if is_asked:
+                    for payment in payments:
+                        self.assertIn(payment.name, self.asked(line.move_id, 'assign').note)
+
+    def test_registered_in_another_journal(self):
+        """Where nothing is left to settle, what another bank is to report counts too."""
+        invoice, notice = self.make_notice()
+        other = self.journal.copy({'code': 'BNK9', 'name': 'Other bank'})
+        other.inbound_payment_method_line_ids.payment_account_id = (
+            self.journal.inbound_payment_method_line_ids.payment_account_id[:1])
+        payment = self.register(invoice, 100, invoice.name, journal_id=other.id)
+        self.assertEqual((payment.is_matched, self.left(invoice)), (False, [0]))
+        line = self.make_line(110, notice.payment_reference)
+        self.settle()
+        self.assertFalse(line.is_reconciled)
+        self.assertIn(payment.name, self.asked(line.move_id, 'assign').note)
+
     def test_vendor_money_out_and_reversal(self):
         invoice, notice = self.make_notice()
         out = self.make_line(-110, notice.payment_reference)
@@ -700,6 +735,21 @@ class TestAssignPayment(SettlementCase):
         line = self.make_line(-5, 'Gebühr')
         with self.assertRaisesRegex(UserError, 'Nothing of'):
             self.open(line)
+
+    def test_money_that_is_new(self):
+        """A payment waits for a transaction: the clerk says whether it is this one."""
+        invoice, notice = self.make_notice()
+        waiting = self.register(invoice, 100, invoice.name)
+        line = self.make_line(110, notice.payment_reference)
+        assign = self.open(line)
+        self.assertTrue(assign.is_waited_for)
+        self.assertIn(waiting.name, assign.warning)
+        with self.assertRaisesRegex(UserError, waiting.name):
+            assign.action_assign()
+        assign.is_new_money = True
+        assign.action_assign()
+        self.assertTrue(line.is_reconciled)
+        self.assertEqual(self.left(line.move_id), [-110])
 
     def test_rights(self):
         self.make_line(100, 'x')

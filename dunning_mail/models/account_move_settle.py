@@ -154,10 +154,10 @@ class AccountMove(models.Model):
         """
         problems = []
         if self._get_suspense_to_assign():
-            problems.append(self._settle_suspense(self._find_named_notices()))
+            problems.append(self._settle_suspense(self._find_named_notices())[0])
         else:
             named = {line: self._find_named_notices(line) for line in self._get_credits_to_assign()}
-            problems += [self._settle_credit(line, notices) for line, notices in named.items() if notices]
+            problems += [self._settle_credit(line, notices)[0] for line, notices in named.items() if notices]
         return ' '.join(filter(None, problems))
 
     def _settle_credit(self, line, notices):
@@ -165,22 +165,23 @@ class AccountMove(models.Model):
 
         :param line: `account.move.line`
         :param notices: `dunning.notice`, in the order in which they are settled
-        :return: words on what a person has to see to
+        :return: words on what a person has to see to, and the `dunning.charge` that could not be booked
         :raise UserError: core does not allow it
         """
         settlement = self.env['dunning.settlement']
         notices = notices.with_env(self.env)
         steps = settlement._plan(notices, -line.amount_residual_currency, line.currency_id, line)
-        settlement._settle(line, steps)
-        self._log_settled(notices, steps, line.currency_id)
-        return self._find_obstacle(notices, line.currency_id, line)
+        done = settlement._settle(line, steps)
+        unbooked = self._find_unbooked(steps, done)
+        self._log_settled(notices, done, unbooked, line.currency_id)
+        return self._find_obstacle(notices, line.currency_id, line), unbooked
 
     def _settle_suspense(self, notices, is_new_money=False):
         """Settle notices with a bank's transaction: customers' credits take the place of the suspense line.
 
         :param notices: `dunning.notice`, in the order in which they are settled
         :param bool is_new_money: a person said that no payment in the books waits for it
-        :return: words on what a person has to see to
+        :return: words on what a person has to see to, and the `dunning.charge` that could not be booked
         :raise UserError: core does not allow it
         """
         notices = notices.with_env(self.env)
@@ -189,13 +190,14 @@ class AccountMove(models.Model):
         settlement = self.env['dunning.settlement']
         steps = settlement._plan(notices, -suspense.amount_currency, currency)
         if not is_new_money and (waiting := self._find_waiting_payments(notices, suspense, steps)):
-            return self._describe_waiting(waiting)
+            return self._describe_waiting(waiting), self.env['dunning.charge']
         if currency not in notices.currency_id:
-            return self._find_obstacle(notices, currency)
+            return self._find_obstacle(notices, currency), self.env['dunning.charge']
         credits = self._place_suspense(notices.filtered(lambda notice: notice.currency_id == currency), steps)
-        settlement._settle(credits, steps)
-        self._log_settled(notices, steps, currency)
-        return self._find_obstacle(notices, currency)
+        done = settlement._settle(credits, steps)
+        unbooked = self._find_unbooked(steps, done)
+        self._log_settled(notices, done, unbooked, currency)
+        return self._find_obstacle(notices, currency), unbooked
 
     def _find_waiting_payments(self, notices, suspense, steps):
         """Find the payments that are in the books already and may be waiting for this transaction: it is no new money
@@ -313,22 +315,52 @@ class AccountMove(models.Model):
         """Return what a person knows the payment as: the payment, or its entry."""
         return self.origin_payment_id or self
 
-    def _log_settled(self, notices, steps, currency):
-        """Note on payment and notices what was settled, and that the payment was meant for them."""
+    @api.model
+    def _find_unbooked(self, steps, done):
+        """Return the charges that a plan takes money for and that could not be booked."""
+        charges, booked = (
+            self.env['dunning.charge'].union(*(
+                step.record for step in some if step.kind == 'charge' and step.amount)) for some in (steps, done))
+        return charges - booked
+
+    @api.model
+    def _describe_unbooked(self, charges):
+        """Say which charges could not be booked and why, in one line; empty where there are none."""
+        return ' '.join(self.env._(
+            "%(charges)s could not be booked: %(reason)s", reason=' '.join(reason.split()),
+            charges=format_list(self.env, [charge._get_words() for charge in of_reason]))
+            for reason, of_reason in charges.grouped(lambda charge: charge.booking_problem or '').items())
+
+    def _log_settled(self, notices, done, unbooked, currency):
+        """Note on payment and notices what was settled, and that the payment was meant for them.
+
+        :param list done: :class:`~.dunning_settlement.Step`
+        :param unbooked: `dunning.charge` for which money is there, and which could not be booked
+        """
         self.dunning_settled_ids |= notices
         settlement = self.env['dunning.settlement']
         left = -sum(self._get_credits_to_assign().mapped('amount_residual_currency'))
         for notice in notices:
-            of_notice = [step for step in steps if step.notice == notice]
-            words = settlement._describe(of_notice, currency)
+            words = settlement._describe([step for step in done if step.notice == notice], currency)
+            missing = self._describe_unbooked(unbooked.filtered(
+                lambda charge, notice=notice: charge in notice._get_charges_to_settle()))
             if words:
                 notice._message_log(body=self.env._(
                     "Payment %(payment)s settled: %(what)s.", payment=self.name, what=words))
-            self._get_payment_record()._message_log(body=self.env._(
-                "Dunning notice %(notice)s settled: %(what)s. Left over: %(left)s.", notice=notice.display_name,
-                what=words, left=format_amount(self.env, left, currency)) if words else self.env._(
-                "Dunning notice %(notice)s: nothing is left to settle. Left over: %(left)s.",
-                notice=notice.display_name, left=format_amount(self.env, left, currency)))
+            left_words = format_amount(self.env, left, currency)
+            if words:
+                said = self.env._(
+                    "Dunning notice %(notice)s settled: %(what)s. Left over: %(left)s.", notice=notice.display_name,
+                    what=words, left=left_words)
+            elif missing:
+                said = self.env._(
+                    "Dunning notice %(notice)s: nothing was settled. Left over: %(left)s.",
+                    notice=notice.display_name, left=left_words)
+            else:
+                said = self.env._(
+                    "Dunning notice %(notice)s: nothing is left to settle. Left over: %(left)s.",
+                    notice=notice.display_name, left=left_words)
+            self._get_payment_record()._message_log(body=' '.join(filter(None, (said, missing))))
 
     def _ask_to_assign(self, problem, user):
         """Ask a person to assign the payment by hand."""

@@ -84,8 +84,10 @@ class DunningSettlement(models.AbstractModel):
 
         :param credits: `account.move.line`, where the money is
         :param list steps: :class:`Step`
+        :return: list of :class:`Step`, those that were done, with what was really taken
         :raise UserError: core does not allow it
         """
+        done = []
         for notice, of_notice in groupby(steps, lambda step: step.notice):
             taken = [step for step in of_notice if step.amount]
             if not any(step.kind != 'credit' for step in taken):
@@ -98,9 +100,16 @@ class DunningSettlement(models.AbstractModel):
             for kind, group in groupby(taken, lambda step: step.kind):
                 if kind == 'item':
                     for step in group:
+                        open_before = step.record.amount_residual_currency
                         self._reconcile(credits, step.record)
+                        if taken_of_it := step.record.currency_id.round(
+                                open_before - step.record.amount_residual_currency):
+                            done.append(step._replace(amount=taken_of_it))
                 elif kind == 'charge':
-                    self._settle_charges(credits, {step.record: step.amount for step in group})
+                    group = list(group)
+                    paid = self._settle_charges(credits, {step.record: step.amount for step in group})
+                    done += [step for step in group if step.record in paid]
+        return done
 
     @api.model
     def _settle_charges(self, credits, amounts):
@@ -109,13 +118,18 @@ class DunningSettlement(models.AbstractModel):
         Of what cannot be booked the head of accounts is told.
 
         :param dict amounts: `dunning.charge` -> what is there for it
+        :return: the charges that were settled
         :raise UserError: it could not be booked, and items come after it: they would take what was meant for it
         """
+        paid = self.env['dunning.charge']
         for notice, charges in self.env['dunning.charge'].union(*amounts).grouped('notice_id').items():
             is_done = charges._try(lambda charges: charges._pay(credits, {
                 charge: amounts[charge] for charge in charges}))
-            if not is_done and notice.company_id.dunning_settle_order == 'charges_first':
-                raise UserError(' '.join(filter(None, charges[:1].booking_problem.split())))
+            if is_done:
+                paid |= charges
+            elif notice.company_id.dunning_settle_order == 'charges_first':
+                raise UserError(' '.join(charges[:1].booking_problem.split()))
+        return paid
 
     @api.model
     def _reconcile(self, credits, item):

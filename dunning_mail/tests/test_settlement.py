@@ -588,6 +588,28 @@ class TestSettlementOfCharges(SettlementCase):
         self.assertEqual((self.left(other), bad.is_reconciled), ([60], False))
         self.assertTrue(self.asked(bad.move_id, 'assign'))
 
+    def test_not_bookable_is_not_called_settled(self):
+        """Neither by itself nor by hand: what was not booked is named, with the reason."""
+        self.company.dunning_fee_account_id = False
+        self.patch(res_company_charge, 'DEFAULT_ACCOUNTS', {})
+        _invoice, notice = self.make_notice()
+        line = self.make_line(110, notice.payment_reference)
+        self.settle()
+        fee, [reason] = notice.charge_ids, set(notice.charge_ids.mapped('booking_problem'))
+        self.assertTrue(reason)
+        settled = [words for words in notice.message_ids.mapped('body') if 'settled:' in words]
+        self.assertEqual(len(settled), 1)
+        self.assertNotIn(fee._get_words(), settled[0])
+        self.assertIn('not be booked', self.said(line.move_id))
+        self.assertIn(fee._get_words(), self.said(line.move_id))
+        entry = self.make_unallocated(self.partner, 10)
+        assign = self.env['dunning.assign.payment'].with_user(self.clerk).create({
+            'line_id': self.receivable(entry).id, 'notice_ids': notice.ids})
+        shown = assign.action_assign()['params']
+        self.assertEqual(shown['type'], 'warning')
+        self.assertIn(reason, shown['message'])
+        self.assertNotIn('nothing is left', self.said(entry))
+
     def test_assigned_by_hand(self):
         invoice, notice = self.make_notice()
         entry = self.make_unallocated(self.partner, 110)

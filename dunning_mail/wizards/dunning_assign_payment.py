@@ -30,7 +30,8 @@ class DunningAssignPayment(models.TransientModel):
     is_new_money = fields.Boolean("It Is New Money", help="None of the payments in the books waits for it.")
 
     def _get_writable_fields(self):
-        return super()._get_writable_fields() | {'partner_id', 'line_id', 'statement_line_id', 'notice_ids', 'is_new_money'}
+        return super()._get_writable_fields() | {
+            'partner_id', 'line_id', 'statement_line_id', 'notice_ids', 'is_new_money'}
 
     @api.model
     def default_get(self, fields):
@@ -156,8 +157,9 @@ class DunningAssignPayment(models.TransientModel):
             self.amount - settlement._sum_taken(steps, currency)))}, warning, bool(waiting)
 
     def action_assign(self):
-        """Do what was shown.
+        """Do what was shown, and say what of it could not be done.
 
+        :return: action that closes the dialog
         :raise UserError: nothing is left of the payment, no notice is chosen, or core does not allow it
         """
         self.ensure_one()
@@ -172,9 +174,14 @@ class DunningAssignPayment(models.TransientModel):
         if line not in move._get_credits_to_assign() if line else not move._get_suspense_to_assign():
             raise UserError(self.env._("Nothing of %s is left to assign.", move.display_name))
         move = move.with_company(move.company_id)
-        if problem := move._settle_credit(line.sudo(), notices) if line else move._settle_suspense(
-                notices, self.is_new_money):
+        problem, unbooked = (
+            move._settle_credit(line.sudo(), notices) if line else move._settle_suspense(notices, self.is_new_money))
+        if problem:
             raise UserError(problem)
         move.dunning_to_settle = False
         move._get_payment_record().activity_unlink(['dunning_mail.mail_activity_assign'])
-        return {'type': 'ir.actions.act_window_close'}
+        close = {'type': 'ir.actions.act_window_close'}
+        return {
+            'type': 'ir.actions.client', 'tag': 'display_notification', 'params': {
+                'type': 'warning', 'sticky': True, 'message': move._describe_unbooked(unbooked), 'next': close},
+        } if unbooked else close

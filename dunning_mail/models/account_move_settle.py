@@ -362,6 +362,17 @@ class AccountMove(models.Model):
                     notice=notice.display_name, left=left_words)
             self._get_payment_record()._message_log(body=' '.join(filter(None, (said, missing))))
 
+    def _drop_settled(self):
+        """Keep these payments for no notice any more of which they settle nothing, and which they do not name."""
+        for move in self.sudo():
+            settled = move.line_ids.matched_debit_ids.debit_move_id
+            named = move._find_named_notices().union(*map(
+                move._find_named_notices, move.line_ids.filtered(
+                    lambda line: line.account_type == 'asset_receivable' and line.balance < 0)))
+            move.dunning_settled_ids = move.dunning_settled_ids.filtered(lambda notice, settled=settled, named=named: (
+                notice in named or settled & (
+                    notice.line_ids.move_line_id | notice._get_all_charges()._get_booked_lines())))
+
     def _ask_to_assign(self, problem, user):
         """Ask a person to assign the payment by hand."""
         self._get_payment_record().activity_schedule(

@@ -17,8 +17,11 @@ class AccountPartialReconcile(models.Model):
         if self.env.context.get('dunning_reverses_charges'):
             # What is given up is not taken back: the money stays.
             payments = self.browse()
-        lines, names = payments.debit_move_id, payments.credit_move_id.move_id.mapped('name')
+        lines, moves = payments.debit_move_id, payments.credit_move_id.move_id
+        names = moves.mapped('name')
         result = super().unlink()
+        if assigned := moves.exists().filtered('dunning_settled_ids'):
+            self.env['dunning.promise']._do_alone(assigned, '_drop_settled')
         if lines:
             self.env['dunning.promise']._do_alone(self.env['dunning.notice'].sudo(), '_ask_about_undone', lines, names)
         return result

@@ -298,14 +298,15 @@ class DunningCharge(models.Model):
 
     @api.model
     def _get_cover_query(self, condition=None, credit_ids=None):
-        """Return the query of which payment is there for which charge: one that settled an item of a notice, or named
-        the notice itself, is there for the charges that the notice asks for.
+        """Return the query of which payment is there for which charge: one of the same customer that settled an item of
+        a notice, or was meant for the notice itself, is there for the charges that the notice asks for.
 
         :param condition: :class:`~odoo.tools.SQL` on the charge `c`
         :param list credit_ids: ids of `account.move.line`, the only payments that are asked for
         :return: :class:`~odoo.tools.SQL`: credit_id, charge_id, amount, date
         """
-        for model_name in ('account.move', 'account.move.line', 'account.partial.reconcile', 'dunning.notice.line'):
+        for model_name in ('account.move', 'account.move.line', 'account.partial.reconcile', 'dunning.notice.line',
+                           'res.partner'):
             self.env[model_name].flush_model()
         self.flush_model()
         reconciled, named = SQL(), SQL()
@@ -319,12 +320,20 @@ class DunningCharge(models.Model):
               JOIN dunning_notice_line asked ON asked.charge_id = c.id
               JOIN dunning_notice n ON n.id = asked.notice_id AND n.is_counted
             """)
+        own = SQL(
+            """
+              JOIN res_partner payer ON payer.id = credit.partner_id
+              JOIN res_partner debtor ON debtor.id = c.partner_id
+                                     AND debtor.commercial_partner_id = payer.commercial_partner_id
+            """)
         return SQL(
             """
             SELECT part.credit_move_id AS credit_id, c.id AS charge_id, %(amount)s AS amount, c.date
               %(asked)s
               JOIN dunning_notice_line l ON l.notice_id = n.id AND l.kind = 'due'
               JOIN account_partial_reconcile part ON part.debit_move_id = l.move_line_id
+              JOIN account_move_line credit ON credit.id = part.credit_move_id
+              %(own)s
              WHERE %(is_asked)s %(reconciled)s
              UNION
             SELECT credit.id, c.id, %(amount)s, c.date
@@ -333,7 +342,8 @@ class DunningCharge(models.Model):
               JOIN account_move_line credit ON credit.move_id = settled.move_id AND credit.amount_currency < 0
               JOIN account_account account ON account.id = credit.account_id
                                           AND account.account_type = 'asset_receivable'
+              %(own)s
              WHERE %(is_asked)s %(named)s
-            """, asked=asked, reconciled=reconciled, named=named, amount=SQL("c.amount_left"),
+            """, asked=asked, own=own, reconciled=reconciled, named=named, amount=SQL("c.amount_left"),
             is_asked=SQL(
                 "c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND %s", condition or SQL("TRUE")))

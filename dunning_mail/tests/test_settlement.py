@@ -610,6 +610,47 @@ class TestSettlementOfCharges(SettlementCase):
         self.assertIn(reason, shown['message'])
         self.assertNotIn('nothing is left', self.said(entry))
 
+    def test_undone_assignment_reserves_nothing(self):
+        """A payment is there for a notice as long as it settles something of it, or names it."""
+        self.company.dunning_charge_booking = 'print'
+        self.company.dunning_settle_order = 'items_first'
+        (one, two), notice = self.make_notice(100, 50)
+        named = self.make_posted(100, notice.payment_reference)
+        self.settle()
+        entry = self.make_unallocated(self.partner, 60)
+        entry.with_env(self.env)._settle_credit(self.receivable(entry), notice)
+        self.assertEqual(self.left(one, two, entry), [0, 0, -10])
+        self.assertEqual((named.move_id | entry).dunning_settled_ids, notice)
+        self.assertEqual(list(notice.charge_ids._read_covers()), [self.receivable(entry)])
+        self.receivable(entry).remove_move_reconcile()
+        self.receivable(named.move_id).remove_move_reconcile()
+        self.assertEqual((entry.dunning_settled_ids, named.move_id.dunning_settled_ids), (notice.browse(), notice))
+        self.assertEqual(list(notice.charge_ids._read_covers()), [self.receivable(named.move_id)])
+        line = self.make_line(160, 'Zahlung')
+        line.move_id._settle_suspense(notice)
+        self.assertEqual(line.move_id.dunning_settled_ids, notice)
+        line.action_undo_reconciliation()
+        self.assertFalse(line.move_id.dunning_settled_ids)
+
+    def test_money_is_there_for_its_own_customer(self):
+        """Neither another customer's money nor a credit note's rest is there for charges."""
+        self.company.dunning_charge_booking = 'print'
+        invoice, notice = self.make_notice()
+        coop = self.make_unallocated(self.make_partner('Coop'), 30)
+        coop.dunning_settled_ids = notice
+        refund = self.make_invoice(self.partner, 20, move_type='out_refund')
+        (self.receivable(invoice) | self.receivable(refund)).reconcile()
+        self.pay(invoice)
+        mother = self.make_unallocated(self.make_partner('Mutter AG'), 110)
+        self.receivable(invoice).remove_move_reconcile()
+        (self.receivable(mother) | self.receivable(invoice)).reconcile()
+        self.assertEqual(self.left(invoice, refund, mother, coop), [0, -20, -10, -30])
+        self.assertFalse(notice.charge_ids._read_covers())
+        contact = self.make_contact(self.partner)
+        own = self.make_unallocated(contact, 30)
+        own.dunning_settled_ids = notice
+        self.assertEqual(list(notice.charge_ids._read_covers()), [self.receivable(own)])
+
     def test_assigned_by_hand(self):
         invoice, notice = self.make_notice()
         entry = self.make_unallocated(self.partner, 110)

@@ -645,6 +645,7 @@ class TestSettlementOfCharges(SettlementCase):
         self.receivable(invoice).remove_move_reconcile()
         (self.receivable(mother) | self.receivable(invoice)).reconcile()
         self.assertEqual(self.left(invoice, refund, mother, coop), [0, -20, -10, -30])
+        refund.dunning_settled_ids = notice
         self.assertFalse(notice.charge_ids._read_covers())
         contact = self.make_contact(self.partner)
         own = self.make_unallocated(contact, 30)
@@ -813,6 +814,25 @@ class TestAssignPayment(SettlementCase):
         assign.action_assign()
         self.assertTrue(line.is_reconciled)
         self.assertEqual(self.left(line.move_id), [-110])
+
+    def test_foreign_ids(self):
+        """What another company's payment or notice says is not shown to who passes its id."""
+        _invoice, notice = self.make_notice()
+        entry, line = self.make_unallocated(self.partner, 30), self.make_line(40, 'x')
+        stranger = new_test_user(
+            self.env, login='stranger', groups='account.group_account_invoice',
+            company_id=self.env['res.company'].create({'name': 'Andere GmbH'}).id)
+        Assign = self.env['dunning.assign.payment'].with_user(stranger)
+        own = self.env['dunning.assign.payment'].with_user(self.clerk).create({
+            'line_id': self.receivable(entry).id, 'notice_ids': notice.ids})
+        for values in ({'line_id': self.receivable(entry).id}, {'statement_line_id': line.id},
+                       {'line_id': self.receivable(entry).id, 'notice_ids': [Command.set(notice.ids)]}):
+            with self.subTest(values=values), self.assertRaises(AccessError):
+                Assign.onchange(values, list(values), {'amount': {}, 'preview': {}, 'warning': {}})
+        with self.assertRaises(AccessError):
+            own.with_user(new_test_user(
+                self.env, login='second', groups='account.group_account_invoice', company_id=self.company.id,
+            )).read(['amount'])
 
     def test_rights(self):
         self.make_line(100, 'x')

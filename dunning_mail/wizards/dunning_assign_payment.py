@@ -96,6 +96,8 @@ class DunningAssignPayment(models.TransientModel):
     @api.depends('line_id', 'statement_line_id')
     def _compute_money(self):
         for assign in self:
+            # An onchange may name any record.
+            (assign.line_id or assign.statement_line_id)._origin.check_access('read')
             move = (assign.line_id.move_id or assign.statement_line_id.move_id)._origin.sudo()
             money = assign.line_id._origin.sudo() or move._get_suspense_to_assign()
             assign.move_id = move
@@ -127,6 +129,7 @@ class DunningAssignPayment(models.TransientModel):
     def _get_preview(self):
         """Return what would happen: values of the table, words on what would not, and whether payments wait for it."""
         self.ensure_one()
+        self.notice_ids._origin.check_access('read')
         notices, currency = self._get_notices(), self.currency_id
         if not notices or not self.move_id:
             return None, False, False

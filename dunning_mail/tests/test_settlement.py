@@ -652,6 +652,15 @@ class TestSettlementOfCharges(SettlementCase):
         own.dunning_settled_ids = notice
         self.assertEqual(list(notice.charge_ids._read_covers()), [self.receivable(own)])
 
+    def test_entry_reversed_by_the_clerk(self):
+        """Who reverses what was booked of a paid charge, knows that it is open again."""
+        _invoice, notice = self.make_notice()
+        self.make_posted(110, notice.payment_reference)
+        self.settle()
+        self.assertEqual(self.charges(notice), [('fee', 10, 'paid')])
+        notice.charge_ids.move_booked_id._reverse_moves(cancel=True)
+        self.assertFalse(self.asked(notice, 'undone'))
+
     def test_assigned_by_hand(self):
         invoice, notice = self.make_notice()
         entry = self.make_unallocated(self.partner, 110)
@@ -703,6 +712,33 @@ class TestSettlementUndone(SettlementCase):
         self.assertTrue(self.asked(notice, 'undone'), "half of it is open")
         (self.receivable(payment.move_id) | self.receivable(invoices[1])).reconcile()
         self.assertFalse(self.asked(notice, 'undone'))
+
+    def test_what_fails_does_not_hinder_the_user(self):
+        invoice, notice = self.make_notice()
+        entry = self.make_unallocated(self.partner, 100)
+
+        def fail(*_args):
+            raise ZeroDivisionError
+        with patch.object(self.env.registry['dunning.notice'], '_drop_undone', fail), patch.object(
+                self.env.registry['account.move'], '_drop_settled', fail), mute_logger(
+                'odoo.addons.dunning_mail.models.dunning_promise'):
+            (self.receivable(invoice) | self.receivable(entry)).reconcile()
+            self.assertEqual(self.left(invoice), [0])
+            entry.dunning_settled_ids = notice
+            self.receivable(entry).remove_move_reconcile()
+        self.assertEqual(self.left(invoice), [100])
+
+    def test_only_what_is_concerned_is_read(self):
+        """Reconciling something else does not go through all notices about which somebody has been asked."""
+        invoice, notice = self.make_notice()
+        payment = self.make_posted(100, notice.payment_reference)
+        self.settle()
+        self.receivable(payment.move_id).remove_move_reconcile()
+        self.assertTrue(self.asked(notice, 'undone'))
+        other = self.make_invoice(self.make_partner('Coop'), 30)
+        with patch.object(self.env.registry['dunning.notice'], '_get_all_charges', side_effect=AssertionError):
+            self.pay(other)
+        self.assertEqual(self.left(other), [0])
 
     def test_still_settled_by_another(self):
         """Of what something else settled meanwhile, nobody is asked."""

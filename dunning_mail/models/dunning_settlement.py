@@ -274,8 +274,11 @@ class DunningCharge(models.Model):
         """
         self._check_may_book()
         self.check_access('read')
-        settled = self.browse()
-        for credit, charges in self.sudo()._read_covers().items():
+        settled, wanted, used = self.browse(), self.sudo(), self.env['account.move.line'].sudo()
+        while covers := {
+                credit: charges for credit, charges in wanted._read_covers().items() if credit not in used}:
+            credit, charges = next(iter(covers.items()))
+            used |= credit
             left, amounts = -credit.amount_residual_currency, {}
             for charge in charges.filtered(lambda charge, credit=credit: charge.currency_id == credit.currency_id):
                 part = min(left, charge.amount_left)
@@ -287,6 +290,8 @@ class DunningCharge(models.Model):
             booked = self.browse().union(*amounts)
             booked.sudo()._pay(credit, amounts)
             settled |= booked
+            # The rest of what was split has been left open for the next payment.
+            wanted |= wanted.search([('split_from_id', 'in', booked.ids), ('state', 'in', ('claimed', 'booked'))])
             for charge, amount in amounts.items():
                 charge.with_env(self.env)._log_on_notice(self.env._(
                     "Booked: %(charge)s, %(amount)s, which payment %(payment)s had left.", charge=charge._get_words(),
@@ -322,6 +327,9 @@ class DunningCharge(models.Model):
             """)
         own = SQL(
             """
+              JOIN account_move move ON move.id = credit.move_id AND move.move_type = 'entry'
+              JOIN account_journal journal ON journal.id = move.journal_id AND (
+                   journal.type IN ('bank', 'cash', 'credit') OR move.origin_payment_id IS NOT NULL)
               JOIN res_partner payer ON payer.id = credit.partner_id
               JOIN res_partner debtor ON debtor.id = c.partner_id
                                      AND debtor.commercial_partner_id = payer.commercial_partner_id

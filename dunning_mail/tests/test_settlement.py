@@ -496,6 +496,21 @@ class TestSettlementOfCharges(SettlementCase):
         with self.assertRaisesRegex(UserError, 'No payment has left'):
             exception.action_book_charges()
 
+    def test_what_can_be_booked_is_asked_once(self):
+        self.company.dunning_charge_booking = 'print'
+        partners = [self.make_partner(name) for name in ('One', 'Two', 'Three')]
+        for partner, amount in zip(partners, (104, 100, 110), strict=True):
+            _invoice, notice = self.make_notice(partner=partner)
+            self.make_line(amount, notice.payment_reference)
+        self.settle()
+        exceptions = self.make_run(self.days(1), partner_ids=[partner.id for partner in partners]).exception_ids
+        Exceptions = self.env.registry['dunning.run.exception']
+        with patch.object(Exceptions, '_find_charges', autospec=True, side_effect=Exceptions._find_charges) as found:
+            self.assertEqual(
+                {exception.partner_id.name: exception.can_book for exception in exceptions},
+                {'One': True, 'Two': False, 'Three': True})
+        self.assertEqual(found.call_count, 1)
+
     def test_only_printed_and_paid_alone(self):
         """A payment that names the notice is there for its fee, though no item of it was left to settle."""
         self.company.dunning_charge_booking = 'print'
@@ -627,30 +642,47 @@ class TestSettlementOfCharges(SettlementCase):
         self.assertEqual((entry.dunning_settled_ids, named.move_id.dunning_settled_ids), (notice.browse(), notice))
         self.assertEqual(list(notice.charge_ids._read_covers()), [self.receivable(named.move_id)])
         line = self.make_line(160, 'Zahlung')
-        line.move_id._settle_suspense(notice)
+        line.move_id._settle_suspense(notice, is_new_money=True)
         self.assertEqual(line.move_id.dunning_settled_ids, notice)
         line.action_undo_reconciliation()
         self.assertFalse(line.move_id.dunning_settled_ids)
 
     def test_money_is_there_for_its_own_customer(self):
-        """Neither another customer's money nor a credit note's rest is there for charges."""
+        """Also where another customer's money settled an item, or was assigned to the notice."""
         self.company.dunning_charge_booking = 'print'
         invoice, notice = self.make_notice()
+        mother = self.make_unallocated(self.make_partner('Mutter AG'), 110)
+        (self.receivable(mother) | self.receivable(invoice)).reconcile()
         coop = self.make_unallocated(self.make_partner('Coop'), 30)
         coop.dunning_settled_ids = notice
-        refund = self.make_invoice(self.partner, 20, move_type='out_refund')
-        (self.receivable(invoice) | self.receivable(refund)).reconcile()
-        self.pay(invoice)
-        mother = self.make_unallocated(self.make_partner('Mutter AG'), 110)
-        self.receivable(invoice).remove_move_reconcile()
-        (self.receivable(mother) | self.receivable(invoice)).reconcile()
-        self.assertEqual(self.left(invoice, refund, mother, coop), [0, -20, -10, -30])
-        refund.dunning_settled_ids = notice
+        self.assertEqual(self.left(invoice, mother, coop), [0, -10, -30])
         self.assertFalse(notice.charge_ids._read_covers())
-        contact = self.make_contact(self.partner)
-        own = self.make_unallocated(contact, 30)
+        own = self.make_unallocated(self.make_contact(self.partner), 30)
         own.dunning_settled_ids = notice
         self.assertEqual(list(notice.charge_ids._read_covers()), [self.receivable(own)])
+
+    def test_rest_of_a_credit_note_is_no_payment(self):
+        self.company.dunning_charge_booking = 'print'
+        invoice, notice = self.make_notice()
+        self.pay(invoice, 90)
+        refund = self.make_invoice(self.partner, 20, move_type='out_refund')
+        (self.receivable(invoice) | self.receivable(refund)).reconcile()
+        self.assertEqual(self.left(invoice, refund), [0, -10])
+        self.assertFalse(notice.charge_ids._read_covers())
+        with self.assertRaisesRegex(UserError, 'No payment has left'):
+            notice.charge_ids.with_user(self.manager)._book_covered()
+
+    def test_what_several_payments_left(self):
+        """What the first one leaves open of a charge, the second one is there for."""
+        self.company.dunning_charge_booking = 'print'
+        invoice, notice = self.make_notice()
+        self.pay(invoice)
+        entries = [self.make_unallocated(self.partner, amount) for amount in (4, 3, 5)]
+        for entry in entries:
+            entry.dunning_settled_ids = notice
+        notice.charge_ids.with_user(self.manager)._book_covered()
+        self.assertEqual(self.charges(notice), [('fee', 3, 'paid'), ('fee', 3, 'paid'), ('fee', 4, 'paid')])
+        self.assertEqual(self.left(*entries), [0, 0, -2])
 
     def test_entry_reversed_by_the_clerk(self):
         """Who reverses what was booked of a paid charge, knows that it is open again."""
@@ -736,8 +768,9 @@ class TestSettlementUndone(SettlementCase):
         self.receivable(payment.move_id).remove_move_reconcile()
         self.assertTrue(self.asked(notice, 'undone'))
         other = self.make_invoice(self.make_partner('Coop'), 30)
-        with patch.object(self.env.registry['dunning.notice'], '_get_all_charges', side_effect=AssertionError):
+        with patch.object(self.env.registry['dunning.notice'], '_get_all_charges') as read:
             self.pay(other)
+        read.assert_not_called()
         self.assertEqual(self.left(other), [0])
 
     def test_still_settled_by_another(self):
@@ -855,14 +888,19 @@ class TestAssignPayment(SettlementCase):
         """What another company's payment or notice says is not shown to who passes its id."""
         _invoice, notice = self.make_notice()
         entry, line = self.make_unallocated(self.partner, 30), self.make_line(40, 'x')
+        other = self.env['res.company'].create({'name': 'Andere GmbH', 'country_id': self.env.ref('base.ch').id})
+        self.env['account.chart.template'].try_loading('generic_coa', company=other, install_demo=False)
+        journal = self.env['account.journal'].search([('type', '=', 'bank'), ('company_id', '=', other.id)], limit=1)
+        theirs = self.env['account.bank.statement.line'].with_company(other).create({
+            'journal_id': journal.id, 'date': '2026-11-24', 'amount': 110, 'payment_ref': 'x'})
         stranger = new_test_user(
-            self.env, login='stranger', groups='account.group_account_invoice',
-            company_id=self.env['res.company'].create({'name': 'Andere GmbH'}).id)
+            self.env, login='stranger', groups='account.group_account_invoice', company_id=other.id,
+            company_ids=[Command.set(other.ids)])
         Assign = self.env['dunning.assign.payment'].with_user(stranger)
         own = self.env['dunning.assign.payment'].with_user(self.clerk).create({
             'line_id': self.receivable(entry).id, 'notice_ids': notice.ids})
         for values in ({'line_id': self.receivable(entry).id}, {'statement_line_id': line.id},
-                       {'line_id': self.receivable(entry).id, 'notice_ids': [Command.set(notice.ids)]}):
+                       {'statement_line_id': theirs.id, 'notice_ids': [Command.set(notice.ids)]}):
             with self.subTest(values=values), self.assertRaises(AccessError):
                 Assign.onchange(values, list(values), {'amount': {}, 'preview': {}, 'warning': {}})
         with self.assertRaises(AccessError):

@@ -27,3 +27,9 @@ class AccountBankStatementLine(models.Model):
     def action_open_dunning_items(self):
         """Open the items that the notice claimed and that are still open, to be reconciled with the bank line."""
         return self.dunning_notice_id._get_open_items_action()
+
+    def action_undo_reconciliation(self):
+        result = super().action_undo_reconciliation()
+        if assigned := self.move_id.sudo().filtered('dunning_settled_ids'):
+            self.env['dunning.promise']._do_alone(assigned, '_drop_settled')
+        return result

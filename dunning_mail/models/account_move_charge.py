@@ -36,9 +36,13 @@ class AccountMove(models.Model):
         return result
 
     def _reverse_moves(self, default_values_list=None, cancel=False):
-        if cancel:
-            self._check_dunning_entries()
-        return super()._reverse_moves(default_values_list, cancel)
+        if not cancel or not self._get_dunning_charges():
+            return super()._reverse_moves(default_values_list, cancel)
+        self._check_dunning_entries()
+        # Core takes the payments off before it posts.
+        reversals = super(AccountMove, self.with_context(dunning_reverses_charges=True))._reverse_moves(
+            default_values_list, cancel)
+        return reversals.with_context(self.env.context)
 
     def _reconcile_reversed_moves(self, reverse_moves, move_reverse_cancel):
         """Of charges: each with its own, whatever else of the entry is open. What was paid becomes a credit."""

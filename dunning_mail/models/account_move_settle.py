@@ -10,6 +10,9 @@ from .res_partner import DUNNING_GROUPS
 
 _logger = logging.getLogger(__name__)
 
+# Sums of payments that are tried, at most.
+MANY = 5000
+
 
 class AccountMove(models.Model):
     """Money that bears the reference of a notice: it settles that notice, once whoever posted it is through with it.
@@ -151,10 +154,10 @@ class AccountMove(models.Model):
         """
         problems = []
         if self._get_suspense_to_assign():
-            problems.append(self._settle_suspense(self._find_named_notices()))
+            problems.append(self._settle_suspense(self._find_named_notices())[0])
         else:
             named = {line: self._find_named_notices(line) for line in self._get_credits_to_assign()}
-            problems += [self._settle_credit(line, notices) for line, notices in named.items() if notices]
+            problems += [self._settle_credit(line, notices)[0] for line, notices in named.items() if notices]
         return ' '.join(filter(None, problems))
 
     def _settle_credit(self, line, notices):
@@ -162,50 +165,88 @@ class AccountMove(models.Model):
 
         :param line: `account.move.line`
         :param notices: `dunning.notice`, in the order in which they are settled
-        :return: words on what a person has to see to
+        :return: words on what a person has to see to, and the `dunning.charge` that could not be booked
         :raise UserError: core does not allow it
         """
         settlement = self.env['dunning.settlement']
         notices = notices.with_env(self.env)
         steps = settlement._plan(notices, -line.amount_residual_currency, line.currency_id, line)
-        settlement._settle(line, steps)
-        self._log_settled(notices, steps, line.currency_id)
-        return self._find_obstacle(notices, line.currency_id, line)
+        done = settlement._settle(line, steps)
+        unbooked = self._find_unbooked(steps, done)
+        self._log_settled(notices, done, unbooked, line.currency_id)
+        return self._find_obstacle(notices, line.currency_id, line), unbooked
 
-    def _settle_suspense(self, notices):
+    def _settle_suspense(self, notices, is_new_money=False):
         """Settle notices with a bank's transaction: customers' credits take the place of the suspense line.
 
         :param notices: `dunning.notice`, in the order in which they are settled
-        :return: words on what a person has to see to
+        :param bool is_new_money: a person said that no payment in the books waits for it
+        :return: words on what a person has to see to, and the `dunning.charge` that could not be booked
         :raise UserError: core does not allow it
         """
         notices = notices.with_env(self.env)
         suspense = self._get_suspense_to_assign()
         currency = suspense.currency_id
-        if waiting := self._find_waiting_payment(notices, suspense):
-            return self.env._(
-                "Payment %s is in the books already and waits for this transaction of the bank: reconcile the two.",
-                waiting.name)
-        if currency not in notices.currency_id:
-            return self._find_obstacle(notices, currency)
         settlement = self.env['dunning.settlement']
         steps = settlement._plan(notices, -suspense.amount_currency, currency)
+        if not is_new_money and (waiting := self._find_waiting_payments(notices, suspense, steps)):
+            return self._describe_waiting(waiting), self.env['dunning.charge']
+        if currency not in notices.currency_id:
+            return self._find_obstacle(notices, currency), self.env['dunning.charge']
         credits = self._place_suspense(notices.filtered(lambda notice: notice.currency_id == currency), steps)
-        settlement._settle(credits, steps)
-        self._log_settled(notices, steps, currency)
-        return self._find_obstacle(notices, currency)
+        done = settlement._settle(credits, steps)
+        unbooked = self._find_unbooked(steps, done)
+        self._log_settled(notices, done, unbooked, currency)
+        return self._find_obstacle(notices, currency), unbooked
 
-    def _find_waiting_payment(self, notices, suspense):
-        """Find a payment that is in the books already and waits for this transaction: one of the same amount that
-        names the notices, or is of their customers. The transaction is no new money then."""
-        payments = self.env['account.payment'].search(Domain([
+    def _find_waiting_payments(self, notices, suspense, steps):
+        """Find the payments that are in the books already and may be waiting for this transaction: it is no new money
+        then.
+
+        Those are what names the notices or settled what they claim, whatever the amount; and of their customers what
+        was not chosen for anything, or alone or together is the same amount.
+
+        :param notices: `dunning.notice`
+        :param suspense: `account.move.line`
+        :param list steps: of the plan; where nothing is left to settle, payments of other journals count too
+        :return: `account.payment`
+        """
+        currency, amount = suspense.currency_id, -suspense.amount_currency
+        domain = Domain([
             ('move_id', '!=', False), ('state', 'in', ('in_process', 'paid')), ('is_matched', '=', False),
-            ('payment_type', '=', 'inbound'), ('currency_id', '=', suspense.currency_id.id),
-            ('journal_id', '=', self.journal_id.id),
-        ]) & (Domain('dunning_notice_id', 'in', notices.ids) | Domain(
-            'partner_id.commercial_partner_id', 'in', notices.partner_id.commercial_partner_id.ids)))
-        return payments.filtered(lambda payment: not suspense.currency_id.compare_amounts(
-            payment.amount, -suspense.amount_currency))[:1]
+            ('payment_type', '=', 'inbound'), ('company_id', 'child_of', self.company_id.root_id.id)])
+        here = Domain('journal_id', '=', self.journal_id.id)
+        is_open = self.env['dunning.settlement']._sum_taken(steps, currency) > 0
+        Payment = self.env['account.payment']
+        waiting = Payment.search((domain & here if is_open else domain) & (
+            Domain('dunning_notice_id', 'in', notices.ids)
+            | Domain('move_id', 'in', notices._get_settling_lines().move_id.ids)))
+        others = Payment.search(domain & here & Domain([
+            ('partner_id.commercial_partner_id', 'in', notices.partner_id.commercial_partner_id.ids),
+            ('currency_id', '=', currency.id), ('amount', '<=', amount)])) - waiting
+        return waiting | others.filtered(
+            lambda payment: payment.move_id._get_credits_to_assign()) | self._find_sum(others, currency, amount)
+
+    @api.model
+    def _find_sum(self, payments, currency, amount):
+        """Find payments that together are an amount: a few of them, or all that there are where it would take long."""
+        found = {0.0: payments.browse()}
+        for payment in payments:
+            for total, parts in list(found.items()):
+                found.setdefault(currency.round(total + payment.amount), parts | payment)
+            if match := next((parts for total, parts in found.items() if not currency.compare_amounts(
+                    total, amount)), None):
+                return match
+            if len(found) > MANY:
+                return payments
+        return payments.browse()
+
+    def _describe_waiting(self, waiting):
+        """Say that payments wait for a transaction of the bank."""
+        return self.env._(
+            "In the books already, and not yet matched with a transaction of the bank: %s. If it is this money, "
+            "reconcile them with it; if not, say in Assign Payment that it is new.",
+            format_list(self.env, waiting.mapped('name')))
 
     def _place_suspense(self, notices, steps):
         """Put credits of customers in the place of a bank's suspense line.
@@ -274,22 +315,63 @@ class AccountMove(models.Model):
         """Return what a person knows the payment as: the payment, or its entry."""
         return self.origin_payment_id or self
 
-    def _log_settled(self, notices, steps, currency):
-        """Note on payment and notices what was settled, and that the payment was meant for them."""
+    @api.model
+    def _find_unbooked(self, steps, done):
+        """Return the charges that a plan takes money for and that could not be booked."""
+        charges, booked = (
+            self.env['dunning.charge'].union(*(
+                step.record for step in some if step.kind == 'charge' and step.amount)) for some in (steps, done))
+        return charges - booked
+
+    @api.model
+    def _describe_unbooked(self, charges):
+        """Say which charges could not be booked and why, in one line; empty where there are none."""
+        return ' '.join(self.env._(
+            "%(charges)s could not be booked: %(reason)s", reason=' '.join(reason.split()),
+            charges=format_list(self.env, [charge._get_words() for charge in of_reason]))
+            for reason, of_reason in charges.grouped(lambda charge: charge.booking_problem or '').items())
+
+    def _log_settled(self, notices, done, unbooked, currency):
+        """Note on payment and notices what was settled, and that the payment was meant for them.
+
+        :param list done: :class:`~.dunning_settlement.Step`
+        :param unbooked: `dunning.charge` for which money is there, and which could not be booked
+        """
         self.dunning_settled_ids |= notices
         settlement = self.env['dunning.settlement']
         left = -sum(self._get_credits_to_assign().mapped('amount_residual_currency'))
         for notice in notices:
-            of_notice = [step for step in steps if step.notice == notice]
-            words = settlement._describe(of_notice, currency)
+            words = settlement._describe([step for step in done if step.notice == notice], currency)
+            missing = self._describe_unbooked(unbooked.filtered(
+                lambda charge, notice=notice: charge in notice._get_charges_to_settle()))
             if words:
                 notice._message_log(body=self.env._(
                     "Payment %(payment)s settled: %(what)s.", payment=self.name, what=words))
-            self._get_payment_record()._message_log(body=self.env._(
-                "Dunning notice %(notice)s settled: %(what)s. Left over: %(left)s.", notice=notice.display_name,
-                what=words, left=format_amount(self.env, left, currency)) if words else self.env._(
-                "Dunning notice %(notice)s: nothing is left to settle. Left over: %(left)s.",
-                notice=notice.display_name, left=format_amount(self.env, left, currency)))
+            left_words = format_amount(self.env, left, currency)
+            if words:
+                said = self.env._(
+                    "Dunning notice %(notice)s settled: %(what)s. Left over: %(left)s.", notice=notice.display_name,
+                    what=words, left=left_words)
+            elif missing:
+                said = self.env._(
+                    "Dunning notice %(notice)s: nothing was settled. Left over: %(left)s.",
+                    notice=notice.display_name, left=left_words)
+            else:
+                said = self.env._(
+                    "Dunning notice %(notice)s: nothing is left to settle. Left over: %(left)s.",
+                    notice=notice.display_name, left=left_words)
+            self._get_payment_record()._message_log(body=' '.join(filter(None, (said, missing))))
+
+    def _drop_settled(self):
+        """Keep these payments for no notice any more of which they settle nothing, and which they do not name."""
+        for move in self.sudo():
+            settled = move.line_ids.matched_debit_ids.debit_move_id
+            named = move._find_named_notices().union(*map(
+                move._find_named_notices, move.line_ids.filtered(
+                    lambda line: line.account_type == 'asset_receivable' and line.balance < 0)))
+            move.dunning_settled_ids = move.dunning_settled_ids.filtered(lambda notice, settled=settled, named=named: (
+                notice in named or settled & (
+                    notice.line_ids.move_line_id | notice._get_all_charges()._get_booked_lines())))
 
     def _ask_to_assign(self, problem, user):
         """Ask a person to assign the payment by hand."""

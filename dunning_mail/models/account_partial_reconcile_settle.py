@@ -9,16 +9,21 @@ class AccountPartialReconcile(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         partials = super().create(vals_list)
-        self.env['dunning.notice'].sudo()._drop_undone(partials.debit_move_id)
+        # Whatever else is reconciled in any company passes here.
+        if lines := partials.sudo().debit_move_id.filtered(lambda line: line.account_type == 'asset_receivable'):
+            self.env['dunning.promise']._do_alone(self.env['dunning.notice'].sudo(), '_drop_undone', lines)
         return partials
 
     def unlink(self):
         payments = self.sudo().filtered(lambda partial: partial.credit_move_id.move_id._is_dunning_payment())
         if self.env.context.get('dunning_reverses_charges'):
             # What is given up is not taken back: the money stays.
-            payments = self.browse()
-        lines, names = payments.debit_move_id, payments.credit_move_id.move_id.mapped('name')
+            payments = payments.filtered(lambda partial: not partial.debit_move_id.dunning_charge_id)
+        lines, moves = payments.debit_move_id, payments.credit_move_id.move_id
+        names = moves.mapped('name')
         result = super().unlink()
+        if assigned := moves.exists().filtered('dunning_settled_ids'):
+            self.env['dunning.promise']._do_alone(assigned, '_drop_settled')
         if lines:
             self.env['dunning.promise']._do_alone(self.env['dunning.notice'].sudo(), '_ask_about_undone', lines, names)
         return result
@@ -59,12 +64,18 @@ class DunningNotice(models.Model):
         :param lines: `account.move.line` that something was reconciled with
         """
         kind = self.env.ref('dunning_mail.mail_activity_undone', raise_if_not_found=False)
-        asked = kind and self.env['mail.activity'].sudo().search([('activity_type_id', '=', kind.id)])
-        notices = self.browse(asked.mapped('res_id')).exists() if asked else self
-        for notice in notices:
+        if not kind:
+            return
+        charges = self.env['dunning.charge'].search([('move_line_booked_id', 'in', lines.ids)])
+        concerned = charges.notice_id | charges.line_ids.notice_id | self.env['dunning.notice.line'].search(
+            [('move_line_id', 'in', lines.ids)]).notice_id
+        if not concerned:
+            return
+        asked = self.env['mail.activity'].search([
+            ('activity_type_id', '=', kind.id), ('res_model', '=', self._name), ('res_id', 'in', concerned.ids)])
+        for notice in self.browse(asked.mapped('res_id')):
             booked = notice._get_all_charges()._get_booked_lines()
-            if (lines & (notice.line_ids.move_line_id | booked) and all(booked.mapped('reconciled'))
-                    and not notice._get_items_to_settle()):
+            if all(booked.mapped('reconciled')) and not notice._get_items_to_settle():
                 notice.activity_unlink(['dunning_mail.mail_activity_undone'])
 
     @api.model

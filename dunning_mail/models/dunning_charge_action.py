@@ -16,10 +16,11 @@ class DunningCharge(models.Model):
                 charge.state == 'draft' and charge.notice_id.state == 'issued') or (
                 charge.state == 'paid' and bool(charge.move_line_booked_id))
 
-    def _check_may_waive(self, amounts):
+    def _check_may_waive(self, amounts, is_settled=False):
         """Check that the user may give up so much: a clerk up to the company's limit, all of it together.
 
         :param dict amounts: `dunning.charge` -> what is to be given up of it
+        :param bool is_settled: it is said to be paid, which nothing in the books shows
         :raise AccessError: names the limit
         """
         if self.env.su or self.env.user.has_group('account.group_account_manager'):
@@ -30,9 +31,13 @@ class DunningCharge(models.Model):
             amount = sum(
                 charge.currency_id._convert(amounts[charge], own, company, charge.date) for charge in charges)
             if limit and own.compare_amounts(amount, limit) > 0:
+                words = {
+                    'limit': format_amount(self.env, limit, own), 'amount': format_amount(self.env, amount, own)}
                 raise AccessError(self.env._(
+                    "You may say of up to %(limit)s at once that it was paid elsewhere, this is %(amount)s. Ask the "
+                    "head of accounts to do it.", **words) if is_settled else self.env._(
                     "You may waive up to %(limit)s at once, this is %(amount)s. Ask the head of accounts to do it.",
-                    limit=format_amount(self.env, limit, own), amount=format_amount(self.env, amount, own)))
+                    **words))
 
     def _change_amount(self, amount, reason):
         """Change what a draft asks for; 0 leaves the charge out.
@@ -98,12 +103,14 @@ class DunningCharge(models.Model):
 
         :param str reason: in the user's words
         :raise UserError: one is not claimed
+        :raise AccessError: the user may not say so of so much
         """
         self.notice_id.check_access('write')
         for charge in self:
             if charge.state != 'claimed':
                 raise UserError(self.env._(
                     "%s is not claimed, there is nothing to settle.", charge.display_name))
+        self._check_may_waive({charge: charge.amount for charge in self}, is_settled=True)
         self._set_paid(reason)
         for charge in self:
             charge._log_on_notice(self.env._(

@@ -60,7 +60,6 @@ class DunningProposal(models.AbstractModel):
                        cover.credit_id, cover.charge_id, -aml.amount_residual_currency::float, cover.amount::float
                   FROM (%s) AS cover
                   JOIN account_move_line aml ON aml.id = cover.credit_id AND aml.amount_residual_currency < 0
-                  JOIN account_journal j ON j.id = aml.journal_id AND j.type IN ('bank', 'cash', 'credit')
                   JOIN dunning_charge c ON c.id = cover.charge_id AND c.currency_id = aml.currency_id
                   JOIN res_partner p ON p.id = aml.partner_id
                   JOIN res_company company ON company.id = aml.company_id

@@ -65,8 +65,9 @@ class DunningRunException(models.Model):
         self.can_book = False
         if charges := self._find_charges():
             covered = self.env['dunning.charge'].union(*charges.sudo()._read_covers().values())
+            keys = {self._get_charge_key(charge) for charge in charges if charge in covered}
             for exception in self.filtered(lambda exception: exception.reason == 'charges'):
-                exception.can_book = bool(exception._find_charges() & covered)
+                exception.can_book = (exception.company_id, exception.partner_id, exception.currency_id) in keys
 
     def action_put_back(self):
         """Put what a person left out back on its notice.
@@ -119,10 +120,12 @@ class DunningRunException(models.Model):
         charges = self.env['dunning.charge'].search([
             ('state', 'in', ('claimed', 'booked')), ('company_id', 'in', exceptions.company_id.ids),
             ('partner_id.commercial_partner_id', 'in', exceptions.partner_id.ids)])
-        return charges.filtered(lambda charge: any(
-            (exception.company_id, exception.partner_id, exception.currency_id) == (
-                charge.company_id, charge.partner_id.commercial_partner_id, charge.currency_id)
-            for exception in exceptions))
+        keys = {(exception.company_id, exception.partner_id, exception.currency_id) for exception in exceptions}
+        return charges.filtered(lambda charge: self._get_charge_key(charge) in keys)
+
+    @api.model
+    def _get_charge_key(self, charge):
+        return charge.company_id, charge.partner_id.commercial_partner_id, charge.currency_id
 
     def action_start_again(self):
         """Ask for the reason why the item starts again at the first level."""

@@ -84,8 +84,10 @@ class DunningSettlement(models.AbstractModel):
 
         :param credits: `account.move.line`, where the money is
         :param list steps: :class:`Step`
+        :return: list of :class:`Step`, those that were done, with what was really taken
         :raise UserError: core does not allow it
         """
+        done = []
         for notice, of_notice in groupby(steps, lambda step: step.notice):
             taken = [step for step in of_notice if step.amount]
             if not any(step.kind != 'credit' for step in taken):
@@ -98,9 +100,16 @@ class DunningSettlement(models.AbstractModel):
             for kind, group in groupby(taken, lambda step: step.kind):
                 if kind == 'item':
                     for step in group:
+                        open_before = step.record.amount_residual_currency
                         self._reconcile(credits, step.record)
+                        if taken_of_it := step.record.currency_id.round(
+                                open_before - step.record.amount_residual_currency):
+                            done.append(step._replace(amount=taken_of_it))
                 elif kind == 'charge':
-                    self._settle_charges(credits, {step.record: step.amount for step in group})
+                    group = list(group)
+                    paid = self._settle_charges(credits, {step.record: step.amount for step in group})
+                    done += [step for step in group if step.record in paid]
+        return done
 
     @api.model
     def _settle_charges(self, credits, amounts):
@@ -109,13 +118,18 @@ class DunningSettlement(models.AbstractModel):
         Of what cannot be booked the head of accounts is told.
 
         :param dict amounts: `dunning.charge` -> what is there for it
+        :return: the charges that were settled
         :raise UserError: it could not be booked, and items come after it: they would take what was meant for it
         """
+        paid = self.env['dunning.charge']
         for notice, charges in self.env['dunning.charge'].union(*amounts).grouped('notice_id').items():
             is_done = charges._try(lambda charges: charges._pay(credits, {
                 charge: amounts[charge] for charge in charges}))
-            if not is_done and notice.company_id.dunning_settle_order == 'charges_first':
-                raise UserError(' '.join(filter(None, charges[:1].booking_problem.split())))
+            if is_done:
+                paid |= charges
+            elif notice.company_id.dunning_settle_order == 'charges_first':
+                raise UserError(' '.join(charges[:1].booking_problem.split()))
+        return paid
 
     @api.model
     def _reconcile(self, credits, item):
@@ -260,8 +274,11 @@ class DunningCharge(models.Model):
         """
         self._check_may_book()
         self.check_access('read')
-        settled = self.browse()
-        for credit, charges in self.sudo()._read_covers().items():
+        settled, wanted, used = self.browse(), self.sudo(), self.env['account.move.line'].sudo()
+        while covers := {
+                credit: charges for credit, charges in wanted._read_covers().items() if credit not in used}:
+            credit, charges = next(iter(covers.items()))
+            used |= credit
             left, amounts = -credit.amount_residual_currency, {}
             for charge in charges.filtered(lambda charge, credit=credit: charge.currency_id == credit.currency_id):
                 part = min(left, charge.amount_left)
@@ -273,6 +290,8 @@ class DunningCharge(models.Model):
             booked = self.browse().union(*amounts)
             booked.sudo()._pay(credit, amounts)
             settled |= booked
+            # The rest of what was split has been left open for the next payment.
+            wanted |= wanted.search([('split_from_id', 'in', booked.ids), ('state', 'in', ('claimed', 'booked'))])
             for charge, amount in amounts.items():
                 charge.with_env(self.env)._log_on_notice(self.env._(
                     "Booked: %(charge)s, %(amount)s, which payment %(payment)s had left.", charge=charge._get_words(),
@@ -284,14 +303,15 @@ class DunningCharge(models.Model):
 
     @api.model
     def _get_cover_query(self, condition=None, credit_ids=None):
-        """Return the query of which payment is there for which charge: one that settled an item of a notice, or named
-        the notice itself, is there for the charges that the notice asks for.
+        """Return the query of which payment is there for which charge: one of the same customer that settled an item of
+        a notice, or was meant for the notice itself, is there for the charges that the notice asks for.
 
         :param condition: :class:`~odoo.tools.SQL` on the charge `c`
         :param list credit_ids: ids of `account.move.line`, the only payments that are asked for
         :return: :class:`~odoo.tools.SQL`: credit_id, charge_id, amount, date
         """
-        for model_name in ('account.move', 'account.move.line', 'account.partial.reconcile', 'dunning.notice.line'):
+        for model_name in ('account.move', 'account.move.line', 'account.partial.reconcile', 'dunning.notice.line',
+                           'res.partner'):
             self.env[model_name].flush_model()
         self.flush_model()
         reconciled, named = SQL(), SQL()
@@ -305,12 +325,23 @@ class DunningCharge(models.Model):
               JOIN dunning_notice_line asked ON asked.charge_id = c.id
               JOIN dunning_notice n ON n.id = asked.notice_id AND n.is_counted
             """)
+        own = SQL(
+            """
+              JOIN account_move move ON move.id = credit.move_id AND move.move_type = 'entry'
+              JOIN account_journal journal ON journal.id = move.journal_id AND (
+                   journal.type IN ('bank', 'cash', 'credit') OR move.origin_payment_id IS NOT NULL)
+              JOIN res_partner payer ON payer.id = credit.partner_id
+              JOIN res_partner debtor ON debtor.id = c.partner_id
+                                     AND debtor.commercial_partner_id = payer.commercial_partner_id
+            """)
         return SQL(
             """
             SELECT part.credit_move_id AS credit_id, c.id AS charge_id, %(amount)s AS amount, c.date
               %(asked)s
               JOIN dunning_notice_line l ON l.notice_id = n.id AND l.kind = 'due'
               JOIN account_partial_reconcile part ON part.debit_move_id = l.move_line_id
+              JOIN account_move_line credit ON credit.id = part.credit_move_id
+              %(own)s
              WHERE %(is_asked)s %(reconciled)s
              UNION
             SELECT credit.id, c.id, %(amount)s, c.date
@@ -319,7 +350,8 @@ class DunningCharge(models.Model):
               JOIN account_move_line credit ON credit.move_id = settled.move_id AND credit.amount_currency < 0
               JOIN account_account account ON account.id = credit.account_id
                                           AND account.account_type = 'asset_receivable'
+              %(own)s
              WHERE %(is_asked)s %(named)s
-            """, asked=asked, reconciled=reconciled, named=named, amount=SQL("c.amount_left"),
+            """, asked=asked, own=own, reconciled=reconciled, named=named, amount=SQL("c.amount_left"),
             is_asked=SQL(
                 "c.state IN ('claimed', 'booked') AND c.amount_left > 0 AND %s", condition or SQL("TRUE")))

@@ -232,6 +232,8 @@ class TestChargesByHand(ChargeCase):
         with self.assertRaises(AccessError):
             draft.charge_ids.with_user(self.clerk)._change_amount(0.0, 'Kulanz')
         draft.charge_ids.with_user(self.clerk)._change_amount(0.01, 'Kulanz')
+        with self.assertRaisesRegex(AccessError, r"15\.00.*paid.*15\.01.*head of accounts"):
+            self.wizard(charge, 'action_settle')
         charge.with_user(self.manager)._waive('Kulanz')
         self.assertEqual(charge.state, 'waived')
 
@@ -241,7 +243,11 @@ class TestChargesByHand(ChargeCase):
         charges = first.charge_ids | second.charge_ids
         with self.assertRaises(AccessError):
             charges.with_user(self.clerk)._waive('Kulanz')
+        with self.assertRaises(AccessError):
+            charges.with_user(self.clerk)._settle('Bar')
         self.assertEqual(set(charges.mapped('state')), {'claimed'})
+        charges[0].with_user(self.clerk)._settle('Bar')
+        self.assertEqual(charges.mapped('state'), ['paid', 'claimed'])
 
     def test_who_may(self):
         _invoice, notice = self.make_counted()

@@ -250,6 +250,41 @@ class TestSettlement(SettlementCase):
             self.assertIn(waiting.name, self.asked(line.move_id, 'assign').note)
         self.assertEqual((self.left(invoice), other.payment_state), ([0], 'paid'))
 
+    def test_registered_payments_wait_whatever_the_amount(self):
+        """(registered: amount, on which invoice; the transaction, whether a person is asked)"""
+        for number, (registered, amount, is_asked) in enumerate((
+                (((600, 0), (400, 1)), 1000, True), (((1000, None),), 1010, True), (((600, 0),), 410, True),
+                (((600, 'else'), (400, 'else')), 1000, True), (((50, 'else'),), 1000, False))):
+            with self.subTest(registered=registered, amount=amount):
+                partner = self.make_partner(f'Kunde {number}')
+                invoices, notice = self.make_notice(600, 400, partner=partner)
+                other = self.make_invoice(partner, 2000, due='2026-12-24')
+                payments = self.env['account.payment'].union(*(
+                    self.register(other if choice == 'else' else invoices if choice is None else invoices[choice],
+                                  part, other.name, **({'group_payment': True} if choice is None else {}))
+                    for part, choice in registered))
+                self.assertEqual(set(payments.mapped('is_matched')), {False})
+                line = self.make_line(amount, notice.payment_reference)
+                self.settle()
+                self.assertEqual(line.is_reconciled, not is_asked)
+                self.assertEqual(bool(self.asked(line.move_id, 'assign')), is_asked)
+                if is_asked:
+                    for payment in payments:
+                        self.assertIn(payment.name, self.asked(line.move_id, 'assign').note)
+
+    def test_registered_in_another_journal(self):
+        """Where nothing is left to settle, what another bank is to report counts too."""
+        invoice, notice = self.make_notice()
+        other = self.journal.copy({'code': 'BNK9', 'name': 'Other bank'})
+        other.inbound_payment_method_line_ids.payment_account_id = (
+            self.journal.inbound_payment_method_line_ids.payment_account_id[:1])
+        payment = self.register(invoice, 100, invoice.name, journal_id=other.id)
+        self.assertEqual((payment.is_matched, self.left(invoice)), (False, [0]))
+        line = self.make_line(110, notice.payment_reference)
+        self.settle()
+        self.assertFalse(line.is_reconciled)
+        self.assertIn(payment.name, self.asked(line.move_id, 'assign').note)
+
     def test_vendor_money_out_and_reversal(self):
         invoice, notice = self.make_notice()
         out = self.make_line(-110, notice.payment_reference)
@@ -461,6 +496,21 @@ class TestSettlementOfCharges(SettlementCase):
         with self.assertRaisesRegex(UserError, 'No payment has left'):
             exception.action_book_charges()
 
+    def test_what_can_be_booked_is_asked_once(self):
+        self.company.dunning_charge_booking = 'print'
+        partners = [self.make_partner(name) for name in ('One', 'Two', 'Three')]
+        for partner, amount in zip(partners, (104, 100, 110), strict=True):
+            _invoice, notice = self.make_notice(partner=partner)
+            self.make_line(amount, notice.payment_reference)
+        self.settle()
+        exceptions = self.make_run(self.days(1), partner_ids=[partner.id for partner in partners]).exception_ids
+        Exceptions = self.env.registry['dunning.run.exception']
+        with patch.object(Exceptions, '_find_charges', autospec=True, side_effect=Exceptions._find_charges) as found:
+            self.assertEqual(
+                {exception.partner_id.name: exception.can_book for exception in exceptions},
+                {'One': True, 'Two': False, 'Three': True})
+        self.assertEqual(found.call_count, 1)
+
     def test_only_printed_and_paid_alone(self):
         """A payment that names the notice is there for its fee, though no item of it was left to settle."""
         self.company.dunning_charge_booking = 'print'
@@ -553,6 +603,96 @@ class TestSettlementOfCharges(SettlementCase):
         self.assertEqual((self.left(other), bad.is_reconciled), ([60], False))
         self.assertTrue(self.asked(bad.move_id, 'assign'))
 
+    def test_not_bookable_is_not_called_settled(self):
+        """Neither by itself nor by hand: what was not booked is named, with the reason."""
+        self.company.dunning_fee_account_id = False
+        self.patch(res_company_charge, 'DEFAULT_ACCOUNTS', {})
+        _invoice, notice = self.make_notice()
+        line = self.make_line(110, notice.payment_reference)
+        self.settle()
+        fee, [reason] = notice.charge_ids, set(notice.charge_ids.mapped('booking_problem'))
+        self.assertTrue(reason)
+        settled = [words for words in notice.message_ids.mapped('body') if 'settled:' in words]
+        self.assertEqual(len(settled), 1)
+        self.assertNotIn(fee._get_words(), settled[0])
+        self.assertIn('not be booked', self.said(line.move_id))
+        self.assertIn(fee._get_words(), self.said(line.move_id))
+        entry = self.make_unallocated(self.partner, 10)
+        assign = self.env['dunning.assign.payment'].with_user(self.clerk).create({
+            'line_id': self.receivable(entry).id, 'notice_ids': notice.ids})
+        shown = assign.action_assign()['params']
+        self.assertEqual(shown['type'], 'warning')
+        self.assertIn(reason, shown['message'])
+        self.assertNotIn('nothing is left', self.said(entry))
+
+    def test_undone_assignment_reserves_nothing(self):
+        """A payment is there for a notice as long as it settles something of it, or names it."""
+        self.company.dunning_charge_booking = 'print'
+        self.company.dunning_settle_order = 'items_first'
+        (one, two), notice = self.make_notice(100, 50)
+        named = self.make_posted(100, notice.payment_reference)
+        self.settle()
+        entry = self.make_unallocated(self.partner, 60)
+        entry.with_env(self.env)._settle_credit(self.receivable(entry), notice)
+        self.assertEqual(self.left(one, two, entry), [0, 0, -10])
+        self.assertEqual((named.move_id | entry).dunning_settled_ids, notice)
+        self.assertEqual(list(notice.charge_ids._read_covers()), [self.receivable(entry)])
+        self.receivable(entry).remove_move_reconcile()
+        self.receivable(named.move_id).remove_move_reconcile()
+        self.assertEqual((entry.dunning_settled_ids, named.move_id.dunning_settled_ids), (notice.browse(), notice))
+        self.assertEqual(list(notice.charge_ids._read_covers()), [self.receivable(named.move_id)])
+        line = self.make_line(160, 'Zahlung')
+        line.move_id._settle_suspense(notice, is_new_money=True)
+        self.assertEqual(line.move_id.dunning_settled_ids, notice)
+        line.action_undo_reconciliation()
+        self.assertFalse(line.move_id.dunning_settled_ids)
+
+    def test_money_is_there_for_its_own_customer(self):
+        """Also where another customer's money settled an item, or was assigned to the notice."""
+        self.company.dunning_charge_booking = 'print'
+        invoice, notice = self.make_notice()
+        mother = self.make_unallocated(self.make_partner('Mutter AG'), 110)
+        (self.receivable(mother) | self.receivable(invoice)).reconcile()
+        coop = self.make_unallocated(self.make_partner('Coop'), 30)
+        coop.dunning_settled_ids = notice
+        self.assertEqual(self.left(invoice, mother, coop), [0, -10, -30])
+        self.assertFalse(notice.charge_ids._read_covers())
+        own = self.make_unallocated(self.make_contact(self.partner), 30)
+        own.dunning_settled_ids = notice
+        self.assertEqual(list(notice.charge_ids._read_covers()), [self.receivable(own)])
+
+    def test_rest_of_a_credit_note_is_no_payment(self):
+        self.company.dunning_charge_booking = 'print'
+        invoice, notice = self.make_notice()
+        self.pay(invoice, 90)
+        refund = self.make_invoice(self.partner, 20, move_type='out_refund')
+        (self.receivable(invoice) | self.receivable(refund)).reconcile()
+        self.assertEqual(self.left(invoice, refund), [0, -10])
+        self.assertFalse(notice.charge_ids._read_covers())
+        with self.assertRaisesRegex(UserError, 'No payment has left'):
+            notice.charge_ids.with_user(self.manager)._book_covered()
+
+    def test_what_several_payments_left(self):
+        """What the first one leaves open of a charge, the second one is there for."""
+        self.company.dunning_charge_booking = 'print'
+        invoice, notice = self.make_notice()
+        self.pay(invoice)
+        entries = [self.make_unallocated(self.partner, amount) for amount in (4, 3, 5)]
+        for entry in entries:
+            entry.dunning_settled_ids = notice
+        notice.charge_ids.with_user(self.manager)._book_covered()
+        self.assertEqual(self.charges(notice), [('fee', 3, 'paid'), ('fee', 3, 'paid'), ('fee', 4, 'paid')])
+        self.assertEqual(self.left(*entries), [0, 0, -2])
+
+    def test_entry_reversed_by_the_clerk(self):
+        """Who reverses what was booked of a paid charge, knows that it is open again."""
+        _invoice, notice = self.make_notice()
+        self.make_posted(110, notice.payment_reference)
+        self.settle()
+        self.assertEqual(self.charges(notice), [('fee', 10, 'paid')])
+        notice.charge_ids.move_booked_id._reverse_moves(cancel=True)
+        self.assertFalse(self.asked(notice, 'undone'))
+
     def test_assigned_by_hand(self):
         invoice, notice = self.make_notice()
         entry = self.make_unallocated(self.partner, 110)
@@ -604,6 +744,34 @@ class TestSettlementUndone(SettlementCase):
         self.assertTrue(self.asked(notice, 'undone'), "half of it is open")
         (self.receivable(payment.move_id) | self.receivable(invoices[1])).reconcile()
         self.assertFalse(self.asked(notice, 'undone'))
+
+    def test_what_fails_does_not_hinder_the_user(self):
+        invoice, notice = self.make_notice()
+        entry = self.make_unallocated(self.partner, 100)
+
+        def fail(*_args):
+            raise ZeroDivisionError
+        with patch.object(self.env.registry['dunning.notice'], '_drop_undone', fail), patch.object(
+                self.env.registry['account.move'], '_drop_settled', fail), mute_logger(
+                'odoo.addons.dunning_mail.models.dunning_promise'):
+            (self.receivable(invoice) | self.receivable(entry)).reconcile()
+            self.assertEqual(self.left(invoice), [0])
+            entry.dunning_settled_ids = notice
+            self.receivable(entry).remove_move_reconcile()
+        self.assertEqual(self.left(invoice), [100])
+
+    def test_only_what_is_concerned_is_read(self):
+        """Reconciling something else does not go through all notices about which somebody has been asked."""
+        invoice, notice = self.make_notice()
+        payment = self.make_posted(100, notice.payment_reference)
+        self.settle()
+        self.receivable(payment.move_id).remove_move_reconcile()
+        self.assertTrue(self.asked(notice, 'undone'))
+        other = self.make_invoice(self.make_partner('Coop'), 30)
+        with patch.object(self.env.registry['dunning.notice'], '_get_all_charges') as read:
+            self.pay(other)
+        read.assert_not_called()
+        self.assertEqual(self.left(other), [0])
 
     def test_still_settled_by_another(self):
         """Of what something else settled meanwhile, nobody is asked."""
@@ -700,6 +868,45 @@ class TestAssignPayment(SettlementCase):
         line = self.make_line(-5, 'Gebühr')
         with self.assertRaisesRegex(UserError, 'Nothing of'):
             self.open(line)
+
+    def test_money_that_is_new(self):
+        """A payment waits for a transaction: the clerk says whether it is this one."""
+        invoice, notice = self.make_notice()
+        waiting = self.register(invoice, 100, invoice.name)
+        line = self.make_line(110, notice.payment_reference)
+        assign = self.open(line)
+        self.assertTrue(assign.is_waited_for)
+        self.assertIn(waiting.name, assign.warning)
+        with self.assertRaisesRegex(UserError, waiting.name):
+            assign.action_assign()
+        assign.is_new_money = True
+        assign.action_assign()
+        self.assertTrue(line.is_reconciled)
+        self.assertEqual(self.left(line.move_id), [-110])
+
+    def test_foreign_ids(self):
+        """What another company's payment or notice says is not shown to who passes its id."""
+        _invoice, notice = self.make_notice()
+        entry, line = self.make_unallocated(self.partner, 30), self.make_line(40, 'x')
+        other = self.env['res.company'].create({'name': 'Andere GmbH', 'country_id': self.env.ref('base.ch').id})
+        self.env['account.chart.template'].try_loading('generic_coa', company=other, install_demo=False)
+        journal = self.env['account.journal'].search([('type', '=', 'bank'), ('company_id', '=', other.id)], limit=1)
+        theirs = self.env['account.bank.statement.line'].with_company(other).create({
+            'journal_id': journal.id, 'date': '2026-11-24', 'amount': 110, 'payment_ref': 'x'})
+        stranger = new_test_user(
+            self.env, login='stranger', groups='account.group_account_invoice', company_id=other.id,
+            company_ids=[Command.set(other.ids)])
+        Assign = self.env['dunning.assign.payment'].with_user(stranger)
+        own = self.env['dunning.assign.payment'].with_user(self.clerk).create({
+            'line_id': self.receivable(entry).id, 'notice_ids': notice.ids})
+        for values in ({'line_id': self.receivable(entry).id}, {'statement_line_id': line.id},
+                       {'statement_line_id': theirs.id, 'notice_ids': [Command.set(notice.ids)]}):
+            with self.subTest(values=values), self.assertRaises(AccessError):
+                Assign.onchange(values, list(values), {'amount': {}, 'preview': {}, 'warning': {}})
+        with self.assertRaises(AccessError):
+            own.with_user(new_test_user(
+                self.env, login='second', groups='account.group_account_invoice', company_id=self.company.id,
+            )).read(['amount'])
 
     def test_rights(self):
         self.make_line(100, 'x')

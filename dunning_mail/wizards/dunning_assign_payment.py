@@ -26,9 +26,12 @@ class DunningAssignPayment(models.TransientModel):
     named_ids = fields.Many2many('dunning.notice', string="Named by Its Reference", compute='_compute_named_ids')
     preview = fields.Html("What Will Happen", compute='_compute_preview', sanitize=False)
     warning = fields.Text(compute='_compute_preview')
+    is_waited_for = fields.Boolean(compute='_compute_preview')
+    is_new_money = fields.Boolean("It Is New Money", help="None of the payments in the books waits for it.")
 
     def _get_writable_fields(self):
-        return super()._get_writable_fields() | {'partner_id', 'line_id', 'statement_line_id', 'notice_ids'}
+        return super()._get_writable_fields() | {
+            'partner_id', 'line_id', 'statement_line_id', 'notice_ids', 'is_new_money'}
 
     @api.model
     def default_get(self, fields):
@@ -93,6 +96,8 @@ class DunningAssignPayment(models.TransientModel):
     @api.depends('line_id', 'statement_line_id')
     def _compute_money(self):
         for assign in self:
+            # An onchange may name any record.
+            (assign.line_id or assign.statement_line_id)._origin.check_access('read')
             move = (assign.line_id.move_id or assign.statement_line_id.move_id)._origin.sudo()
             money = assign.line_id._origin.sudo() or move._get_suspense_to_assign()
             assign.move_id = move
@@ -114,7 +119,7 @@ class DunningAssignPayment(models.TransientModel):
     @api.depends('line_id', 'statement_line_id', 'notice_ids')
     def _compute_preview(self):
         for assign in self:
-            rows, warning = assign._get_preview()
+            rows, warning, assign.is_waited_for = assign._get_preview()
             assign.warning = warning
             assign.preview = rows and self.env['ir.qweb']._render('dunning_mail.assign_payment_preview', rows)
 
@@ -122,11 +127,12 @@ class DunningAssignPayment(models.TransientModel):
         return self.notice_ids._origin.sudo().sorted('id')
 
     def _get_preview(self):
-        """Return what would happen: values of the table, and words on what would not."""
+        """Return what would happen: values of the table, words on what would not, and whether payments wait for it."""
         self.ensure_one()
+        self.notice_ids._origin.check_access('read')
         notices, currency = self._get_notices(), self.currency_id
         if not notices or not self.move_id:
-            return None, False
+            return None, False, False
         settlement = self.env['dunning.settlement'].sudo()
         line = self.line_id._origin.sudo()
         steps = settlement._plan(notices, self.amount, currency, line or None)
@@ -142,21 +148,21 @@ class DunningAssignPayment(models.TransientModel):
         } for step in steps]
         move = self.move_id.sudo()
         warning = move._find_obstacle(notices, currency, line or None)
-        if not line and (waiting := move._find_waiting_payment(notices, move._get_suspense_to_assign())):
-            warning = ' '.join(filter(None, [warning, self.env._(
-                "Payment %s is in the books already and waits for this transaction of the bank: reconcile the two.",
-                waiting.name)]))
+        waiting = not line and move._find_waiting_payments(notices, move._get_suspense_to_assign(), steps)
+        if waiting:
+            warning = ' '.join(filter(None, [warning, move._describe_waiting(waiting)]))
         others = notices.partner_id - self.partner_id.commercial_partner_id._origin
         if others and self.partner_id:
             warning = ' '.join(filter(None, [warning, self.env._(
                 "The payment is %(payer)s's, the notices are %(customers)s's.", payer=self.partner_id.display_name,
                 customers=', '.join(others.mapped('display_name')))]))
         return {'rows': rows, 'left': show(currency.round(
-            self.amount - settlement._sum_taken(steps, currency)))}, warning
+            self.amount - settlement._sum_taken(steps, currency)))}, warning, bool(waiting)
 
     def action_assign(self):
-        """Do what was shown.
+        """Do what was shown, and say what of it could not be done.
 
+        :return: action that closes the dialog
         :raise UserError: nothing is left of the payment, no notice is chosen, or core does not allow it
         """
         self.ensure_one()
@@ -171,8 +177,14 @@ class DunningAssignPayment(models.TransientModel):
         if line not in move._get_credits_to_assign() if line else not move._get_suspense_to_assign():
             raise UserError(self.env._("Nothing of %s is left to assign.", move.display_name))
         move = move.with_company(move.company_id)
-        if problem := move._settle_credit(line.sudo(), notices) if line else move._settle_suspense(notices):
+        problem, unbooked = (
+            move._settle_credit(line.sudo(), notices) if line else move._settle_suspense(notices, self.is_new_money))
+        if problem:
             raise UserError(problem)
         move.dunning_to_settle = False
         move._get_payment_record().activity_unlink(['dunning_mail.mail_activity_assign'])
-        return {'type': 'ir.actions.act_window_close'}
+        close = {'type': 'ir.actions.act_window_close'}
+        return {
+            'type': 'ir.actions.client', 'tag': 'display_notification', 'params': {
+                'type': 'warning', 'sticky': True, 'message': move._describe_unbooked(unbooked), 'next': close},
+        } if unbooked else close

@@ -42,7 +42,7 @@ class AccountMove(models.Model):
         # Core takes the payments off before it posts.
         reversals = super(AccountMove, self.with_context(dunning_reverses_charges=True))._reverse_moves(
             default_values_list, cancel)
-        return reversals.with_context(self.env.context)
+        return reversals.with_env(self.env)
 
     def _reconcile_reversed_moves(self, reverse_moves, move_reverse_cancel):
         """Of charges: each with its own, whatever else of the entry is open. What was paid becomes a credit."""

@@ -341,6 +341,8 @@ class TestSettlementLimits(SettlementCase):
         self.settle()
         self.assertEqual(self.left(one, two, payment.move_id), [0, 10, 0])
         self.assertTrue(self.receivable(one).reconciled and self.receivable(one).amount_residual == 0)
+        # Its own transaction has come.
+        payment.is_matched = True
         line = self.make_line(
             7, notice.payment_reference, foreign_currency_id=self.foreign.id, amount_currency=10)
         self.settle()
@@ -762,7 +764,7 @@ class TestSettlementUndone(SettlementCase):
 
     def test_only_what_is_concerned_is_read(self):
         """Reconciling something else does not go through all notices about which somebody has been asked."""
-        invoice, notice = self.make_notice()
+        _invoice, notice = self.make_notice()
         payment = self.make_posted(100, notice.payment_reference)
         self.settle()
         self.receivable(payment.move_id).remove_move_reconcile()

@@ -44,8 +44,8 @@ class DunningPromiseMake(models.TransientModel):
         help="What is promised bears no interest on arrears from today on. Once the promise is not kept, it counts "
              "again from that day on. Otherwise it goes on, and all of it is claimed once the promise is not kept.")
     with_charges = fields.Boolean(
-        "With Charges", help="Fees, interest and costs that notices ask for beside these items are promised too. Money "
-                             "settles the items first.")
+        help="Fees, interest and costs that notices ask for beside these items are promised too. Money settles the "
+             "items first.")
     amount_charges = fields.Monetary("Charges", compute='_compute_of_items')
     missed_count = fields.Integer("Promises Not Kept", compute='_compute_of_items')
 

@@ -414,3 +414,40 @@ class TestBookedAndNotOwed(BookingCase, LifeCase):
         self.credit(other)
         self.process()
         self.assertEqual(charge.state, 'paid')
+
+
+@tagged('post_install', '-at_install')
+class TestInterestToTheEntry(BookingCase, LifeCase):
+    """From the ledger over the notice to the entry, worked out by hand."""
+
+    def test_cases(self):
+        cases = (
+            # 32 days at 10.27 and 31 at 10.52 per cent, over 365
+            ('de', {}, 1000, '2026-05-29', '2026-07-31', 17.94),
+            # 25 days at 5.12 per cent, over 365
+            ('ch', {'day_count': 'act_365', 'business_rate': 5.12}, 1000, '2026-10-01', '2026-10-26', 3.51),
+            # 118 and 32 days of months of thirty, at 5 per cent over 360
+            ('ch', {'day_count': '30_360', 'business_rate': 5.0}, 2500, '2025-10-31', '2026-02-28', 40.97),
+            ('ch', {'day_count': '30_360', 'business_rate': 5.0}, 10000, '2026-02-28', '2026-03-31', 44.44))
+        self.procedure.level_ids.fee_ids.unlink()
+        for country, values, amount, due, day, expected in cases:
+            with self.subTest(expected=expected):
+                self.use_profile(country, **values)
+                partner = self.partner = self.make_partner(f'Customer {expected}')
+                self.make_invoice(partner, amount, due=due, invoice_date=due)
+                charge = self.dun_partner(day, partner).charge_ids
+                charge._book(date=self.days(3))
+                self.assertEqual(
+                    self.entry(charge), [(self.receivable_code, expected), ('9911', -expected)])
+                self.pay_line(charge.move_line_booked_id, expected)
+                self.assertEqual((charge.state, charge.amount_paid), ('paid', expected))
+
+    def test_paid_in_part_after_a_year(self):
+        """5 per cent of 200 for a year, and of 100 for another."""
+        self.procedure.level_ids.fee_ids.unlink()
+        self.use_profile('ch')
+        invoice = self.make_invoice(self.partner, 200, due='2024-06-30', invoice_date='2024-06-01')
+        self.pay(invoice, 100, day='2025-07-01')
+        charge = self.dun_partner('2026-06-30').charge_ids
+        charge._book(date=self.days(3))
+        self.assertEqual(self.entry(charge), [(self.receivable_code, 15.0), ('9911', -15.0)])

@@ -12,14 +12,20 @@ class DunningCharge(models.Model):
 
         :return: dict: id of the charge -> `account.move.line`
         """
-        domain = self.env['account.move.line']._get_dunning_debit_domain()
+        charges, fitting = self.sudo(), self.env['account.move.line']._get_dunning_debit_domain()
+        by_notice = charges.env['dunning.notice.line'].search([
+            ('notice_id', 'in', charges.notice_id.ids), ('kind', '=', 'due'), ('is_past', '=', False)]).grouped(
+                lambda line: line.notice_id.id)
+        claimed = {
+            charge.id: charge.move_line_id.ids if charge.kind in ('interest', 'lump_sum') else [
+                line.move_line_id.id for line in by_notice.get(charge.notice_id.id, ())] for charge in charges}
+        fit = charges.env['account.move.line'].browse(
+            {item_id for item_ids in claimed.values() for item_id in item_ids if item_id}).filtered_domain(fitting)
         items = {}
-        for charge in self.sudo():
-            of_charge = charge.move_line_id if charge.kind in ('interest', 'lump_sum') else (
-                charge.notice_id.due_line_ids.filtered(lambda line: not line.is_past).move_line_id)
+        for charge in charges:
             partner = charge.partner_id.commercial_partner_id
-            items[charge.id] = of_charge.filtered_domain(domain).filtered(
-                lambda item, partner=partner: item.partner_id.commercial_partner_id == partner)
+            items[charge.id] = fit.filtered(lambda item, charge=charge, partner=partner: (
+                item.id in claimed[charge.id] and item.partner_id.commercial_partner_id == partner))
         return items
 
 

@@ -82,7 +82,8 @@ class TestBookingModes(BookingCase):
         self.assertEqual((notice.is_counted, notice.charge_ids.state), (True, 'claimed'))
 
     def test_one_fault_stops_nobody(self):
-        """Neither where charges leave the books, nor where they are booked, corrected, or lapse."""
+        """Neither where charges leave the books, nor where they are booked or corrected."""
+        self.company.dunning_lapse_days = 0
         partners = self.make_partner('A') | self.make_partner('B') | self.make_partner('C')
         invoices, charges = [], self.env['dunning.charge']
         for partner in partners:

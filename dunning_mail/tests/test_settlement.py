@@ -904,7 +904,7 @@ class TestAssignPayment(SettlementCase):
         for values in ({'line_id': self.receivable(entry).id}, {'statement_line_id': line.id},
                        {'statement_line_id': theirs.id, 'notice_ids': [Command.set(notice.ids)]}):
             with self.subTest(values=values), self.assertRaises(AccessError):
-                Assign.onchange(values, list(values), {'amount': {}, 'preview': {}, 'warning': {}})
+                Assign.onchange(values, list(values), {key: {} for key in [*values, 'amount', 'preview', 'warning']})
         with self.assertRaises(AccessError):
             own.with_user(new_test_user(
                 self.env, login='second', groups='account.group_account_invoice', company_id=self.company.id,

@@ -131,7 +131,7 @@ class DunningAssignPayment(models.TransientModel):
         self.ensure_one()
         self.notice_ids._origin.check_access('read')
         notices, currency = self._get_notices(), self.currency_id
-        if not notices or not self.move_id:
+        if not notices or not currency:
             return None, False, False
         settlement = self.env['dunning.settlement'].sudo()
         line = self.line_id._origin.sudo()

@@ -262,7 +262,7 @@ class DunningNotice(models.Model):
             self.env['dunning.proposal']._set_item_charges(candidates, basis, day, self)
             for candidate in candidates:
                 candidate.notice._amend_verdict(verdicts, candidate.charges)
-        asking._check_kept_charges(verdicts, self.env['dunning.proposal']._sum_covered(basis))
+        asking.filtered('is_charged')._check_kept_charges(verdicts, self.env['dunning.proposal']._sum_covered(basis))
         charge_lines = lines.filtered(lambda line: line.kind == 'charge' and line.notice_id in asking)
         if charge_lines:
             charge_lines._check_charges(verdicts, basis)

@@ -74,11 +74,11 @@ class DunningNotice(models.Model):
         return notices
 
     def _check_put_together(self):
-        """Check that these are dunning notices: what others say follows from what they are about.
+        """Check that a person may put these together: what a confirmation says follows from its promise.
 
-        :raise UserError: names one that is not
+        :raise UserError: names one of which it does
         """
-        for notice in self.filtered(lambda notice: notice.kind != 'dunning'):
+        for notice in self.filtered(lambda notice: notice.kind == 'plan'):
             raise UserError(self.env._(
                 "%s is no dunning notice: its items and charges are not changed by hand.", notice.display_name))
 

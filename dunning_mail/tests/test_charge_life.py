@@ -1,6 +1,6 @@
 """What becomes of charges: their notice goes or comes back, their item was not owed, they are given up or paid."""
 
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import new_test_user, tagged
 
 from .common import DunningMailCommon, read_pdf
@@ -569,13 +569,16 @@ class TestSettled(LifeCase):
         self.assertEqual(notice.charge_ids.state, 'paid')
 
     def test_who_may(self):
-        """Nothing is given up: the limit of a clerk does not hold; who only reads may not."""
+        """A clerk up to the limit for waiving: what was paid elsewhere is not asked for either. Who only reads may not."""
         self.company.dunning_waive_limit = 5.0
         self.make_old()
         notice = self.dun_partner('2026-06-30')
         reader = new_test_user(self.env, 'settle_reader', groups='account.group_account_readonly')
         with self.assertRaises(UserError):
             notice.charge_ids.with_user(reader)._settle('x')
+        with self.assertRaises(AccessError):
+            notice.charge_ids.with_user(self.clerk)._settle('Gebucht')
+        self.company.dunning_waive_limit = 10.0
         notice.charge_ids.with_user(self.clerk)._settle('Gebucht')
         self.assertEqual(notice.charge_ids.state, 'paid')
 

@@ -33,7 +33,7 @@ WRITABLE = {
     'dunning.run.exception': set(),
     'dunning.notice': {'recipient_id', 'date_deadline', 'lang', 'amount_fee'},
     'dunning.notice.line': set(),
-    'dunning.assign.payment': {'partner_id', 'line_id', 'statement_line_id', 'notice_ids'},
+    'dunning.assign.payment': {'partner_id', 'line_id', 'statement_line_id', 'notice_ids', 'is_new_money'},
     'dunning.charge': set(),
     'dunning.charge.change': {'action', 'charge_ids', 'notice_id', 'kind', 'amount', 'reason'},
     'dunning.notice.report': set(),
@@ -52,7 +52,7 @@ WRITABLE = {
     'dunning.promise.line': set(),
     'dunning.promise.make': {
         'previous_id', 'item_ids', 'amount', 'date', 'count', 'instalment', 'period', 'line_ids', 'source', 'note',
-        'falls_due_whole', 'stops_interest'},
+        'falls_due_whole', 'stops_interest', 'with_charges'},
     'dunning.promise.make.line': {'make_id', 'date', 'amount'},
     'dunning.dispute': {'reason_id', 'note', 'file', 'file_name', 'user_id', 'date_target', 'closing_note'},
     'dunning.dispute.reason': {'name', 'sequence', 'active', 'company_id'},

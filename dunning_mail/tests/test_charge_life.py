@@ -569,7 +569,7 @@ class TestSettled(LifeCase):
         self.assertEqual(notice.charge_ids.state, 'paid')
 
     def test_who_may(self):
-        """A clerk up to the limit for waiving: what was paid elsewhere is not asked for either. Who only reads may not."""
+        """A clerk up to the limit for waiving, for it is asked for as little; who only reads may not."""
         self.company.dunning_waive_limit = 5.0
         self.make_old()
         notice = self.dun_partner('2026-06-30')

@@ -217,7 +217,9 @@ def take_pictures(browser, url, folder):
 
     shell(TIDY)
     browser.login(url, *demo_data.ADMIN)
-    browser.open(f"{url}/odoo/dunning-levels/1", "td[name=lang]", 900)
+    browser.open(f"{url}/odoo/dunning-levels/1", "a[name=texts]", 900)
+    browser.click("a[name=texts]")
+    browser.wait("td[name=lang]")
     take("level", 900)
     browser.click("td[name=lang]")
     browser.wait(".odoo-editor-editable")

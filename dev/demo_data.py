@@ -82,8 +82,6 @@ def build(env, smtp):
     company = _prepare_company(env)
     clerk = _prepare_users(env, company)
     procedures = {law: _prepare_procedure(env, law) for law in LAWS}
-    if LAWS:
-        _prepare_booking(env, company)
     partners, expected = {}, []
     for name, lang, country, zip_code, city, mail, invoices, special in CUSTOMERS:
         partner = env["res.partner"].create({
@@ -114,6 +112,8 @@ def build(env, smtp):
                 for currency in sorted({currency for _amount, currency, _days in invoices})]  # fmt: skip
     env.flush_all()
     _dun_earlier(env, clerk, partners, today)
+    if LAWS:
+        _prepare_booking(env, company)
     # From here on by mail.
     company.dunning_provider_id = env["dunning.provider"].create({
         "name": f"Demo-Mailserver (kurzer Abstand: {SEND_INTERVAL} s)",

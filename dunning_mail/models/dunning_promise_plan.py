@@ -24,7 +24,7 @@ class DunningPromise(models.Model):
     confirmation_id = fields.Many2one(
         'dunning.notice', compute='_compute_confirmation_id', help="The last one that was issued and not cancelled.")
     confirmation_status = fields.Selection(
-        selection=lambda self: self.env['dunning.notice']._fields['status'].selection,
+        selection=lambda self: self.env['dunning.notice']._fields['status']._description_selection(self.env),
         compute='_compute_confirmation_id')
 
     @api.depends('notice_ids.status')

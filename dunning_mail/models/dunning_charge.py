@@ -82,8 +82,8 @@ class DunningCharge(models.Model):
         "Before It Started Again", readonly=True,
         help="Its item has started again since, and with it the default: later interest does not contain this.")
     kept_ids = fields.Json(
-        "Stands Beside", readonly=True, help="Earlier charges beside which it stands, since money for them is there: it asks for what "
-        "exceeds them.")
+        "Stands Beside", readonly=True,
+        help="Earlier charges beside which it stands, since money for them is there: it asks for what exceeds them.")
     replaced_by_id = fields.Many2one(
         'dunning.charge', ondelete='set null', index='btree_not_null', readonly=True)
     state = fields.Selection(

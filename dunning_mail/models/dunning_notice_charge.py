@@ -262,10 +262,26 @@ class DunningNotice(models.Model):
             self.env['dunning.proposal']._set_item_charges(candidates, basis, day, self)
             for candidate in candidates:
                 candidate.notice._amend_verdict(verdicts, candidate.charges)
+        for notice, charges in asking.filtered(
+                lambda notice: verdicts[notice.id].charges is not None)._find_unnamed().items():
+            verdicts[notice.id] = verdicts[notice.id]._replace(named=charges.ids)
         asking.filtered('is_charged')._check_kept_charges(verdicts, self.env['dunning.proposal']._sum_covered(basis))
         charge_lines = lines.filtered(lambda line: line.kind == 'charge' and line.notice_id in asking)
         if charge_lines:
             charge_lines._check_charges(verdicts, basis)
+
+    def _find_unnamed(self):
+        """Find the interest of what is due on these notices that came into the books and stands on no notice on its way:
+        their own does not contain it any more.
+
+        :return: dict `dunning.notice` -> `dunning.charge`
+        """
+        charges = self.env['dunning.charge'].search([
+            ('state', '=', 'booked'), ('kind', '=', 'interest'), ('amount_left', '>', 0),
+            ('move_line_id', 'in', self.due_line_ids.move_line_id.ids), ('notice_id', 'not in', self.ids)])
+        unnamed = charges - charges.line_ids.filtered(lambda line: line.notice_id.is_open).charge_id
+        return {notice: of_notice for notice in self if (of_notice := unnamed.filtered(
+            lambda charge, items=notice.due_line_ids.move_line_id: charge.move_line_id in items))}
 
     def _check_kept_charges(self, verdicts, covered):
         """Say in the verdicts of notices that their fee asks for what is there already, or that money for an earlier
@@ -304,6 +320,7 @@ class DunningNotice(models.Model):
             line['amount_residual'] for line in verdict.lines if line['kind'] in ('due', 'credit')]
         amounts += [self.amount_interest, self.amount_lump_sum] if verdict.charges is None else [
             charge['amount'] for charge in verdict.charges]
+        amounts += self.env['dunning.charge'].browse(verdict.named).mapped('amount_left')
         if self.amount_earlier:
             replaced = self._find_own_earlier([
                 (charge['kind'], charge['move_line_id'], charge['kept_ids']) for charge in verdict.charges or ()])
@@ -387,6 +404,9 @@ class DunningNotice(models.Model):
                 'partner_id': notice.partner_id.id, 'company_id': notice.company_id.id,
                 'currency_id': notice.currency_id.id, 'date': notice.date, **values}) for values in verdict.charges]
             notice._place_own_earlier()
+            notice.line_ids = [Command.create(charge._prepare_charge_line_values(
+                charge.id, charge.amount_left, charge.notice_id.name, charge.date))
+                for charge in notice.env['dunning.charge'].browse(verdict.named)]
         if verdict.charges is not None or verdict.lines is not None or verdict.fee is not None:
             # What was issued without a fee stays without.
             notice.filtered(lambda notice: notice.state == 'draft' or notice._get_fee())._judge_fees_anew()

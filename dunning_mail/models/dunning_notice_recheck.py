@@ -32,6 +32,7 @@ class Verdict(NamedTuple):
     :ivar lines: values of all its lines, that would make it true; None where they are
     :ivar gone: id of the `account.move.line` -> why it is not claimed any more
     :ivar charges: values of all its interest and lump sums, that would make it true; None where they are
+    :ivar named: ids of charges of earlier notices that it has to name besides
     :ivar fee: what the fee becomes, since money for earlier ones has come or gone; None where it stays
     :ivar earlier: id of a line with a charge of an earlier notice, or with one that was given up -> what is asked for
         now, 0 for nothing
@@ -42,6 +43,7 @@ class Verdict(NamedTuple):
     lines: list | None = None
     gone: dict = {}
     charges: list | None = None
+    named: list = []
     fee: float | None = None
     earlier: dict = {}
 

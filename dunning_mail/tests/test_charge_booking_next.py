@@ -4,6 +4,7 @@ from odoo.tests import tagged
 from .common import read_pdf
 from .test_charge_booking import BookingCase
 from .test_charge_interest import InterestCase
+from .test_charge_life import LifeCase
 
 
 @tagged('post_install', '-at_install')
@@ -309,3 +310,47 @@ class TestPaidWhileTheLetterWaits(BookingCase):
         run.action_mark_printed()
         self.assertEqual(
             sorted(self.states(run.notice_ids)), [('fee', 20.0, 'claimed'), ('interest', 20.0, 'claimed')])
+
+
+@tagged('post_install', '-at_install')
+class TestBookedMeanwhile(BookingCase, LifeCase):
+    """Interest that comes into the books while the next notice is on its way is named there: its own no longer contains
+    it, and the customer is asked for as much as before."""
+
+    def setUp(self):
+        super().setUp()
+        self.procedure.level_ids.fee_ids.unlink()
+        self.use_profile('ch')
+        self.make_old()
+        self.first = self.dun_partner('2026-06-30')
+        self.second = self.propose_partner('2026-07-30')
+        self.run = self.second.run_id
+
+    def check(self):
+        self.assertEqual(
+            (self.second.amount_interest, self.second.amount_earlier, self.second.amount_total), (15.0, 15.0, 3630.0))
+        self.assertEqual(
+            self.second.charge_line_ids.charge_id, self.first.charge_ids | self.second.charge_ids)
+        text = read_pdf(self.second._get_document_bytes())
+        self.assertIn(self.first.name, text)
+        self.assertIn('3.630,00', text)
+
+    def test_before_it_is_issued(self):
+        self.assertEqual((self.second.amount_interest, self.second.amount_total), (30.0, 3630.0))
+        self.first.charge_ids._book()
+        _verdicts, totals = self.second._foresee_issue()
+        self.assertEqual(totals[self.second.id], 3630.0)
+        self.run.action_print_and_send()
+        self.check()
+
+    def test_before_it_leaves(self):
+        self.run.action_print_and_send()
+        self.first.charge_ids._book()
+        self.run._hand_out_letters()
+        self.check()
+
+    def test_what_was_paid_of_it(self):
+        self.run.action_print_and_send()
+        self.pay_line(self.first.charge_ids._book(), 5.0)
+        self.run._hand_out_letters()
+        self.assertEqual((self.second.amount_interest, self.second.amount_earlier), (15.0, 10.0))

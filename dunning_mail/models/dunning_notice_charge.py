@@ -5,7 +5,7 @@ from odoo.exceptions import UserError, ValidationError
 from odoo.fields import Command
 from odoo.tools import format_amount
 
-from ..tools import judgement
+from ..tools import charging
 from .dunning_proposal_basis import Basis
 
 # What is reckoned for each item.
@@ -75,14 +75,14 @@ class DunningNotice(models.Model):
         is_borne = any(notice._get_fee() for notice in of_customer - self) or any(
             fee.is_set or fee.state != 'draft' for fee in map(type(self)._get_fee, self) if fee)
         if bearers and not is_borne:
-            chosen = judgement.choose_bearer(list(bearers.values()), basis.terms)
+            chosen = charging.choose_bearer(list(bearers.values()), basis.terms)
             if chosen.level.fees:
                 chosen.debtor = proposal._get_debtor_kinds(partner, basis.company)[partner.id]
                 _taken, _claimed, lump_sums = self.env['dunning.charge']._read_of_items(
                     chosen.notice.due_line_ids.move_line_id.ids, chosen.notice)
                 chosen.lump_sum = chosen.notice.amount_lump_sum + sum(lump_sums.values())
                 kept = proposal._list_kept_fees(proposal._read_kept(covered, self))
-                judgement.put_fee(chosen, basis.terms, dict.fromkeys(
+                charging.put_fee(chosen, basis.terms, dict.fromkeys(
                     fee for line_id in of_customer.due_line_ids.move_line_id.ids for fee in kept.get(line_id, ())))
         for notice in self:
             if not notice._get_fee().is_set:
@@ -91,7 +91,7 @@ class DunningNotice(models.Model):
             drafts._place_earlier(bearers, of_customer.due_line_ids.move_line_id.ids, basis, covered)
 
     def _make_bearer(self, basis):
-        """Return the notice as :func:`~.judgement.choose_bearer` looks at it, None where it can bear no fee."""
+        """Return the notice as :func:`~.charging.choose_bearer` looks at it, None where it can bear no fee."""
         self.ensure_one()
         currency = basis.get_currency(self.currency_id.id)
         level = next((level for level in basis.get_procedure(self.level_id.procedure_id).levels
@@ -220,7 +220,7 @@ class DunningNotice(models.Model):
                 due=[SimpleNamespace(line_id=line_id) for line_id in line_ids],
                 is_single=is_single, set_off=bearer.set_off if bearer else 0.0, charges=notice._list_charges(),
                 earlier=[]))
-        judgement.set_earlier(candidates, earlier, covered)
+        charging.set_earlier(candidates, earlier, covered)
         wanted = {
             (candidate.notice, charge.id): charge for candidate in candidates for charge in candidate.earlier}
         present = {(line.notice_id, line.charge_id.id): line for line in standing}
@@ -271,8 +271,8 @@ class DunningNotice(models.Model):
             charge_lines._check_charges(verdicts, basis)
 
     def _find_unnamed(self):
-        """Find the interest of what is due on these notices that came into the books and stands on no notice on its way:
-        their own does not contain it any more.
+        """Find the interest of what is due on these notices that came into the books and stands on no notice on its
+        way: their own does not contain it any more.
 
         :return: dict `dunning.notice` -> `dunning.charge`
         """

@@ -4,7 +4,7 @@ from functools import partial
 from odoo import api, models
 from odoo.tools import SQL, float_compare, float_round, format_amount
 
-from ..tools import judgement
+from ..tools import charging
 from ..tools.debt import Currency
 from .dunning_interest import Asked
 
@@ -94,10 +94,10 @@ class DunningProposal(models.AbstractModel):
             for candidate in charging:
                 candidate.debtor = kinds[candidate.partner_id]
             self._set_item_charges(charging, basis, basis.day)
-            judgement.set_fees(
+            charging.set_fees(
                 candidates, basis.terms, self._list_kept_fees(self._read_kept(covered)), self._find_fee_bearers(run))
         if earlier := self._read_earlier(partners.ids, run, replaced_run):
-            judgement.set_earlier(candidates, earlier, covered)
+            charging.set_earlier(candidates, earlier, covered)
 
     @api.model
     def _find_fee_bearers(self, run):
@@ -180,9 +180,9 @@ class DunningProposal(models.AbstractModel):
         """Return those fees as the judgement looks at them.
 
         :param dict kept: what `_read_kept()` returned
-        :return: dict id of an item -> list of :class:`~.judgement.Kept`
+        :return: dict id of an item -> list of :class:`~.charging.Kept`
         """
-        return {line_id: [judgement.Kept(fee.id, fee.currency_id.id, fee.amount) for fee in fees]
+        return {line_id: [charging.Kept(fee.id, fee.currency_id.id, fee.amount) for fee in fees]
                 for (kind, line_id), fees in kept.items() if kind == 'fee'}
 
     @api.model
@@ -254,14 +254,14 @@ class DunningProposal(models.AbstractModel):
         :param run: `dunning.run` of the notices that may name them
         :param replaced_run: `dunning.run` whose drafts count for nothing
         :param notices: `dunning.notice` on which they may stand
-        :return: list of :class:`~.judgement.Earlier`, oldest first
+        :return: list of :class:`~.charging.Earlier`, oldest first
         """
         for model_name in ('dunning.charge', 'dunning.notice', 'dunning.notice.line'):
             self.env[model_name].flush_model()
         self.env['res.partner'].flush_model(['commercial_partner_id'])
         company, notice_ids = run.company_id, notices.ids if notices else []
         pending = self._find_pending(partner_ids, company, replaced_run, notices)
-        earlier = [judgement.Earlier(*row) for row in self.env.execute_query(SQL(
+        earlier = [charging.Earlier(*row) for row in self.env.execute_query(SQL(
             """
             SELECT c.id, p.commercial_partner_id, c.currency_id, c.kind, c.amount_left::float, c.date,
                    -- What is in the books is asked for as long as it is open, whatever is claimed anew.
@@ -331,7 +331,7 @@ class DunningProposal(models.AbstractModel):
     def _prepare_earlier_values(self, charge):
         """Return the values of the `dunning.notice.line` that names a charge of an earlier notice.
 
-        :param charge: :class:`~.judgement.Earlier`
+        :param charge: :class:`~.charging.Earlier`
         """
         return self.env['dunning.charge']._prepare_charge_line_values(
             charge.id, charge.amount, charge.notice_name, charge.date)

@@ -13,11 +13,11 @@ from decimal import ROUND_HALF_UP, Decimal
 try:
     from odoo.tests import BaseCase, tagged
 
-    from ..tools import debt, judgement, recheck
+    from ..tools import charging, debt, judgement, recheck
     from ..tools.debt import Debt
 except ImportError:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-    from tools import debt, judgement, recheck
+    from tools import charging, debt, judgement, recheck
     from tools.debt import Debt
 
     BaseCase = unittest.TestCase
@@ -624,7 +624,7 @@ class TestFees(JudgementCase):
 
     def set_fees(self, *candidates):
         """The fee of each candidate."""
-        judgement.set_fees(candidates, self.make_terms())
+        charging.set_fees(candidates, self.make_terms())
         return [candidate.fee for candidate in candidates]
 
     def make_candidate(self, level, *amounts, currency=None, partner_id=7, **values):
@@ -722,13 +722,13 @@ class TestChargesAgain(JudgementCase):
         candidate.charges = [
             {'kind': kind, 'amount': amount, 'move_line_id': self.items[0].line_id}
             for kind, amount in (('interest', interest), ('lump_sum', lump_sum)) if amount]
-        charges = [judgement.Earlier(
+        charges = [charging.Earlier(
             number, 7, OWN, kind, amount, day(-30), None if kind == 'fee' else self.items[0].line_id, 'N1',
             [item.line_id for item in self.items]) for number, (kind, amount) in enumerate(earlier, 1)]
-        kept = [judgement.Kept(charge.id, OWN, charge.amount) for charge in charges
+        kept = [charging.Kept(charge.id, OWN, charge.amount) for charge in charges
                 if charge.kind == 'fee' and charge.id in (covered or {})]
-        judgement.set_fees([candidate], self.make_terms(), {item.line_id: kept for item in self.items}, borne)
-        judgement.set_earlier([candidate], charges, covered or {})
+        charging.set_fees([candidate], self.make_terms(), {item.line_id: kept for item in self.items}, borne)
+        charging.set_earlier([candidate], charges, covered or {})
         self.candidate = candidate
         return candidate.fee, {charge.id: charge.amount for charge in candidate.earlier}
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from odoo.tests import BaseCase, tagged
 from odoo.tools import float_compare, float_round
 
-from odoo.addons.dunning_mail.tools import judgement
+from odoo.addons.dunning_mail.tools import charging, judgement
 from odoo.addons.dunning_mail.tools.debt import Debt
 
 from . import reference
@@ -64,8 +64,8 @@ class Books:
                 key = names[debt.currency_id], item and self.keys[item.line_id]
                 assert key not in reasons
                 reasons[key] = reason.code
-        judgement.set_fees(candidates, self.terms)
-        judgement.set_earlier(candidates, self.make_earlier(), {})
+        charging.set_fees(candidates, self.terms)
+        charging.set_earlier(candidates, self.make_earlier(), {})
         return dict(map(self.read_candidate, candidates)), reasons
 
     def make_debt(self, name):
@@ -136,7 +136,7 @@ class Books:
 
     def make_earlier(self):
         """Fees of notices that counted, which no other notice asks for and none stands for."""
-        return [judgement.Earlier(
+        return [charging.Earlier(
             number, 1, CURRENCIES[notice.currency], 'fee', notice.fee / 100, day(notice.day), None, str(number),
             [self.keys.index(key) for key in notice.due_keys]) for number, notice in enumerate(self.earlier)
             if notice.status == 'counts' and notice.fee and not notice.is_replaced and not any(

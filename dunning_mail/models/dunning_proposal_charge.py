@@ -87,13 +87,13 @@ class DunningProposal(models.AbstractModel):
         if not candidates:
             return
         partners = self.env['res.partner'].browse({candidate.partner_id for candidate in candidates})
-        charging = [candidate for candidate in candidates if self._is_charging(candidate.level)]
+        asking = [candidate for candidate in candidates if self._is_charging(candidate.level)]
         covered = self._sum_covered(basis)
-        if charging:
+        if asking:
             kinds = self._get_debtor_kinds(partners, basis.company)
-            for candidate in charging:
+            for candidate in asking:
                 candidate.debtor = kinds[candidate.partner_id]
-            self._set_item_charges(charging, basis, basis.day)
+            self._set_item_charges(asking, basis, basis.day)
             charging.set_fees(
                 candidates, basis.terms, self._list_kept_fees(self._read_kept(covered)), self._find_fee_bearers(run))
         if earlier := self._read_earlier(partners.ids, run, replaced_run):
